@@ -1,0 +1,219 @@
+//! A digest of a table's content.
+//!
+//! Lance keeps no checksums: flipped bits in a data page are read as values. The digest is computed
+//! while rows are written, stored with the table, and compared before a source is deleted.
+//!
+//! It covers column names, types and values in row order. It does not depend on how rows are cut
+//! into batches, on file layout, or on metadata such as lineage.
+
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_schema::{DataType, Schema};
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of bytes, as `sha256:<hex>`.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    render(Sha256::digest(bytes).as_slice())
+}
+
+fn render(hash: &[u8]) -> String {
+    use std::fmt::Write as _;
+    hash.iter().fold(String::from("sha256:"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Computes a table's digest batch by batch.
+///
+/// ```
+/// use tlc_core::digest::TableDigest;
+/// let schema = arrow_schema::Schema::empty();
+/// assert!(TableDigest::new(&schema).finish().starts_with("sha256:"));
+/// ```
+#[derive(Debug)]
+pub struct TableDigest {
+    names: Vec<(String, DataType)>,
+    columns: Vec<ColumnDigest>,
+    n_rows: u64,
+}
+
+#[derive(Debug, Default)]
+struct ColumnDigest {
+    values: Sha256,
+    nulls: Sha256,
+}
+
+impl TableDigest {
+    /// The digest of a table with this schema and no rows yet.
+    pub fn new(schema: &Schema) -> Self {
+        let names: Vec<_> =
+            schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
+        let columns = names.iter().map(|_| ColumnDigest::default()).collect();
+        Self { names, columns, n_rows: 0 }
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// Names a column whose type has no digest.
+    pub fn update(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        for ((column, (name, _)), values) in self.columns.iter_mut().zip(&self.names).zip(batch.columns()) {
+            column
+                .update(values, self.n_rows)
+                .map_err(|kind| format!("column {name:?} has type {kind}, which has no digest"))?;
+        }
+        self.n_rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// The digest of all rows, as `sha256:<hex>`.
+    pub fn finish(self) -> String {
+        let mut table = Sha256::new();
+        table.update(self.n_rows.to_le_bytes());
+        for ((name, kind), column) in self.names.into_iter().zip(self.columns) {
+            table.update((name.len() as u64).to_le_bytes());
+            table.update(name);
+            table.update(type_name(&kind));
+            table.update(column.values.finalize());
+            table.update(column.nulls.finalize());
+        }
+        render(table.finalize().as_slice())
+    }
+}
+
+/// Independent of nullability and metadata, which a round trip through a file may change.
+fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::FixedSizeList(item, size) => format!("fixed_size_list<{},{size}>", type_name(item.data_type())),
+        DataType::List(item) | DataType::LargeList(item) => format!("list<{}>", type_name(item.data_type())),
+        DataType::Utf8 | DataType::LargeUtf8 => "utf8".into(),
+        DataType::Binary | DataType::LargeBinary => "binary".into(),
+        other => other.to_string(),
+    }
+}
+
+impl ColumnDigest {
+    fn update(&mut self, array: &ArrayRef, first_row: u64) -> Result<(), DataType> {
+        if let Some(nulls) = array.nulls() {
+            for row in (0..array.len()).filter(|&row| nulls.is_null(row)) {
+                self.nulls.update((first_row + row as u64).to_le_bytes());
+            }
+        }
+        self.values(array)
+    }
+
+    /// Hashes the valid values. What a null slot holds is left to chance and is skipped.
+    fn values(&mut self, array: &dyn Array) -> Result<(), DataType> {
+        let valid_rows = || (0..array.len()).filter(|&row| array.is_valid(row));
+        match array.data_type() {
+            kind if kind.primitive_width().is_some() => {
+                let width = kind.primitive_width().expect("checked by the guard");
+                let data = array.to_data();
+                let bytes = &data.buffers()[0].as_slice()[data.offset() * width..][..array.len() * width];
+                if array.null_count() == 0 {
+                    self.values.update(bytes);
+                } else {
+                    valid_rows().for_each(|row| self.values.update(&bytes[row * width..][..width]));
+                }
+            }
+            DataType::Boolean => {
+                let values = array.as_boolean();
+                valid_rows().for_each(|row| self.values.update([u8::from(values.value(row))]));
+            }
+            DataType::Utf8 => {
+                let values = array.as_string::<i32>();
+                valid_rows().for_each(|row| self.bytes(values.value(row).as_bytes()));
+            }
+            DataType::LargeUtf8 => {
+                let values = array.as_string::<i64>();
+                valid_rows().for_each(|row| self.bytes(values.value(row).as_bytes()));
+            }
+            DataType::Binary => {
+                let values = array.as_binary::<i32>();
+                valid_rows().for_each(|row| self.bytes(values.value(row)));
+            }
+            DataType::LargeBinary => {
+                let values = array.as_binary::<i64>();
+                valid_rows().for_each(|row| self.bytes(values.value(row)));
+            }
+            DataType::FixedSizeList(..) => {
+                let list = array.as_fixed_size_list();
+                if list.null_count() == 0 {
+                    self.items(list.values().as_ref())?;
+                } else {
+                    valid_rows().try_for_each(|row| self.items(list.value(row).as_ref()))?;
+                }
+            }
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                for row in valid_rows() {
+                    let items = list.value(row);
+                    self.values.update((items.len() as u64).to_le_bytes());
+                    self.items(items.as_ref())?;
+                }
+            }
+            other => return Err(other.clone()),
+        }
+        Ok(())
+    }
+
+    /// Items of a list: their nulls are part of the values, one byte per item, if there are any.
+    fn items(&mut self, items: &dyn Array) -> Result<(), DataType> {
+        if items.null_count() > 0 {
+            (0..items.len()).for_each(|i| self.nulls.update([u8::from(items.is_null(i))]));
+        }
+        self.values(items)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.values.update((bytes.len() as u64).to_le_bytes());
+        self.values.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{Int64Array, StringArray};
+    use arrow_schema::Field;
+
+    use super::*;
+    use crate::{Column, NumberRole};
+
+    fn table() -> RecordBatch {
+        let embedding = Column::embedding("e", 3, (0..30).map(|i| i as f32).collect(), NumberRole::NnEmbedding);
+        let schema = Schema::new(vec![
+            Field::new("id", DataType::Int64, true),
+            Field::new("name", DataType::Utf8, true),
+            embedding.field,
+        ]);
+        let ids = Int64Array::from_iter((0..10).map(|i| (i != 4).then_some(i)));
+        let names = StringArray::from_iter((0..10).map(|i| (i % 3 != 0).then(|| format!("n{i}"))));
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids), Arc::new(names), embedding.values]).expect("valid")
+    }
+
+    fn digest(batches: &[RecordBatch]) -> String {
+        let mut digest = TableDigest::new(&batches[0].schema());
+        batches.iter().for_each(|batch| digest.update(batch).expect("supported types"));
+        digest.finish()
+    }
+
+    #[test]
+    fn the_cut_into_batches_does_not_matter() {
+        let whole = table();
+        let cut = [whole.slice(0, 1), whole.slice(1, 6), whole.slice(7, 3)];
+        assert_eq!(digest(&[whole]), digest(&cut));
+    }
+
+    #[test]
+    fn order_values_and_nulls_matter() {
+        let whole = table();
+        let swapped = [whole.slice(5, 5), whole.slice(0, 5)];
+        assert_ne!(digest(std::slice::from_ref(&whole)), digest(&swapped));
+        let mut columns = whole.columns().to_vec();
+        columns[0] = Arc::new(Int64Array::from_iter((0..10).map(|i| (i != 5).then_some(if i == 4 { 5 } else { i }))));
+        let moved_null = RecordBatch::try_new(whole.schema(), columns).expect("valid");
+        assert_ne!(digest(&[whole]), digest(&[moved_null]));
+    }
+}

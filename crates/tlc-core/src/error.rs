@@ -1,0 +1,180 @@
+//! Errors of the contract.
+//!
+//! A message says what was attempted, the offending value and what would be accepted; the cause is
+//! in `source()` and not repeated in the text.
+
+use crate::{Cancelled, Url};
+
+type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// A text that is not a usable [`Url`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a usable URL: {reason}")]
+pub struct UrlError {
+    text: String,
+    reason: String,
+}
+
+impl UrlError {
+    pub(crate) fn new(text: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { text: text.into(), reason: reason.into() }
+    }
+}
+
+/// Why a [`TableStore`](crate::TableStore) refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Nothing is at this place.
+    #[error("nothing is stored at {url}")]
+    NotFound {
+        /// The place asked for.
+        url: Url,
+    },
+    /// Tables are immutable: a place is written once.
+    #[error("cannot create {url}: it already exists, and tables are never overwritten")]
+    AlreadyExists {
+        /// The place asked for.
+        url: Url,
+    },
+    /// Somebody else changed the object since it was read.
+    #[error("cannot replace {url}: it changed since it was read; read it again and repeat the change")]
+    Conflict {
+        /// The place asked for.
+        url: Url,
+    },
+    /// The store does not serve this kind of place.
+    #[error("this store cannot serve {url}: {reason}")]
+    Unsupported {
+        /// The place asked for.
+        url: Url,
+        /// What the store accepts.
+        reason: String,
+    },
+    /// The table's bytes are not what was written.
+    #[error("{url} is damaged: {reason}")]
+    Damaged {
+        /// The table or object.
+        url: Url,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The rows do not have the schema that was announced.
+    #[error("cannot write {url}: {reason}")]
+    InvalidData {
+        /// The table.
+        url: Url,
+        /// What is wrong with the rows.
+        reason: String,
+    },
+    /// The producer of the rows failed; nothing was written.
+    #[error("the rows for {url} could not be produced, so no table was written")]
+    Rows {
+        /// The table.
+        url: Url,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The backend failed.
+    #[error("cannot {action} {url}")]
+    Backend {
+        /// What was attempted, as a verb phrase.
+        action: &'static str,
+        /// The table or object.
+        url: Url,
+        /// The backend's own error.
+        #[source]
+        source: Source,
+    },
+    /// A URL that cannot be formed.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl StoreError {
+    /// Wraps a backend's error with what was attempted where.
+    pub fn backend(action: &'static str, url: &Url, source: impl Into<Source>) -> Self {
+        Self::Backend { action, url: url.clone(), source: source.into() }
+    }
+
+    /// Wraps the failure of whoever produced the rows.
+    pub fn rows(url: &Url, source: impl Into<Source>) -> Self {
+        Self::Rows { url: url.clone(), source: source.into() }
+    }
+}
+
+/// Why a [`Reducer`](crate::Reducer) refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReduceError {
+    /// A parameter outside its range.
+    #[error("{name} is {value}; {accepted}")]
+    Parameter {
+        /// The parameter's name.
+        name: &'static str,
+        /// The value given.
+        value: String,
+        /// What would be accepted.
+        accepted: String,
+    },
+    /// Data that the reducer cannot work on.
+    #[error("cannot reduce the data: {reason}")]
+    Data {
+        /// What is wrong and what would be accepted.
+        reason: String,
+    },
+    /// Rows that hold NaN or infinity.
+    #[error("{count} of {rows} rows hold NaN or infinity (first: {first:?}); leave them out before the fit")]
+    NotFinite {
+        /// How many rows.
+        count: usize,
+        /// Of how many.
+        rows: usize,
+        /// The first ten row numbers.
+        first: Vec<usize>,
+    },
+    /// Model files that cannot be used.
+    #[error("cannot load the model: {reason}")]
+    Model {
+        /// What does not fit.
+        reason: String,
+    },
+    /// Something below failed.
+    #[error("cannot {action}")]
+    Backend {
+        /// What was attempted, as a verb phrase.
+        action: &'static str,
+        /// The cause.
+        #[source]
+        source: Source,
+    },
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl ReduceError {
+    /// A parameter outside its range.
+    pub fn parameter(name: &'static str, value: impl ToString, accepted: impl Into<String>) -> Self {
+        Self::Parameter { name, value: value.to_string(), accepted: accepted.into() }
+    }
+
+    /// Data that cannot be reduced.
+    pub fn data(reason: impl Into<String>) -> Self {
+        Self::Data { reason: reason.into() }
+    }
+
+    /// A model that cannot be loaded.
+    pub fn model(reason: impl Into<String>) -> Self {
+        Self::Model { reason: reason.into() }
+    }
+
+    /// A failure below, with what was attempted.
+    pub fn backend(action: &'static str, source: impl Into<Source>) -> Self {
+        Self::Backend { action, source: source.into() }
+    }
+}

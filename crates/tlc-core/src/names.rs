@@ -1,0 +1,70 @@
+//! Names of new things, and near names of mistyped ones.
+
+use std::fmt;
+
+use ulid::Ulid;
+
+/// `name-<ulid>`: a readable name that two writers never share.
+///
+/// ```
+/// let name = tlc_core::UniqueName::new("train epoch 3");
+/// assert!(name.to_string().starts_with("train-epoch-3-"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UniqueName {
+    stem: String,
+    id: Ulid,
+}
+
+impl UniqueName {
+    /// A fresh name; characters other than letters, digits, `.`, `_` and `-` become `-`.
+    pub fn new(stem: &str) -> Self {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let stem = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+        Self { stem, id: Ulid::generate() }
+    }
+
+    /// The part that makes the name unique, ordered by creation time.
+    pub fn id(&self) -> Ulid {
+        self.id
+    }
+}
+
+impl fmt::Display for UniqueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.stem, self.id)
+    }
+}
+
+/// Up to three of `known` that are spelt most like `wanted`, nearest first.
+///
+/// ```
+/// assert_eq!(tlc_core::suggest("umpa", ["pacmap", "umap"]), ["umap"]);
+/// ```
+pub fn suggest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut near: Vec<(usize, &str)> = known
+        .into_iter()
+        .map(|name| (edit_distance(wanted, name), name))
+        .filter(|(distance, name)| {
+            *distance <= wanted.len().max(name.len()) / 2 || (!wanted.is_empty() && name.ends_with(wanted))
+        })
+        .collect();
+    near.sort();
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein distance in characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,96 @@
+//! Dimensionality reduction, fitted once and applied many times.
+
+use std::fmt::Debug;
+
+use ndarray::{Array1, Array2, ArrayView2};
+
+use crate::{Arrays, Progress, ReduceError};
+
+/// A method of dimensionality reduction with its parameters.
+///
+/// Serialised, it is its parameters under a versioned tag: `{"type": "pacmap/1", "n_components": 3}`.
+/// The tag is file format: models and lineage hold it. What precedes the `/` is the method's short
+/// name, as users type it and as reduced columns are called.
+///
+/// # What an implementer promises
+///
+/// - Deserialising checks the parameters as the constructor does, and refuses unknown fields.
+/// - [`fit`](Self::fit) is a function of parameters (which hold the seed) and data: the same bits for
+///   any number of threads.
+/// - `fit` refuses rows with NaN or infinity ([`ReduceError::NotFinite`]); callers leave them out.
+/// - Progress is reported and a wish to stop is obeyed within about a second.
+#[typetag::serde(tag = "type")]
+pub trait Reducer: Debug + Send + Sync {
+    /// The number of coordinates per row.
+    fn n_components(&self) -> usize;
+
+    /// Learns a layout of `data`, `(n, d)`.
+    ///
+    /// # Errors
+    /// Parameters that do not fit the data, rows that are not finite, cancellation.
+    fn fit(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Box<dyn FittedReducer>, ReduceError>;
+
+    /// The fitted model whose [`FittedReducer::to_arrays`] are `arrays`.
+    ///
+    /// # Errors
+    /// Arrays that are missing or do not fit together. They come from a file: trust nothing.
+    fn restore(&self, arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError>;
+
+    /// A copy with the same parameters.
+    fn boxed_clone(&self) -> Box<dyn Reducer>;
+
+    /// The short name: the tag up to its version.
+    fn method(&self) -> &'static str {
+        let tag = self.typetag_name();
+        tag.split_once('/').map_or(tag, |(method, _)| method)
+    }
+}
+
+impl Clone for Box<dyn Reducer> {
+    fn clone(&self) -> Self {
+        self.boxed_clone()
+    }
+}
+
+/// A reducer that has learned a layout.
+///
+/// It has no tag of its own: its file is its [`Reducer`]'s parameters and its arrays, and
+/// [`Reducer::restore`] puts them together again.
+///
+/// # What an implementer promises
+///
+/// - [`transform`](Self::transform) is per row: the result depends on model and row alone, not on the
+///   other rows of the call, their order, or the threads.
+/// - A row that equals a fitted row gets that row's fitted coordinates.
+/// - After [`to_arrays`](Self::to_arrays) and [`Reducer::restore`] all results are the same bits.
+pub trait FittedReducer: Debug + Send + Sync {
+    /// The method and parameters.
+    fn reducer(&self) -> &dyn Reducer;
+
+    /// The number of values per row that [`transform`](Self::transform) takes.
+    fn n_features(&self) -> usize;
+
+    /// The coordinates of the fitted rows, `(n, n_components)`.
+    fn layout(&self) -> ArrayView2<'_, f32>;
+
+    /// The coordinates of other rows, `(m, d)`.
+    ///
+    /// A row with NaN or infinity gets NaN coordinates and a NaN score.
+    ///
+    /// # Errors
+    /// A width other than the fitted one; cancellation.
+    fn transform(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Transformed, ReduceError>;
+
+    /// Everything that was learned.
+    fn to_arrays(&self) -> Arrays;
+}
+
+/// Coordinates of rows, and how far they lie from the fitted data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transformed {
+    /// `(m, n_components)`.
+    pub coordinates: Array2<f32>,
+    /// `(m,)`: distance to the nearest fitted row over the typical neighbour distance there. 0 for a
+    /// fitted row, about 1 inside the fitted data, large far outside.
+    pub out_of_distribution: Array1<f32>,
+}

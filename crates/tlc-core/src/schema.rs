@@ -1,0 +1,197 @@
+//! Columns and what they mean.
+//!
+//! A column's *role* says what its numbers are, so that tools choose the right columns without
+//! knowing their names. It is metadata of the Arrow field and is written with the table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, cast::AsArray, types::Float32Type};
+use arrow_schema::{DataType, Field, Schema};
+use ndarray::ArrayView2;
+
+const ROLE_KEY: &str = "tlc:number_role";
+const VALUE_MAP_KEY: &str = "tlc:value_map";
+
+/// What the numbers of a column are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum NumberRole {
+    /// Activations of a layer: input of dimensionality reduction, never sent to a page.
+    NnEmbedding,
+    /// Coordinates made by a reducer.
+    ReducedEmbedding,
+    /// How far outside the fitted data a transformed row lies; about 1 is typical.
+    OutOfDistribution,
+    /// 0-based row number in the foreign table: the only join key.
+    ExampleId,
+    /// Which foreign table the row describes; the column's value map holds its URL.
+    ForeignTableId,
+    /// The training epoch.
+    Epoch,
+    /// A class index that was given.
+    Label,
+    /// A class index that the model chose.
+    Prediction,
+    /// A per-sample loss, in nats for cross entropy.
+    Loss,
+    /// A probability, `0..=1`.
+    Confidence,
+    /// Whether every embedding value of the row is finite.
+    Finite,
+    /// Any other role, kept as written.
+    Other(String),
+}
+
+const ROLES: [(NumberRole, &str); 11] = [
+    (NumberRole::NnEmbedding, "nn_embedding"),
+    (NumberRole::ReducedEmbedding, "reduced_embedding"),
+    (NumberRole::OutOfDistribution, "out_of_distribution"),
+    (NumberRole::ExampleId, "example_id"),
+    (NumberRole::ForeignTableId, "foreign_table_id"),
+    (NumberRole::Epoch, "epoch"),
+    (NumberRole::Label, "label"),
+    (NumberRole::Prediction, "prediction"),
+    (NumberRole::Loss, "loss"),
+    (NumberRole::Confidence, "confidence"),
+    (NumberRole::Finite, "finite"),
+];
+
+impl fmt::Display for NumberRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let NumberRole::Other(name) = self {
+            return f.write_str(name);
+        }
+        ROLES.iter().find(|(role, _)| role == self).map_or(Ok(()), |(_, name)| f.write_str(name))
+    }
+}
+
+impl FromStr for NumberRole {
+    type Err = std::convert::Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = ROLES.iter().find(|(_, known)| *known == name).map(|(role, _)| role.clone());
+        Ok(known.unwrap_or_else(|| NumberRole::Other(name.to_owned())))
+    }
+}
+
+/// Reads and sets what a field means.
+pub trait FieldRoles: Sized {
+    /// The field with this role.
+    #[must_use]
+    fn with_role(self, role: NumberRole) -> Self;
+    /// The field's role, if it has one.
+    fn role(&self) -> Option<NumberRole>;
+    /// The field with names for its integer values, such as class names or table URLs.
+    #[must_use]
+    fn with_value_map(self, names: &BTreeMap<i64, String>) -> Self;
+}
+
+impl FieldRoles for Field {
+    fn with_role(self, role: NumberRole) -> Self {
+        with_metadata(self, ROLE_KEY, role.to_string())
+    }
+
+    fn role(&self) -> Option<NumberRole> {
+        let Ok(role) = self.metadata().get(ROLE_KEY)?.parse();
+        Some(role)
+    }
+
+    fn with_value_map(self, names: &BTreeMap<i64, String>) -> Self {
+        let json = serde_json::to_string(names).expect("a map of texts is valid JSON");
+        with_metadata(self, VALUE_MAP_KEY, json)
+    }
+}
+
+fn with_metadata(field: Field, key: &str, value: String) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(key.to_owned(), value);
+    field.with_metadata(metadata)
+}
+
+/// The names of a field's integer values; empty if it has none.
+pub fn value_map(field: &Field) -> BTreeMap<i64, String> {
+    field.metadata().get(VALUE_MAP_KEY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+/// The columns of `schema` that have `role`, in their order.
+pub fn columns_with_role(schema: &Schema, role: &NumberRole) -> Vec<String> {
+    let has_role = |field: &&Arc<Field>| field.role().as_ref() == Some(role);
+    schema.fields().iter().filter(has_role).map(|field| field.name().clone()).collect()
+}
+
+/// A column of `width` float32 values per row.
+pub fn embedding_field(name: impl Into<String>, width: usize, role: NumberRole) -> Field {
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    let width = i32::try_from(width).expect("an embedding is narrower than 2^31");
+    Field::new(name, DataType::FixedSizeList(item, width), true).with_role(role)
+}
+
+/// The number of values per row of a vector column, or `None` for other columns.
+pub fn embedding_width(field: &Field) -> Option<usize> {
+    match field.data_type() {
+        DataType::FixedSizeList(item, width) if item.data_type() == &DataType::Float32 => {
+            usize::try_from(*width).ok()
+        }
+        _ => None,
+    }
+}
+
+/// The values of a vector column, `(n, d)`, without a copy; `None` if it is no such column.
+///
+/// Rows that are null hold arbitrary values: ask the column's null buffer.
+pub fn embedding_values<'a>(batch: &'a RecordBatch, column: &str) -> Option<ArrayView2<'a, f32>> {
+    let list: &FixedSizeListArray = batch.column_by_name(column)?.as_fixed_size_list_opt()?;
+    let values: &Float32Array = list.values().as_primitive_opt::<Float32Type>()?;
+    let width = usize::try_from(list.value_length()).ok()?;
+    ArrayView2::from_shape((list.len(), width), values.values()).ok()
+}
+
+/// A column of a batch: its field, with role, and its values.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Name, type and role.
+    pub field: Field,
+    /// One value per row.
+    pub values: ArrayRef,
+}
+
+impl Column {
+    /// A column of `width` float32 values per row, `values.len() = n · width`.
+    ///
+    /// # Panics
+    /// If the number of values is not a multiple of a positive `width`.
+    pub fn embedding(name: impl Into<String>, width: usize, values: Vec<f32>, role: NumberRole) -> Self {
+        let field = embedding_field(name, width, role);
+        let DataType::FixedSizeList(item, size) = field.data_type() else { unreachable!("made above") };
+        let list = FixedSizeListArray::new(item.clone(), *size, Arc::new(Float32Array::from(values)), None);
+        Self { field, values: Arc::new(list) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_survives_its_name() {
+        for (role, name) in ROLES {
+            assert_eq!(name.parse::<NumberRole>(), Ok(role.clone()));
+            let field = Field::new("x", DataType::Int64, true).with_role(role.clone());
+            assert_eq!(field.role(), Some(role));
+        }
+        assert_eq!("my_role".parse(), Ok(NumberRole::Other("my_role".into())));
+    }
+
+    #[test]
+    fn a_vector_column_is_viewed_as_a_matrix_also_when_sliced() {
+        let column = Column::embedding("e", 2, vec![1., 2., 3., 4., 5., 6.], NumberRole::NnEmbedding);
+        let schema = Arc::new(Schema::new(vec![column.field]));
+        let batch = RecordBatch::try_new(schema, vec![column.values]).expect("one column").slice(1, 2);
+        let view = embedding_values(&batch, "e").expect("a vector column");
+        assert_eq!(view, ndarray::arr2(&[[3., 4.], [5., 6.]]));
+        assert_eq!(columns_with_role(&batch.schema(), &NumberRole::NnEmbedding), ["e"]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Where tables and small objects are kept.
+
+use std::fmt::Debug;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use crate::{Lineage, Progress, StoreError, Url};
+
+/// Rows of a table, batch by batch; the first error ends it.
+pub type BatchStream<'a> = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send + 'a>;
+
+/// What a store knows about a table without reading its rows.
+#[derive(Debug, Clone)]
+pub struct TableInfo {
+    /// Where it is.
+    pub url: Url,
+    /// Columns with roles, and metadata with lineage.
+    pub schema: SchemaRef,
+    /// Its number of rows.
+    pub rows: u64,
+    /// Digest of its content as written (see [`digest`](crate::digest)); `None` for tables that
+    /// other programs wrote.
+    pub digest: Option<String>,
+}
+
+impl TableInfo {
+    /// Where the table comes from, if it says so.
+    pub fn lineage(&self) -> Option<Lineage> {
+        Lineage::read_from(&self.schema)
+    }
+}
+
+/// Which part of a table to read.
+///
+/// The default reads everything, in batches of 8,192 rows.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// The columns, in this order; `None` for all.
+    pub columns: Option<Vec<String>>,
+    /// Rows per batch; the last may be shorter.
+    pub batch_rows: usize,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { columns: None, batch_rows: 8192 }
+    }
+}
+
+impl Scan {
+    /// Reads only these columns.
+    pub fn columns(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { columns: Some(names.into_iter().map(Into::into).collect()), ..Self::default() }
+    }
+}
+
+/// Identifies the content of a small object, for [`WriteCondition::Unchanged`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectVersion(pub String);
+
+/// When a small object may be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteCondition {
+    /// Only if nothing is there.
+    Absent,
+    /// Only if it still is the version that was read.
+    Unchanged(ObjectVersion),
+}
+
+/// Keeps immutable tables, and the small objects beside them (run records, models).
+///
+/// # What an implementer promises
+///
+/// - A table is visible entirely or not at all: a failed, cancelled or killed [`create`](Self::create)
+///   leaves nothing that [`info`](Self::info) or [`list_tables`](Self::list_tables) shows.
+/// - A table is created once; a second `create` at its URL is [`StoreError::AlreadyExists`], also when
+///   both run at once.
+/// - When `create` or [`write_object`](Self::write_object) returns, the data survive a power loss
+///   as far as the medium allows.
+/// - Rows come back in the order in which they were written, with schema, roles and lineage.
+/// - Writing an object replaces it at once: a reader sees the old or the new content.
+/// - Methods block, may be called from any thread, also from inside an async runtime, and never panic
+///   on damaged data.
+///
+/// The conformance suite (feature `conformance`) checks these.
+///
+/// The value itself is configuration (`{"type": "lance/1"}`) and holds no credentials: these come
+/// from the environment.
+#[typetag::serde(tag = "type")]
+pub trait TableStore: Debug + Send + Sync {
+    /// Writes all `rows` into a new table at `url` and returns what was written.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`]; the first error of `rows`; a failing backend.
+    fn create(&self, url: &Url, schema: SchemaRef, rows: BatchStream<'_>) -> Result<TableInfo, StoreError>;
+
+    /// Schema, size and digest of the table at `url`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Damaged`].
+    fn info(&self, url: &Url) -> Result<TableInfo, StoreError>;
+
+    /// The rows of the table at `url`.
+    ///
+    /// # Errors
+    /// As [`info`](Self::info); an unknown column; the stream itself fails on damaged pages.
+    fn scan(&self, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError>;
+
+    /// Removes the table at `url`. It disappears at once, its bytes soon after.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; refuses what is not a table.
+    fn delete(&self, url: &Url) -> Result<(), StoreError>;
+
+    /// The tables directly in `folder`, sorted; empty if there is no such folder.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn list_tables(&self, folder: &Url) -> Result<Vec<Url>, StoreError>;
+
+    /// The bytes taken by everything at or below `url`; 0 if there is nothing.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn size_bytes(&self, url: &Url) -> Result<u64, StoreError>;
+
+    /// The content and version of a small object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn read_object(&self, url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError>;
+
+    /// Writes a small object and returns its version.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] or [`StoreError::Conflict`] if the condition does not hold.
+    fn write_object(
+        &self,
+        url: &Url,
+        content: &[u8],
+        condition: WriteCondition,
+    ) -> Result<ObjectVersion, StoreError>;
+
+    /// The names of the sub-folders of `folder`, sorted; empty if there is no such folder.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn list_folders(&self, folder: &Url) -> Result<Vec<String>, StoreError>;
+
+    /// Removes a folder of small objects and whatever is below it; nothing there is fine.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn delete_folder(&self, folder: &Url) -> Result<(), StoreError>;
+
+    /// Reads the whole table at `url` and checks it against its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if rows or digest differ from what was written.
+    fn verify(&self, url: &Url, progress: &Progress) -> Result<(), StoreError> {
+        let info = self.info(url)?;
+        let Some(expected) = &info.digest else { return Ok(()) };
+        let task = progress.task("verify", info.rows);
+        let mut digest = crate::digest::TableDigest::new(&info.schema);
+        let mut rows = 0;
+        for batch in self.scan(url, Scan::default())? {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            digest
+                .update(&batch)
+                .map_err(|reason| StoreError::Damaged { url: url.clone(), reason })?;
+            task.advance(batch.num_rows() as u64)?;
+        }
+        let found = digest.finish();
+        if rows != info.rows || &found != expected {
+            let reason = format!("{rows} rows with digest {found}, but {} rows with {expected} were written", info.rows);
+            return Err(StoreError::Damaged { url: url.clone(), reason });
+        }
+        Ok(())
+    }
+}
