@@ -56,6 +56,11 @@ impl Arrays {
         self.with(name, Array::F32(array.clone().into_dyn()))
     }
 
+    /// Whether there is an array of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Takes an array of 32-bit floats out.
     ///
     /// # Errors

@@ -1,1 +1,39 @@
-//! Placeholder.
+//! UMAP and PaCMAP for the embeddings of neural networks.
+//!
+//! What sets these implementations apart:
+//! - a fit gives the same bits for any number of threads;
+//! - [`transform`](tlc_core::FittedReducer::transform) is per row: it depends on model and row alone,
+//!   so rows can be streamed in any order and batch size, and a fitted row gets its fitted place;
+//! - every transformed row carries a score that says how far outside the fitted data it lies;
+//! - models are versioned, checked files.
+//!
+//! ```
+//! use ndarray::Array2;
+//! use tlc_core::{Progress, Reducer, rng::Stream};
+//! use tlc_reduce::{Pacmap, PacmapParams};
+//!
+//! let noise = Stream::new(0, "example");
+//! let data = Array2::from_shape_fn((200, 16), |(i, j)| noise.normal(i as u64, j as u64) as f32);
+//! let reducer = Pacmap::new(PacmapParams { n_components: 3, ..PacmapParams::default() })?;
+//! let fitted = reducer.fit(data.view(), &Progress::default())?;
+//! assert_eq!(fitted.layout().dim(), (200, 3));
+//! let elsewhere = fitted.transform(data.view(), &Progress::default())?;
+//! assert_eq!(elsewhere.coordinates, fitted.layout());
+//! # Ok::<(), tlc_core::ReduceError>(())
+//! ```
+
+mod adam;
+mod blas;
+mod distance;
+mod input;
+pub mod knn;
+mod neighbours;
+mod pacmap;
+mod pca;
+pub mod quality;
+mod umap;
+
+pub use input::Metric;
+pub use pacmap::{Pacmap, PacmapParams};
+pub use pca::{Pca, PcaParams, PrincipalAxes};
+pub use umap::{Umap, UmapInit, UmapParams};

@@ -1,0 +1,111 @@
+//! The rows that a reducer works on: checked, contiguous, in the metric's space.
+
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
+use serde::{Deserialize, Serialize};
+use tlc_core::ReduceError;
+
+/// How the distance of two rows is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Metric {
+    /// Straight-line distance.
+    #[default]
+    Euclidean,
+    /// One minus the cosine of the angle. A row of zeros has no direction and is refused in a fit.
+    #[serde(alias = "angular")]
+    Cosine,
+}
+
+impl Metric {
+    /// `data` such that Euclidean distance in it is monotone in this metric.
+    ///
+    /// Cosine: rows of length 1, where the squared distance is twice the cosine distance.
+    pub(crate) fn embed<'a>(self, data: CowArray<'a, f32, Ix2>) -> CowArray<'a, f32, Ix2> {
+        match self {
+            Metric::Euclidean => data,
+            Metric::Cosine => {
+                let mut data = data.into_owned();
+                for mut row in data.axis_iter_mut(Axis(0)) {
+                    let length = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+                    row.mapv_inplace(|x| (f64::from(x) / length) as f32);
+                }
+                data.into()
+            }
+        }
+    }
+
+    /// The distance in this metric from the squared Euclidean distance in [`embed`](Self::embed)'s space.
+    pub(crate) fn distance_from_squared(self, squared: f32) -> f32 {
+        match self {
+            Metric::Euclidean => squared.sqrt(),
+            Metric::Cosine => squared / 2.0,
+        }
+    }
+}
+
+/// The rows of a fit, contiguous, checked to be finite and to have a place in the metric's space.
+pub(crate) fn checked_for_fit<'a>(
+    data: &'a ArrayView2<'a, f32>,
+    metric: Metric,
+) -> Result<CowArray<'a, f32, Ix2>, ReduceError> {
+    let (rows, features) = data.dim();
+    if rows == 0 || features == 0 {
+        return Err(ReduceError::data(format!("it has {rows} rows of {features} values; at least 1 of each is needed")));
+    }
+    if u32::try_from(rows).is_err() {
+        return Err(ReduceError::data(format!("it has {rows} rows; at most {} are supported", u32::MAX)));
+    }
+    let unusable = |row: usize| !data.row(row).iter().all(|value| value.is_finite());
+    let bad: Vec<usize> = (0..rows).filter(|&row| unusable(row)).collect();
+    if !bad.is_empty() {
+        return Err(ReduceError::NotFinite { count: bad.len(), rows, first: bad.into_iter().take(10).collect() });
+    }
+    if metric == Metric::Cosine {
+        let zero: Vec<usize> = (0..rows).filter(|&row| data.row(row).iter().all(|&value| value == 0.0)).collect();
+        if !zero.is_empty() {
+            let first: Vec<_> = zero.iter().take(10).collect();
+            let reason = format!(
+                "{} rows are all zeros (first: {first:?}) and have no direction; leave them out or use the euclidean metric",
+                zero.len()
+            );
+            return Err(ReduceError::data(reason));
+        }
+    }
+    Ok(data.as_standard_layout())
+}
+
+/// Which rows of a transform have a place: finite, and not all zeros under the cosine metric.
+pub(crate) fn usable_rows(data: &ArrayView2<'_, f32>, metric: Metric) -> Vec<usize> {
+    let usable = |row: &usize| {
+        let row = data.row(*row);
+        row.iter().all(|value| value.is_finite()) && (metric != Metric::Cosine || row.iter().any(|&value| value != 0.0))
+    };
+    (0..data.nrows()).filter(usable).collect()
+}
+
+/// Fails unless `data` has the width that was fitted.
+pub(crate) fn check_width(data: &ArrayView2<'_, f32>, n_features: usize) -> Result<(), ReduceError> {
+    if data.ncols() == n_features {
+        return Ok(());
+    }
+    Err(ReduceError::data(format!("its rows have {} values, the model was fitted on {n_features}", data.ncols())))
+}
+
+/// Fails unless the number of coordinates is one that the kernels are compiled for.
+pub(crate) fn check_n_components(n_components: usize) -> Result<(), ReduceError> {
+    if (1..=3).contains(&n_components) {
+        return Ok(());
+    }
+    Err(ReduceError::parameter("n_components", n_components, "use 1, 2 or 3"))
+}
+
+/// The layout's points as an array, `(n, D)`.
+pub(crate) fn array_from_points<const D: usize>(points: &[[f32; D]]) -> Array2<f32> {
+    Array2::from_shape_vec((points.len(), D), points.as_flattened().to_vec()).expect("n times D values")
+}
+
+/// The rows of an array as points.
+pub(crate) fn points_from_array<const D: usize>(array: &ArrayView2<'_, f32>) -> Vec<[f32; D]> {
+    array.outer_iter().map(|row| std::array::from_fn(|d| row[d])).collect()
+}

@@ -1,0 +1,133 @@
+//! What both reducers keep of a fit in order to place other rows: the fitted rows with an index over
+//! them, their coordinates, and how far apart neighbours are around each.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use rayon::prelude::*;
+use tlc_core::{Arrays, Progress, ReduceError, Transformed, rng::Stream};
+
+use crate::input::{Metric, usable_rows};
+use crate::knn::{Index, KnnMethod, Neighbours};
+
+/// How many neighbours define the local scale.
+const SCALE_NEIGHBOURS: usize = 10;
+/// Rows that are placed at a time: bounds memory, and paces progress and cancellation.
+const BLOCK_ROWS: usize = 8192;
+
+#[derive(Debug)]
+pub(crate) struct FittedRows {
+    index: Index,
+    layout: Array2<f32>,
+    /// Mean distance to the nearest ten, `(n,)`, never below a thousandth of its mean.
+    local_scale: Array1<f32>,
+}
+
+/// A row to be placed, and what is near it.
+pub(crate) struct NewRow<'a> {
+    /// Fitted rows, nearest first.
+    pub(crate) neighbours: ArrayView1<'a, u32>,
+    /// Squared distances to them.
+    pub(crate) squared: ArrayView1<'a, f32>,
+    /// A number that depends on the row's values alone: its key for random draws.
+    pub(crate) key: u64,
+}
+
+impl FittedRows {
+    /// `graph` holds the neighbours of the indexed rows; without any (one row), scales are 1.
+    pub(crate) fn new(index: Index, layout: Array2<f32>, graph: Option<&Neighbours>) -> Self {
+        let n = layout.nrows();
+        let local_scale = graph.map_or_else(
+            || Array1::ones(n),
+            |graph| {
+                let near = graph.squared.slice(s![.., ..SCALE_NEIGHBOURS.min(graph.k())]);
+                let mean = near.map_axis(Axis(1), |squared| squared.iter().map(|s| s.sqrt()).sum::<f32>() / squared.len() as f32);
+                let overall = mean.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
+                let floor = if overall > 0.0 { (overall * 1e-3) as f32 } else { 1.0 };
+                mean.mapv_into(|scale| scale.max(floor))
+            },
+        );
+        Self { index, layout, local_scale }
+    }
+
+    pub(crate) fn rows(&self) -> ArrayView2<'_, f32> {
+        self.index.rows()
+    }
+
+    pub(crate) fn layout(&self) -> ArrayView2<'_, f32> {
+        self.layout.view()
+    }
+
+    /// Mean distance to near neighbours around each fitted row.
+    pub(crate) fn local_scale(&self) -> &[f32] {
+        self.local_scale.as_slice().expect("one-dimensional arrays of ours are contiguous")
+    }
+
+    pub(crate) fn add_to(&self, arrays: Arrays) -> Arrays {
+        arrays
+            .with_f32("rows", &self.index.rows().to_owned())
+            .with_f32("layout", &self.layout)
+            .with_f32("local_scale", &self.local_scale)
+    }
+
+    pub(crate) fn from_arrays(arrays: &mut Arrays, n_components: usize, knn: KnnMethod) -> Result<Self, ReduceError> {
+        let rows: Array2<f32> = arrays.take_f32("rows")?;
+        let layout: Array2<f32> = arrays.take_f32("layout")?;
+        let local_scale: Array1<f32> = arrays.take_f32("local_scale")?;
+        let n = rows.nrows();
+        if n == 0 || layout.dim() != (n, n_components) || local_scale.len() != n {
+            let reason =
+                format!("{n} rows, a layout of {:?} and {} scales do not fit together", layout.dim(), local_scale.len());
+            return Err(ReduceError::model(reason));
+        }
+        if !rows.iter().chain(&layout).all(|value| value.is_finite()) || !local_scale.iter().all(|&scale| scale > 0.0) {
+            return Err(ReduceError::model("it holds values that are not finite"));
+        }
+        let index = Index::build(rows, knn, &Progress::default())?;
+        Ok(Self { index, layout, local_scale })
+    }
+
+    /// Places `data`: a fitted row at its fitted coordinates, any other where `place` says.
+    ///
+    /// `embed` maps rows, some of `data`, into the space of the fitted rows, each by itself.
+    pub(crate) fn transform<const D: usize>(
+        &self,
+        data: ArrayView2<'_, f32>,
+        metric: Metric,
+        k: usize,
+        progress: &Progress,
+        embed: impl Fn(Array2<f32>) -> Array2<f32>,
+        place: impl Fn(&NewRow<'_>) -> [f32; D] + Sync,
+    ) -> Result<Transformed, ReduceError> {
+        let usable = usable_rows(&data, metric);
+        let mut coordinates = Array2::from_elem((data.nrows(), D), f32::NAN);
+        let mut out_of_distribution = Array1::from_elem(data.nrows(), f32::NAN);
+        for block in usable.chunks(BLOCK_ROWS) {
+            let rows = embed(data.select(Axis(0), block));
+            let found = self.index.query(rows.view(), k.min(self.rows().nrows()), progress)?;
+            let placed: Vec<([f32; D], f32)> = (0..block.len())
+                .into_par_iter()
+                .map(|row| {
+                    let nearest = found.indices[[row, 0]] as usize;
+                    if found.squared[[row, 0]] == 0.0 {
+                        return (std::array::from_fn(|d| self.layout[[nearest, d]]), 0.0);
+                    }
+                    let new = NewRow {
+                        neighbours: found.indices.row(row),
+                        squared: found.squared.row(row),
+                        key: key_from_values(rows.row(row)),
+                    };
+                    (place(&new), found.squared[[row, 0]].sqrt() / self.local_scale[nearest])
+                })
+                .collect();
+            for (&row, (point, score)) in block.iter().zip(placed) {
+                coordinates.row_mut(row).assign(&ArrayView1::from(&point));
+                out_of_distribution[row] = score;
+            }
+            progress.check()?;
+        }
+        Ok(Transformed { coordinates, out_of_distribution })
+    }
+}
+
+fn key_from_values(row: ArrayView1<'_, f32>) -> u64 {
+    row.iter().fold(0, |key, value| Stream::new(key, "").bits(u64::from(value.to_bits()), 0))
+}

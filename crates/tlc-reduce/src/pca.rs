@@ -1,0 +1,404 @@
+//! Principal component analysis: as a reducer, as preprocessing and as initial layout.
+//!
+//! Narrow data (`min(n, d)` up to 1,024): eigenvectors of the covariance or of the Gram matrix by
+//! LAPACK. Wider data: subspace iteration from a seeded start (Halko, Martinsson, Tropp 2011,
+//! algorithm 4.4), which never forms a `d × d` matrix.
+//!
+//! The sign of an axis is arbitrary; here its entry of largest magnitude is positive, so that layouts
+//! do not flip between machines.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray_linalg::{Eigh, QR, UPLO};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tlc_core::rng::Stream;
+use tlc_core::{
+    Array, Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed,
+};
+
+use crate::blas::SingleThreadedBlas;
+use crate::input::{Metric, check_width, checked_for_fit, usable_rows};
+
+const EXACT_UP_TO: usize = 1024;
+const BLOCK_ROWS: usize = 1024;
+const OVERSAMPLING: usize = 10;
+const POWER_ITERATIONS: usize = 6;
+
+/// The directions of largest variance of some rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrincipalAxes {
+    mean: Array1<f32>,
+    /// `(d, k)`, orthonormal columns, largest variance first.
+    axes: Array2<f32>,
+}
+
+impl PrincipalAxes {
+    /// The first `n_axes` principal axes of `data`, `(n, d)`; fewer if `min(n, d)` is smaller.
+    ///
+    /// # Errors
+    /// If LAPACK fails.
+    pub fn fit(data: ArrayView2<'_, f32>, n_axes: usize, seed: u64) -> Result<Self, ReduceError> {
+        let _single = SingleThreadedBlas::begin();
+        let (n, d) = data.dim();
+        let n_axes = n_axes.min(n).min(d);
+        let mean = column_means(data);
+        let mut axes = if n.min(d) > EXACT_UP_TO {
+            subspace_iteration(data, &mean, n_axes, seed)?
+        } else if d <= n {
+            let (_, vectors) = largest_eigenvectors(&covariance(data, &mean), n_axes)?;
+            vectors
+        } else {
+            axes_from_gram(data, &mean, n_axes)?
+        };
+        for mut axis in axes.axis_iter_mut(Axis(1)) {
+            let largest = axis.iter().copied().fold(0.0_f64, |best, x| if x.abs() > best.abs() { x } else { best });
+            if largest < 0.0 {
+                axis.mapv_inplace(|x| -x);
+            }
+        }
+        Ok(Self { mean: mean.mapv(|x| x as f32), axes: axes.mapv(|x| x as f32) })
+    }
+
+    /// The number of axes.
+    pub fn n_axes(&self) -> usize {
+        self.axes.ncols()
+    }
+
+    /// The number of values per row that [`project`](Self::project) takes.
+    pub fn n_features(&self) -> usize {
+        self.axes.nrows()
+    }
+
+    /// The rows' coordinates on the axes, `(m, n_axes)`.
+    ///
+    /// Each row is computed by itself, so that its bits do not depend on the other rows, which a
+    /// blocked matrix product would not promise.
+    ///
+    /// # Panics
+    /// If the rows are not [`n_features`](Self::n_features) wide.
+    pub fn project(&self, data: ArrayView2<'_, f32>) -> Array2<f32> {
+        assert_eq!(data.ncols(), self.n_features(), "rows have the fitted width");
+        let n_axes = self.n_axes();
+        let mut projected = Array2::<f32>::zeros((data.nrows(), n_axes));
+        if n_axes == 0 {
+            return projected;
+        }
+        let axes = self.axes.as_standard_layout();
+        let axes = axes.as_slice().expect("standard layout");
+        projected
+            .as_slice_mut()
+            .expect("freshly made")
+            .par_chunks_mut(n_axes)
+            .zip(data.axis_iter(Axis(0)).into_par_iter())
+            .for_each(|(target, row)| {
+                for ((&value, &mean), axis_values) in row.iter().zip(&self.mean).zip(axes.chunks_exact(n_axes)) {
+                    let centred = value - mean;
+                    for (sum, &axis_value) in target.iter_mut().zip(axis_values) {
+                        *sum += centred * axis_value;
+                    }
+                }
+            });
+        projected
+    }
+
+    pub(crate) fn into_arrays(self, arrays: Arrays) -> Arrays {
+        arrays
+            .with("pca_mean", Array::F32(self.mean.into_dyn()))
+            .with("pca_axes", Array::F32(self.axes.into_dyn()))
+    }
+
+    pub(crate) fn from_arrays(arrays: &mut Arrays) -> Result<Self, ReduceError> {
+        let axes = Self { mean: arrays.take_f32("pca_mean")?, axes: arrays.take_f32("pca_axes")? };
+        if axes.mean.len() != axes.axes.nrows() {
+            let reason = format!("{} means for {} features", axes.mean.len(), axes.axes.nrows());
+            return Err(ReduceError::model(reason));
+        }
+        Ok(axes)
+    }
+}
+
+fn column_means(data: ArrayView2<'_, f32>) -> Array1<f64> {
+    let mut sums = Array1::<f64>::zeros(data.ncols());
+    for row in data.outer_iter() {
+        sums.zip_mut_with(&row, |sum, &value| *sum += f64::from(value));
+    }
+    sums / data.nrows() as f64
+}
+
+/// `f(centred block)` for each block of rows, in parallel, summed in block order.
+fn sum_over_blocks(
+    data: ArrayView2<'_, f32>,
+    mean: &Array1<f64>,
+    shape: (usize, usize),
+    f: impl Fn(&Array2<f32>) -> Array2<f32> + Sync,
+) -> Array2<f64> {
+    let mean = mean.mapv(|x| x as f32);
+    let blocks: Vec<_> = data.axis_chunks_iter(Axis(0), BLOCK_ROWS).collect();
+    let mut total = Array2::<f64>::zeros(shape);
+    // A few blocks at a time: enough for the threads, little memory, and a fixed order of summation.
+    for group in blocks.chunks(8) {
+        let parts: Vec<Array2<f32>> = group.par_iter().map(|block| f(&(block - &mean))).collect();
+        for part in parts {
+            total.zip_mut_with(&part, |sum, &value| *sum += f64::from(value));
+        }
+    }
+    total
+}
+
+fn covariance(data: ArrayView2<'_, f32>, mean: &Array1<f64>) -> Array2<f64> {
+    let d = data.ncols();
+    sum_over_blocks(data, mean, (d, d), |block| block.t().dot(block))
+}
+
+/// The eigenvectors of the `n_axes` largest eigenvalues, largest first.
+fn largest_eigenvectors(
+    symmetric: &Array2<f64>,
+    n_axes: usize,
+) -> Result<(Array1<f64>, Array2<f64>), ReduceError> {
+    let (values, vectors) = symmetric
+        .eigh(UPLO::Lower)
+        .map_err(|error| ReduceError::backend("compute the eigenvectors of the covariance", error))?;
+    // LAPACK sorts ascending.
+    Ok((values.slice(s![..;-1]).slice(s![..n_axes]).to_owned(), vectors.slice(s![.., ..;-1]).slice(s![.., ..n_axes]).to_owned()))
+}
+
+/// With fewer rows than columns, the axes are `Xᵀ u / |Xᵀ u|` for eigenvectors `u` of `X Xᵀ`.
+fn axes_from_gram(data: ArrayView2<'_, f32>, mean: &Array1<f64>, n_axes: usize) -> Result<Array2<f64>, ReduceError> {
+    let centred = data.mapv(f64::from) - mean;
+    let (_, vectors) = largest_eigenvectors(&centred.dot(&centred.t()), n_axes)?;
+    let mut axes = centred.t().dot(&vectors);
+    for mut axis in axes.axis_iter_mut(Axis(1)) {
+        let length = axis.dot(&axis).sqrt();
+        // A direction without variance: any value serves, zero is finite.
+        axis.mapv_inplace(|x| if length > 1e-12 { x / length } else { 0.0 });
+    }
+    Ok(axes)
+}
+
+fn subspace_iteration(
+    data: ArrayView2<'_, f32>,
+    mean: &Array1<f64>,
+    n_axes: usize,
+    seed: u64,
+) -> Result<Array2<f64>, ReduceError> {
+    let (n, d) = data.dim();
+    let width = (n_axes + OVERSAMPLING).min(n).min(d);
+    let start = Stream::new(seed, "pca-start");
+    let mut basis = Array2::from_shape_fn((d, width), |(i, j)| start.normal(i as u64, j as u64));
+    for _ in 0..POWER_ITERATIONS {
+        basis = orthonormal(basis)?;
+        let narrow = basis.mapv(|x| x as f32);
+        basis = sum_over_blocks(data, mean, (d, width), |block| block.t().dot(&block.dot(&narrow)));
+    }
+    let basis = orthonormal(basis)?;
+    let narrow = basis.mapv(|x| x as f32);
+    let inner = sum_over_blocks(data, mean, (width, width), |block| {
+        let projected = block.dot(&narrow);
+        projected.t().dot(&projected)
+    });
+    let (_, vectors) = largest_eigenvectors(&inner, n_axes)?;
+    Ok(basis.dot(&vectors))
+}
+
+fn orthonormal(basis: Array2<f64>) -> Result<Array2<f64>, ReduceError> {
+    let (q, _) = basis.qr().map_err(|error| ReduceError::backend("orthonormalise the principal axes", error))?;
+    Ok(q)
+}
+
+/// The parameters of [`Pca`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PcaParams {
+    /// Coordinates per row; at least 1. Default 2.
+    pub n_components: usize,
+    /// Start of the iteration on data wider than 1,024. Default 42.
+    #[serde(alias = "random_state")]
+    pub seed: u64,
+}
+
+impl Default for PcaParams {
+    fn default() -> Self {
+        Self { n_components: 2, seed: 42 }
+    }
+}
+
+/// Principal component analysis: the linear baseline.
+///
+/// Fast and exact in what it keeps; shows directions of variance, not neighbourhoods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "PcaParams", into = "PcaParams")]
+pub struct Pca {
+    params: PcaParams,
+}
+
+impl Pca {
+    /// A PCA with checked parameters.
+    ///
+    /// # Errors
+    /// No components.
+    pub fn new(params: PcaParams) -> Result<Self, ReduceError> {
+        if params.n_components == 0 {
+            return Err(ReduceError::parameter("n_components", 0, "use at least 1"));
+        }
+        Ok(Self { params })
+    }
+}
+
+impl TryFrom<PcaParams> for Pca {
+    type Error = ReduceError;
+
+    fn try_from(params: PcaParams) -> Result<Self, ReduceError> {
+        Self::new(params)
+    }
+}
+
+impl From<Pca> for PcaParams {
+    fn from(pca: Pca) -> Self {
+        pca.params
+    }
+}
+
+tlc_core::inventory::submit! {
+    PluginInfo {
+        kind: PluginKind::Reducer,
+        tag: "pca/1",
+        crate_name: env!("CARGO_PKG_NAME"),
+        crate_version: env!("CARGO_PKG_VERSION"),
+        summary: "principal component analysis: linear, keeps directions of largest variance",
+    }
+}
+
+#[typetag::serde(name = "pca/1")]
+impl Reducer for Pca {
+    fn n_components(&self) -> usize {
+        self.params.n_components
+    }
+
+    fn fit(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Box<dyn FittedReducer>, ReduceError> {
+        progress.check()?;
+        let data = checked_for_fit(&data, Metric::Euclidean)?;
+        let wanted = self.params.n_components;
+        if data.ncols() < wanted {
+            let accepted = format!("the rows have {} values; use at most that many", data.ncols());
+            return Err(ReduceError::parameter("n_components", wanted, accepted));
+        }
+        let axes = PrincipalAxes::fit(data.view(), wanted, self.params.seed)?;
+        let mut fitted = FittedPca { reducer: self.clone(), axes, layout: Array2::zeros((0, 0)), spread: 1.0 };
+        fitted.layout = fitted.place(data.view());
+        let mean_square = fitted.residuals(data.view(), &fitted.layout).mapv(|r| f64::from(r).powi(2)).mean();
+        fitted.spread = mean_square.unwrap_or(0.0).sqrt().max(1e-12) as f32;
+        Ok(Box::new(fitted))
+    }
+
+    fn restore(&self, mut arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {
+        let axes = PrincipalAxes::from_arrays(&mut arrays)?;
+        let layout = arrays.take_f32("layout")?;
+        let spread: Array1<f32> = arrays.take_f32("spread")?;
+        let [spread] = spread.as_slice().and_then(|spread| spread.try_into().ok()).unwrap_or([f32::NAN]);
+        if layout.ncols() != self.params.n_components || axes.n_axes() > layout.ncols() || !spread.is_finite() {
+            return Err(ReduceError::model("its arrays do not fit together"));
+        }
+        Ok(Box::new(FittedPca { reducer: self.clone(), axes, layout, spread }))
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Reducer> {
+        Box::new(self.clone())
+    }
+}
+
+#[derive(Debug)]
+struct FittedPca {
+    reducer: Pca,
+    axes: PrincipalAxes,
+    layout: Array2<f32>,
+    /// Root mean square distance of the fitted rows from the plane of the axes.
+    spread: f32,
+}
+
+impl FittedPca {
+    /// Coordinates, padded with zeros where there are fewer rows than components.
+    fn place(&self, data: ArrayView2<'_, f32>) -> Array2<f32> {
+        let mut layout = Array2::zeros((data.nrows(), self.reducer.params.n_components));
+        layout.slice_mut(s![.., ..self.axes.n_axes()]).assign(&self.axes.project(data));
+        layout
+    }
+
+    /// Distance of each row from the plane of the axes.
+    fn residuals(&self, data: ArrayView2<'_, f32>, coordinates: &Array2<f32>) -> Array1<f32> {
+        let squared = data.outer_iter().zip(coordinates.outer_iter()).map(|(row, place)| {
+            let total: f64 = row.iter().zip(&self.axes.mean).map(|(x, mean)| f64::from(x - mean).powi(2)).sum();
+            let kept: f64 = place.iter().map(|x| f64::from(*x).powi(2)).sum();
+            (total - kept).max(0.0).sqrt() as f32
+        });
+        squared.collect()
+    }
+}
+
+impl FittedReducer for FittedPca {
+    fn reducer(&self) -> &dyn Reducer {
+        &self.reducer
+    }
+
+    fn n_features(&self) -> usize {
+        self.axes.n_features()
+    }
+
+    fn layout(&self) -> ArrayView2<'_, f32> {
+        self.layout.view()
+    }
+
+    fn transform(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Transformed, ReduceError> {
+        progress.check()?;
+        check_width(&data, self.n_features())?;
+        let usable = usable_rows(&data, Metric::Euclidean);
+        let rows = data.select(Axis(0), &usable);
+        let placed = self.place(rows.view());
+        let residuals = self.residuals(rows.view(), &placed);
+        let mut coordinates = Array2::from_elem((data.nrows(), placed.ncols()), f32::NAN);
+        let mut out_of_distribution = Array1::from_elem(data.nrows(), f32::NAN);
+        for (from, &to) in usable.iter().enumerate() {
+            coordinates.row_mut(to).assign(&placed.row(from));
+            out_of_distribution[to] = residuals[from] / self.spread;
+        }
+        Ok(Transformed { coordinates, out_of_distribution })
+    }
+
+    fn to_arrays(&self) -> Arrays {
+        let arrays = self.axes.clone().into_arrays(Arrays::default());
+        arrays.with_f32("layout", &self.layout).with_f32("spread", &ndarray::arr1(&[self.spread]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Variance 9 along the first axis, 4 along the second, 0.01 elsewhere, in a rotated frame.
+    fn stretched(n: usize, d: usize) -> (Array2<f32>, Array1<f32>) {
+        let noise = Stream::new(5, "test");
+        let direction = Array1::from_shape_fn(d, |j| if j % 2 == 0 { 1.0 } else { -1.0 } / (d as f32).sqrt());
+        let data = Array2::from_shape_fn((n, d), |(i, j)| {
+            let along = 3.0 * noise.normal(i as u64, 1_000_000) as f32;
+            5.0 + along * direction[j] + 0.1 * noise.normal(i as u64, j as u64) as f32
+        });
+        (data, direction)
+    }
+
+    #[test]
+    fn the_first_axis_is_the_direction_of_largest_variance() {
+        // Covariance, Gram matrix and subspace iteration.
+        for (n, d) in [(500, 20), (40, 300), (1100, 1200)] {
+            let (data, direction) = stretched(n, d);
+            let axes = PrincipalAxes::fit(data.view(), 2, 0).expect("fits");
+            let cosine = axes.axes.column(0).dot(&direction);
+            assert!(cosine.abs() > 0.99, "{n} x {d}: cosine {cosine}");
+            assert!((axes.axes.column(0).dot(&axes.axes.column(1))).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn keeps_the_contract() {
+        let pca = Pca::new(PcaParams { n_components: 2, seed: 0 }).expect("valid");
+        tlc_core::conformance::check_reducer(&pca);
+    }
+}

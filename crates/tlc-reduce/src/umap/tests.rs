@@ -1,0 +1,59 @@
+//! UMAP as a whole; the parts are tested beside them.
+
+use super::*;
+
+#[track_caller]
+fn umap(params: UmapParams) -> Umap {
+    Umap::new(params).expect("valid parameters")
+}
+
+#[test]
+fn keeps_the_contract() {
+    tlc_core::conformance::check_reducer(&umap(UmapParams::default()));
+    let params = UmapParams {
+        n_components: 3,
+        n_neighbors: 8,
+        metric: Metric::Cosine,
+        standard_scaler_normalize: true,
+        knn: KnnMethod::Hnsw,
+        seed: 7,
+        ..UmapParams::default()
+    };
+    tlc_core::conformance::check_reducer(&umap(params));
+}
+
+#[test]
+fn few_rows_are_laid_out() {
+    for n in 1..12 {
+        let rows = Array2::from_shape_fn((n, 4), |(i, j)| (i * (j + 1)) as f32);
+        let fitted = umap(UmapParams::default()).fit(rows.view(), &Progress::default()).expect("fits");
+        assert_eq!(fitted.layout().dim(), (n, 2));
+        assert!(fitted.layout().iter().all(|x| x.is_finite()), "{n} rows");
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_matter() {
+    let noise = Stream::new(4, "test");
+    let rows = Array2::from_shape_fn((600, 10), |(i, j)| noise.normal(i as u64, j as u64) as f32);
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| umap(UmapParams::default()).fit(rows.view(), &Progress::default()).expect("fits"))
+    };
+    assert_eq!(run(1).layout(), run(3).layout());
+}
+
+#[test]
+fn parameters_out_of_range_are_named() {
+    let check = |params: UmapParams, expected: &str| {
+        assert_eq!(Umap::new(params).expect_err("out of range").to_string(), expected);
+    };
+    let defaults = UmapParams::default;
+    check(UmapParams { n_components: 4, ..defaults() }, "n_components is 4; use 1, 2 or 3");
+    check(UmapParams { n_neighbors: 1, ..defaults() }, "n_neighbors is 1; use at least 2");
+    check(UmapParams { min_dist: 2.0, ..defaults() }, "min_dist is 2; use 0 up to the spread, 1");
+    check(UmapParams { spread: f64::NAN, ..defaults() }, "spread is NaN; use a positive number");
+    check(UmapParams { learning_rate: 0.0, ..defaults() }, "learning_rate is 0; use a positive number");
+    check(UmapParams { n_epochs: Some(0), ..defaults() }, "n_epochs is 0; use at least 1, or leave it out");
+    check(UmapParams { repulsion_strength: -1.0, ..defaults() }, "repulsion_strength is -1; use 0 or more");
+}
