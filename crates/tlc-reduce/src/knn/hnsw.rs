@@ -6,9 +6,10 @@
 //! 2. `ef_construction` above `2 · M`, or its diversity heuristic never acts;
 //! 3. finite rows: its L2 panics on NaN;
 //! 4. the row itself is dropped from its list by number, never by position;
-//! 5. lists that came back short, and points that the graph cannot reach, are mended by one sweep over
-//!    neighbours of neighbours;
-//! 6. distances are recomputed in our fixed order.
+//! 5. rows that cannot find themselves (in-links are dropped without regard to reachability) are
+//!    remembered and offered to every query;
+//! 6. lists are mended by one sweep over neighbours of neighbours;
+//! 7. distances are recomputed in our fixed order.
 
 use std::fmt;
 
@@ -28,6 +29,8 @@ const MAX_LAYERS: usize = 16;
 pub struct HnswIndex {
     rows: Array2<f32>,
     graph: Hnsw<'static, f32, DistL2>,
+    /// Rows that the graph does not lead to.
+    hidden: Vec<u32>,
 }
 
 impl fmt::Debug for HnswIndex {
@@ -51,7 +54,19 @@ impl HnswIndex {
                 task.advance(256)?;
             }
         }
-        Ok(Self { rows, graph })
+        let mut index = Self { rows, graph, hidden: Vec::new() };
+        let task = progress.task("check hnsw graph", index.rows.nrows() as u64);
+        let missed: Result<Vec<_>, Cancelled> = (0..index.rows.nrows())
+            .into_par_iter()
+            .map(|id| {
+                task.advance(1)?;
+                // A duplicate in its place is as good.
+                let found = index.search(index.row(id), 1).first().is_some_and(|(squared, _)| *squared == 0.0);
+                Ok((!found).then_some(id as u32))
+            })
+            .collect();
+        index.hidden = missed?.into_iter().flatten().collect();
+        Ok(index)
     }
 
     /// The rows it was built on.
@@ -108,6 +123,11 @@ impl HnswIndex {
         for found in self.graph.search(query, k, (2 * k).max(64)) {
             let id = found.d_id;
             nearest.offer(squared_euclidean(query, self.row(id)), id as u32);
+        }
+        for &id in &self.hidden {
+            if !nearest.kept.iter().any(|&(_, kept)| kept == id) {
+                nearest.offer(squared_euclidean(query, self.row(id as usize)), id);
+            }
         }
         nearest.kept
     }
