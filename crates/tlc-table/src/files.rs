@@ -1,0 +1,131 @@
+//! Local files: durable, replaced at once, deleted without a half-visible state.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use tlc_core::{ObjectVersion, StoreError, Url, UniqueName, WriteCondition, digest};
+
+/// Marks what is being deleted; such names are never listed.
+const DELETED_SUFFIX: &str = "deleted";
+
+pub(crate) fn local_path(url: &Url) -> Result<PathBuf, StoreError> {
+    url.to_path().ok_or_else(|| StoreError::Unsupported {
+        url: url.clone(),
+        reason: "this build serves local folders (file:///…) only".to_owned(),
+    })
+}
+
+/// Flushes every file and folder at and below `path`, and the folders that lead to it.
+///
+/// Lance never does: without this, a power loss after "written" can leave empty files.
+pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
+    fn sync(path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                sync(&entry?.path())?;
+            }
+        }
+        File::open(path)?.sync_all()
+    }
+    sync(path)?;
+    sync_parents(path)
+}
+
+fn sync_parents(path: &Path) -> io::Result<()> {
+    // Two levels up hold the names of what was just made; higher ones existed or were synced before.
+    path.ancestors().skip(1).take(3).filter(|folder| folder.is_dir()).try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
+/// Makes `path` disappear at once, and then its bytes.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let doomed = path.with_file_name(UniqueName::new(&format!("{name}.{DELETED_SUFFIX}")).to_string());
+    fs::rename(path, &doomed)?;
+    sync_parents(&doomed)?;
+    fs::remove_dir_all(&doomed)
+}
+
+/// The sorted names in `folder` that satisfy `wanted`; none if there is no such folder.
+pub(crate) fn names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.contains(&format!(".{DELETED_SUFFIX}-")) && wanted(&entry.path()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The bytes of all files at and below `path`; 0 if there is nothing.
+pub(crate) fn size_bytes(path: &Path) -> io::Result<u64> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        metadata => metadata?,
+    };
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + size_bytes(&entry?.path())?))
+}
+
+pub(crate) fn read_object(url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError> {
+    let path = local_path(url)?;
+    match fs::read(&path) {
+        Ok(content) => {
+            let version = ObjectVersion(digest::of_bytes(&content));
+            Ok((content, version))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotFound { url: url.clone() }),
+        Err(error) => Err(StoreError::backend("read", url, error)),
+    }
+}
+
+/// Writes beside the target, flushes, renames. Writers of one folder take turns by a lock that the
+/// operating system releases when its holder dies.
+pub(crate) fn write_object(
+    url: &Url,
+    content: &[u8],
+    condition: &WriteCondition,
+) -> Result<ObjectVersion, StoreError> {
+    let path = local_path(url)?;
+    let failed = |error: io::Error| StoreError::backend("write", url, error);
+    let folder = path.parent().ok_or_else(|| StoreError::Unsupported {
+        url: url.clone(),
+        reason: "an object needs a folder".to_owned(),
+    })?;
+    fs::create_dir_all(folder).map_err(failed)?;
+    let lock = File::open(folder).map_err(failed)?;
+    flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+    match condition {
+        WriteCondition::Absent if path.exists() => return Err(StoreError::AlreadyExists { url: url.clone() }),
+        WriteCondition::Absent => {}
+        WriteCondition::Unchanged(expected) => {
+            if read_object(url)?.1 != *expected {
+                return Err(StoreError::Conflict { url: url.clone() });
+            }
+        }
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(UniqueName::new(&format!(".{name}.{DELETED_SUFFIX}")).to_string());
+    let written = (|| {
+        let mut file = File::create_new(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        sync_parents(&path)
+    })();
+    if let Err(error) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(failed(error));
+    }
+    Ok(ObjectVersion(digest::of_bytes(content)))
+}

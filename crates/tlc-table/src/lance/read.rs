@@ -1,0 +1,111 @@
+//! Opening and scanning a table. Its only version is asked for by number: a stray newer one is not
+//! looked at.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
+use futures::StreamExt;
+use lance::Dataset;
+use lance::dataset::builder::DatasetBuilder;
+use lance::session::Session;
+use tlc_core::{BatchStream, Scan, StoreError, TableInfo, Url, suggest};
+
+use super::{DIGEST_KEY, is_table};
+use crate::files;
+use crate::runtime::{Pumped, pump, wait};
+
+const VERSION: u64 = 1;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+fn open(session: &Arc<Session>, url: &Url) -> Result<Dataset, StoreError> {
+    let path = files::local_path(url)?;
+    if !is_table(&path) {
+        return Err(StoreError::NotFound { url: url.clone() });
+    }
+    let uri = path.to_string_lossy();
+    let opened =
+        wait(|| async { DatasetBuilder::from_uri(&uri).with_version(VERSION).with_session(session.clone()).load().await });
+    let failed = |cause: Cause| StoreError::backend("open the damaged table", url, cause);
+    opened.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
+}
+
+pub(super) fn info(session: &Arc<Session>, url: &Url) -> Result<TableInfo, StoreError> {
+    let dataset = open(session, url)?;
+    let schema = Schema::from(dataset.schema());
+    let rows = wait(|| dataset.count_rows(None))
+        .map_err(|panic| StoreError::backend("count the rows of", url, panic))?
+        .map_err(|error| StoreError::backend("count the rows of", url, error))?;
+    let digest = schema.metadata().get(DIGEST_KEY).cloned();
+    Ok(TableInfo { url: url.clone(), schema: Arc::new(schema), rows: rows as u64, digest })
+}
+
+pub(super) fn scan(session: &Arc<Session>, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError> {
+    let dataset = open(session, url)?;
+    if let Some(columns) = &scan.columns {
+        check_columns(url, &Schema::from(dataset.schema()), columns)?;
+    }
+    let batch_rows = scan.batch_rows.max(1);
+    let mut scanner = dataset.scan();
+    scanner.batch_size(batch_rows).scan_in_order(true);
+    let failed = |cause: Cause| StoreError::backend("read", url, cause);
+    if let Some(columns) = &scan.columns {
+        scanner.project(columns).map_err(|error| failed(error.into()))?;
+    }
+    let stream =
+        wait(|| scanner.try_into_stream()).map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
+    let receiver = pump(stream.map(|batch| batch.map_err(Cause::from)));
+    Ok(Box::new(Batches { url: url.clone(), batch_rows, receiver: Some(receiver), ready: VecDeque::new() }))
+}
+
+fn check_columns(url: &Url, schema: &Schema, columns: &[String]) -> Result<(), StoreError> {
+    match columns.iter().find(|column| schema.field_with_name(column).is_err()) {
+        None => Ok(()),
+        Some(unknown) => {
+            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let near = suggest(unknown, names.iter().copied());
+            let hint = if near.is_empty() { String::new() } else { format!(" (near: {})", near.join(", ")) };
+            let reason = format!("it has no column {unknown:?}{hint}; its columns are {}", names.join(", "));
+            Err(StoreError::Unsupported { url: url.clone(), reason })
+        }
+    }
+}
+
+/// The rows as they come from the pump, in batches of at most `batch_rows`.
+struct Batches {
+    url: Url,
+    batch_rows: usize,
+    receiver: Option<Receiver<Pumped<Result<RecordBatch, Cause>>>>,
+    ready: VecDeque<RecordBatch>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Some(Ok(batch));
+            }
+            let failure = match self.receiver.as_ref()?.recv() {
+                Ok(Pumped::Item(Ok(batch))) => {
+                    let starts = (0..batch.num_rows()).step_by(self.batch_rows);
+                    let cut = |start| batch.slice(start, self.batch_rows.min(batch.num_rows() - start));
+                    self.ready.extend(starts.map(cut));
+                    continue;
+                }
+                Ok(Pumped::Item(Err(cause))) => Some(StoreError::backend("read", &self.url, cause)),
+                Ok(Pumped::End) => None,
+                Err(_) => Some(StoreError::Damaged {
+                    url: self.url.clone(),
+                    reason: "reading its pages made the storage engine panic".to_owned(),
+                }),
+            };
+            self.receiver = None;
+            return failure.map(Err);
+        }
+    }
+}
