@@ -35,7 +35,8 @@ impl Fixture {
 
     fn one_file(&self, folder: &str) -> PathBuf {
         let entries = fs::read_dir(self.folder.path().join("t.lance").join(folder)).expect("a folder of the table");
-        entries.map(|entry| entry.expect("an entry").path()).next().expect("a file")
+        let mut files = entries.map(|entry| entry.expect("an entry").path());
+        files.find(|file| file.extension().is_some_and(|e| e == "lance" || e == "manifest")).expect("a file")
     }
 
     /// A store without caches of the table.

@@ -1,0 +1,103 @@
+//! What can go wrong with runs.
+
+use tlc_core::{Cancelled, ReduceError, StoreError, Url, UrlError};
+
+/// Why an operation on a project or run failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A name that cannot be part of a path.
+    #[error("{what} name {name:?} is not usable: use letters, digits, '.', '_' and '-', not starting with '.'")]
+    Name {
+        /// Run, dataset or table.
+        what: &'static str,
+        /// The name given.
+        name: String,
+    },
+    /// No run of this name.
+    #[error("project {project} has no run {name:?}; its runs are {known}")]
+    UnknownRun {
+        /// The name given.
+        name: String,
+        /// The project.
+        project: Url,
+        /// The runs there are.
+        known: String,
+    },
+    /// A run record of another format, or none at all.
+    #[error("the run record {url} cannot be read: {reason}")]
+    Record {
+        /// Its place.
+        url: Url,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No metrics table describes the rows of this table.
+    #[error("run {run:?} has no tables with embeddings for {url}; it has some for {known}")]
+    NoTablesFor {
+        /// The run.
+        run: String,
+        /// The foreign table given.
+        url: Url,
+        /// The foreign tables there are.
+        known: String,
+    },
+    /// The table to fit on is not one of the run's tables with embeddings.
+    #[error("cannot fit on {url}: it is not a table with embeddings of run {run:?}")]
+    NotAFitTable {
+        /// The run.
+        run: String,
+        /// The table given.
+        url: Url,
+    },
+    /// A column that cannot be reduced.
+    #[error("cannot reduce column {column:?} of {url}: {reason}")]
+    Column {
+        /// The column.
+        column: String,
+        /// The table.
+        url: Url,
+        /// What is wrong and what would be accepted.
+        reason: String,
+    },
+    /// Options that contradict each other.
+    #[error("cannot reduce: {reason}")]
+    Options {
+        /// What is wrong and what would be accepted.
+        reason: String,
+    },
+    /// A reducer failed on a column.
+    #[error("cannot reduce column {column:?} of {url} with {method}")]
+    Reduce {
+        /// The column.
+        column: String,
+        /// The table.
+        url: Url,
+        /// The method.
+        method: &'static str,
+        /// Why.
+        #[source]
+        source: ReduceError,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A URL that cannot be formed.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl RunError {
+    /// Whether the caller asked to stop, wherever that was noticed.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(
+            self,
+            RunError::Cancelled(_)
+                | RunError::Store(StoreError::Cancelled(_))
+                | RunError::Reduce { source: ReduceError::Cancelled(_), .. }
+        )
+    }
+}

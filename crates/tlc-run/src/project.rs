@@ -1,0 +1,154 @@
+//! A folder of datasets and runs.
+//!
+//! ```text
+//! <project>/datasets/<dataset>/<table>-<ulid>.lance
+//! <project>/runs/<run>/run.json
+//! <project>/runs/<run>/metrics/<name>-<ulid>.lance
+//! <project>/runs/<run>/reduced/<name>-<ulid>.lance
+//! <project>/runs/<run>/models/<column>-<ulid>/
+//! ```
+
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tlc_core::ulid::Ulid;
+use tlc_core::{BatchStream, Lineage, StoreError, TableInfo, TableStore, UniqueName, Url, WriteCondition};
+
+use crate::record::FORMAT;
+use crate::{Run, RunError, RunRecord, RunStatus};
+
+/// A folder of datasets and runs in a store.
+#[derive(Debug, Clone)]
+pub struct Project {
+    store: Arc<dyn TableStore>,
+    root: Url,
+}
+
+impl Project {
+    /// The project at `root`, which need not exist yet.
+    pub fn new(store: Arc<dyn TableStore>, root: Url) -> Self {
+        Self { store, root }
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Url {
+        &self.root
+    }
+
+    /// Where its tables are kept.
+    pub fn store(&self) -> &dyn TableStore {
+        self.store.as_ref()
+    }
+
+    /// Writes a table of `dataset`, or returns the one that is there already: same name and same lineage
+    /// operation.
+    ///
+    /// # Errors
+    /// An unusable name; a failing store or row stream.
+    pub fn create_table(
+        &self,
+        dataset: &str,
+        name: &str,
+        schema: &Schema,
+        lineage: &Lineage,
+        rows: BatchStream<'_>,
+    ) -> Result<TableInfo, RunError> {
+        check_name("table", name)?;
+        let folder = self.dataset_folder(dataset)?;
+        for url in self.store.list_tables(&folder)? {
+            // The ULID has no '-', so what precedes the last one is the name.
+            let has_name = url.file_name().rsplit_once('-').is_some_and(|(stem, _)| stem == name);
+            if has_name {
+                let info = self.store.info(&url)?;
+                if info.lineage().is_some_and(|found| found.operation == lineage.operation) {
+                    return Ok(info);
+                }
+            }
+        }
+        let url = folder.join(&format!("{}.lance", UniqueName::new(name)))?;
+        Ok(self.store.create(&url, Arc::new(lineage.write_into(schema)), rows)?)
+    }
+
+    /// Begins a run. If the name is taken, `-2`, `-3`, … is appended: a run is never overwritten.
+    ///
+    /// # Errors
+    /// An unusable name; a failing store.
+    pub fn create_run(&self, name: &str, parameters: Map<String, Value>) -> Result<Run, RunError> {
+        check_name("run", name)?;
+        for attempt in 1_u32.. {
+            let name = if attempt == 1 { name.to_owned() } else { format!("{name}-{attempt}") };
+            let record = RunRecord {
+                schema: FORMAT.to_owned(),
+                id: Ulid::generate(),
+                name: name.clone(),
+                created: Timestamp::now(),
+                status: RunStatus::Running,
+                parameters: parameters.clone(),
+                metrics: Vec::new(),
+                to_delete: Vec::new(),
+                extra: Map::new(),
+            };
+            let content = serde_json::to_vec_pretty(&record).expect("a record is plain data");
+            let run = Run::at(self.clone(), name)?;
+            match self.store.write_object(run.record_url(), &content, WriteCondition::Absent) {
+                Ok(_) => return Ok(run),
+                Err(StoreError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    /// The run called `name`.
+    ///
+    /// # Errors
+    /// [`RunError::UnknownRun`]; an unreadable record.
+    pub fn open_run(&self, name: &str) -> Result<Run, RunError> {
+        check_name("run", name)?;
+        let run = Run::at(self.clone(), name.to_owned())?;
+        match run.record() {
+            Err(RunError::Store(StoreError::NotFound { .. })) => {
+                let names = self.run_names()?;
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                Err(RunError::UnknownRun { name: name.to_owned(), project: self.root.clone(), known })
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(run),
+        }
+    }
+
+    /// The names of its runs, sorted.
+    ///
+    /// # Errors
+    /// A failing store.
+    pub fn run_names(&self) -> Result<Vec<String>, RunError> {
+        let folder = self.root.join("runs")?;
+        let mut names = self.store.list_folders(&folder)?;
+        names.retain(|name| !name.starts_with('.'));
+        Ok(names)
+    }
+
+    /// Removes a run with its metrics tables and models. Datasets stay.
+    ///
+    /// # Errors
+    /// [`RunError::UnknownRun`]; a failing store.
+    pub fn delete_run(&self, name: &str) -> Result<(), RunError> {
+        let run = self.open_run(name)?;
+        Ok(self.store.delete_folder(run.url())?)
+    }
+
+    fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {
+        check_name("dataset", dataset)?;
+        Ok(self.root.join("datasets")?.join(dataset)?)
+    }
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), RunError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(RunError::Name { what, name: name.to_owned() })
+}

@@ -1,0 +1,74 @@
+//! A run's record, `run.json`: what the run consists of.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tlc_core::Url;
+use tlc_core::ulid::Ulid;
+
+pub(crate) const FORMAT: &str = "tlc.run/1";
+
+/// The content of a run's record. URLs are relative to the project where they lie inside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Format and version: `tlc.run/1`.
+    pub schema: String,
+    /// The run's identity, which survives moves.
+    pub id: Ulid,
+    /// Its name, unique in the project.
+    pub name: String,
+    /// When it began.
+    pub created: Timestamp,
+    /// How it stands.
+    pub status: RunStatus,
+    /// What it was started with.
+    #[serde(default)]
+    pub parameters: Map<String, Value>,
+    /// Its metrics tables, oldest first.
+    #[serde(default)]
+    pub metrics: Vec<MetricsEntry>,
+    /// Tables that were replaced and are to be deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_delete: Vec<Url>,
+    /// Fields of later versions, kept as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RunStatus {
+    /// Being written, or ended without saying so.
+    Running,
+    /// Everything was done.
+    Completed,
+    /// Stopped on request or by an error; can be continued.
+    Interrupted,
+}
+
+/// One metrics table of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricsEntry {
+    /// Its place.
+    pub url: Url,
+    /// Its identity.
+    pub table_id: Ulid,
+    /// The name it was given, without what makes it unique.
+    pub name: String,
+    /// The table whose rows it describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_table: Option<Url>,
+    /// Values that hold for all rows.
+    #[serde(default)]
+    pub constants: Map<String, Value>,
+    /// Its number of rows.
+    pub rows: u64,
+    /// Its content digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The table it was reduced from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduced_from: Option<Url>,
+}

@@ -1,0 +1,187 @@
+//! One run.
+
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use tlc_core::{
+    BatchStream, MetricsSink, MetricsTable, StoreError, TableInfo, UniqueName, Url, WriteCondition,
+};
+
+use crate::record::FORMAT;
+use crate::{MetricsEntry, Project, RunError, RunRecord, RunStatus};
+
+/// A run of a [`Project`]: its record and its tables.
+///
+/// The record is read anew for each operation and replaced only if nobody changed it meanwhile, so
+/// several threads and processes can add tables to one run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    project: Project,
+    name: String,
+    url: Url,
+    record_url: Url,
+}
+
+impl Run {
+    pub(crate) fn at(project: Project, name: String) -> Result<Self, RunError> {
+        let url = project.root().join("runs")?.join(&name)?;
+        let record_url = url.join("run.json")?;
+        Ok(Self { project, name, url, record_url })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its folder.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The project it belongs to.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    pub(crate) fn record_url(&self) -> &Url {
+        &self.record_url
+    }
+
+    /// Its record as it is now.
+    ///
+    /// # Errors
+    /// An unreadable record; a failing store.
+    pub fn record(&self) -> Result<RunRecord, RunError> {
+        Ok(self.versioned_record()?.0)
+    }
+
+    fn versioned_record(&self) -> Result<(RunRecord, tlc_core::ObjectVersion), RunError> {
+        let (content, version) = self.project.store().read_object(&self.record_url)?;
+        let unreadable = |reason: String| RunError::Record { url: self.record_url.clone(), reason };
+        let record: RunRecord = serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
+        if record.schema != FORMAT {
+            return Err(unreadable(format!("its format is {:?}; this version reads {FORMAT:?}", record.schema)));
+        }
+        Ok((record, version))
+    }
+
+    /// Changes the record; `change` may be called again if somebody else changed it meanwhile.
+    pub(crate) fn update(&self, mut change: impl FnMut(&mut RunRecord)) -> Result<(), RunError> {
+        loop {
+            let (mut record, version) = self.versioned_record()?;
+            change(&mut record);
+            let content = serde_json::to_vec_pretty(&record).expect("a record is plain data");
+            match self.project.store().write_object(&self.record_url, &content, WriteCondition::Unchanged(version)) {
+                Err(StoreError::Conflict { .. }) => {}
+                result => return result.map(|_| ()).map_err(RunError::from),
+            }
+        }
+    }
+
+    /// Records how the run stands.
+    ///
+    /// # Errors
+    /// A failing store.
+    pub fn set_status(&self, status: RunStatus) -> Result<(), RunError> {
+        self.update(|record| record.status = status)
+    }
+
+    /// Its metrics tables, oldest first, with absolute URLs.
+    ///
+    /// # Errors
+    /// An unreadable record; a failing store.
+    pub fn metrics(&self) -> Result<Vec<MetricsEntry>, RunError> {
+        let root = self.project.root();
+        let mut metrics = self.record()?.metrics;
+        for entry in &mut metrics {
+            entry.url = self.inside(&entry.url)?;
+            for url in [&mut entry.foreign_table, &mut entry.reduced_from].into_iter().flatten() {
+                *url = url.resolve(root)?;
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// The absolute form of a URL of the record; refuses what leads out of the project, since the record
+    /// is a file that anybody may have written.
+    pub(crate) fn inside(&self, url: &Url) -> Result<Url, RunError> {
+        let root = self.project.root();
+        let absolute = url.resolve(root)?;
+        if absolute.is_within(root) {
+            return Ok(absolute);
+        }
+        let reason = format!("it names {absolute}, which is outside of the project {root}");
+        Err(RunError::Record { url: self.record_url.clone(), reason })
+    }
+
+    /// Deletes the tables that a reduction has replaced. Called by the reduction itself and before the
+    /// next one; it finishes what an interrupted one left.
+    ///
+    /// # Errors
+    /// A failing store; what was deleted until then stays recorded.
+    pub fn finish_deletions(&self) -> Result<(), RunError> {
+        for relative in self.record()?.to_delete {
+            match self.project.store().delete(&self.inside(&relative)?) {
+                Ok(()) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.update(|record| record.to_delete.retain(|url| *url != relative))?;
+        }
+        Ok(())
+    }
+
+    /// The entry of a new table, with URLs as the record keeps them.
+    pub(crate) fn entry(&self, table: &MetricsTable, info: &TableInfo) -> MetricsEntry {
+        let root = self.project.root();
+        MetricsEntry {
+            url: info.url.relative_to(root),
+            table_id: table.lineage.table_id,
+            name: table.name.clone(),
+            foreign_table: table.foreign_table.as_ref().map(|url| url.relative_to(root)),
+            constants: table.constants.clone(),
+            rows: info.rows,
+            digest: info.digest.clone(),
+            reduced_from: None,
+        }
+    }
+
+    /// Writes a table into a sub-folder of the run, without recording it.
+    pub(crate) fn write_table(
+        &self,
+        folder: &str,
+        name: &str,
+        schema: &Schema,
+        rows: BatchStream<'_>,
+    ) -> Result<TableInfo, StoreError> {
+        let url = self.url.join(folder)?.join(&format!("{}.lance", UniqueName::new(name)))?;
+        self.project.store().create(&url, Arc::new(schema.clone()), rows)
+    }
+}
+
+impl MetricsSink for Run {
+    /// Writes the table below `metrics/` and appends it to the record.
+    fn write_metrics(
+        &self,
+        mut table: MetricsTable,
+        schema: &Schema,
+        rows: BatchStream<'_>,
+    ) -> Result<TableInfo, StoreError> {
+        let root = self.project.root();
+        table.lineage.run = Some(self.url.relative_to(root));
+        for input in &mut table.lineage.inputs {
+            input.url = input.url.relative_to(root);
+        }
+        let info = self.write_table("metrics", &table.name, &table.lineage.write_into(schema), rows)?;
+        let entry = self.entry(&table, &info);
+        self.update(|record| {
+            record.status = RunStatus::Running;
+            record.metrics.push(entry.clone());
+        })
+        .map_err(|error| match error {
+            RunError::Store(error) => error,
+            other => StoreError::backend("record the new table in", &self.record_url, other),
+        })?;
+        Ok(info)
+    }
+}
