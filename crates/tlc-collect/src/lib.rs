@@ -1,1 +1,42 @@
-//! Placeholder.
+//! Collects the activations of any layer of a [`tch`] model, per sample, as table rows.
+//!
+//! Rust has no forward hooks. Here a model registers its layers in a [`Scope`] while it is built; each
+//! registered layer is then a point that a [`Predictor`] can listen at, addressed by its index in
+//! [`ModuleTree::named_modules`], exactly as in PyTorch, or by its path. Nothing is recorded, copied or
+//! allocated unless somebody listens.
+//!
+//! ```
+//! use tch::{Device, Tensor, nn};
+//! use tlc_collect::{EmbeddingsMetricsCollector, MetricsCollector, Predictor, models::ResNet, Batch};
+//!
+//! let weights = nn::VarStore::new(Device::Cpu);
+//! let model = ResNet::resnet18(&weights.root(), 1, 10);
+//! let predictor = Predictor::new(&model, ["global_pool"])?;
+//! let batch = Batch { inputs: Tensor::zeros([2, 1, 28, 28], (tch::Kind::Float, Device::Cpu)), labels: None };
+//! let output = predictor.predict(&batch.inputs)?;
+//! let columns = EmbeddingsMetricsCollector::new([90]).collect(&batch, &output)?;
+//! assert_eq!(columns[0].field.name(), "embeddings_90");
+//! # Ok::<(), tlc_collect::CollectError>(())
+//! ```
+
+mod collect;
+mod dataset;
+mod error;
+mod metrics;
+pub mod models;
+pub mod modules;
+mod predictor;
+mod reshape;
+mod summary;
+mod tap;
+mod tree;
+
+pub use collect::{CollectOptions, CollectReport, collect_metrics};
+pub use dataset::{Batch, Dataset, TensorDataset};
+pub use error::CollectError;
+pub use metrics::{ClassificationMetrics, EmbeddingsMetricsCollector, MetricsCollector};
+pub use predictor::{Predictor, PredictorOutput};
+pub use reshape::{AvgPool, ClsToken, Flatten, Mean, MeanTokens, Reshape, ReshapeStrategy};
+pub use summary::{LayerSummary, Summary, summary};
+pub use tap::Tap;
+pub use tree::{Describe, Layer, LayerRef, Model, ModuleTree, NamedModule, Scope};

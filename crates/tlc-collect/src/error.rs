@@ -1,0 +1,105 @@
+//! What can go wrong while activations are collected.
+
+use tlc_core::{Cancelled, StoreError};
+
+/// Why collection was refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CollectError {
+    /// A layer that the model does not have.
+    #[error("the model has no layer {layer}; it has {count} (0 to {last}){near}")]
+    UnknownLayer {
+        /// The index or path given.
+        layer: String,
+        /// How many there are.
+        count: usize,
+        /// The last index.
+        last: usize,
+        /// Near names, as a clause, or empty.
+        near: String,
+    },
+    /// A collector asks for a layer that the predictor does not listen at.
+    #[error("layer {layer} is not among the predictor's layers {available:?}")]
+    NotListening {
+        /// The layer asked for.
+        layer: usize,
+        /// The layers that are recorded.
+        available: Vec<usize>,
+    },
+    /// A layer that did not run.
+    #[error("layer {layer} ({path:?}) was not called in the forward pass")]
+    NotCalled {
+        /// Its index.
+        layer: usize,
+        /// Its path.
+        path: String,
+    },
+    /// Activations that a strategy cannot bring to one vector per sample.
+    #[error("cannot reshape layer {layer} by {strategy}: its activations are {shape:?}; {advice}")]
+    Reshape {
+        /// The layer's index.
+        layer: usize,
+        /// The strategy.
+        strategy: String,
+        /// The activations' shape.
+        shape: Vec<i64>,
+        /// What would be accepted.
+        advice: String,
+    },
+    /// A width that differs between batches.
+    #[error(
+        "column {column:?} is {found} wide in this batch and was {expected} before; inputs of different sizes need a \
+         strategy of fixed width, such as mean or avg_pool_2_2"
+    )]
+    WidthChanged {
+        /// The column.
+        column: String,
+        /// The width at first.
+        expected: usize,
+        /// The width now.
+        found: usize,
+    },
+    /// An unknown reshape strategy.
+    #[error("unknown reshape strategy {name:?}; known: {known}")]
+    UnknownStrategy {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Data without rows.
+    #[error("the data set is empty; at least one sample is needed")]
+    Empty,
+    /// A data set or collector that does not keep its promise.
+    #[error("{what}")]
+    Data {
+        /// What is wrong and what would be accepted.
+        what: String,
+    },
+    /// libtorch failed.
+    #[error("cannot {action}")]
+    Torch {
+        /// What was attempted.
+        action: String,
+        /// libtorch's own message.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl CollectError {
+    pub(crate) fn torch(action: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Torch { action: action.into(), source: source.into() }
+    }
+
+    /// Whether the caller asked to stop, wherever that was noticed.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, CollectError::Cancelled(_) | CollectError::Store(StoreError::Cancelled(_)))
+    }
+}

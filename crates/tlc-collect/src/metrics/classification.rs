@@ -1,0 +1,78 @@
+//! Per-sample metrics of a classifier.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{BooleanArray, Float32Array, Int64Array};
+use arrow_schema::{DataType, Field};
+use tch::Kind;
+use tlc_core::{Column, FieldRoles, NumberRole};
+
+use super::{MetricsCollector, host};
+use crate::{Batch, CollectError, PredictorOutput};
+
+/// Makes the columns `label`, `prediction`, `loss` (cross entropy, in nats), `confidence` (probability
+/// of the predicted class) and `correct` from the model's output, taken as logits `(B, classes)`.
+#[derive(Debug, Clone, Default)]
+pub struct ClassificationMetrics {
+    class_names: BTreeMap<i64, String>,
+}
+
+impl ClassificationMetrics {
+    /// With names for classes 0, 1, …; none is fine.
+    pub fn new(class_names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { class_names: (0..).zip(class_names.into_iter().map(Into::into)).collect() }
+    }
+
+    fn class_column(&self, name: &str, role: NumberRole, values: Vec<i64>) -> Column {
+        let mut field = Field::new(name, DataType::Int64, true).with_role(role);
+        if !self.class_names.is_empty() {
+            field = field.with_value_map(&self.class_names);
+        }
+        Column { field, values: Arc::new(Int64Array::from(values)) }
+    }
+}
+
+impl MetricsCollector for ClassificationMetrics {
+    fn collect(&mut self, batch: &Batch, output: &PredictorOutput) -> Result<Vec<Column>, CollectError> {
+        let labels = batch.labels.as_ref().ok_or_else(|| CollectError::Data {
+            what: "classification metrics need labels, and the batch has none".to_owned(),
+        })?;
+        let (logits, n) = (&output.forward, labels.size());
+        let shape = logits.size();
+        if shape.len() != 2 || n != shape[..1] {
+            let what = format!("the model's output is {shape:?} for labels {n:?}; logits (batch, classes) are needed");
+            return Err(CollectError::Data { what });
+        }
+        let label_values: Vec<i64> = host(labels, Kind::Int64, "copy labels to memory")?;
+        if let Some(label) = label_values.iter().find(|&&label| !(0..shape[1]).contains(&label)) {
+            let what = format!("a label is {label}; the model has classes 0 to {}", shape[1] - 1);
+            return Err(CollectError::Data { what });
+        }
+        let failed = |error: tch::TchError| CollectError::torch("compute classification metrics", error);
+        let log_probabilities = logits.f_log_softmax(1, Kind::Float).map_err(failed)?;
+        let (best, prediction) = log_probabilities.f_max_dim(1, false).map_err(failed)?;
+        let column = labels.to_device(logits.device()).f_unsqueeze(1).map_err(failed)?;
+        let loss = log_probabilities.f_gather(1, &column, false).and_then(|x| x.f_squeeze_dim(1)).map_err(failed)?;
+        let predictions: Vec<i64> = host(&prediction, Kind::Int64, "copy predictions to memory")?;
+        let correct: BooleanArray =
+            label_values.iter().zip(&predictions).map(|(label, prediction)| Some(label == prediction)).collect();
+        let float = |name: &str, role: NumberRole, values: Vec<f32>| Column {
+            field: Field::new(name, DataType::Float32, true).with_role(role),
+            values: Arc::new(Float32Array::from(values)),
+        };
+        let loss = host(&-loss, Kind::Float, "copy losses to memory")?;
+        let confidence = host(&best.exp(), Kind::Float, "copy confidences to memory")?;
+        Ok(vec![
+            self.class_column("label", NumberRole::Label, label_values),
+            self.class_column("prediction", NumberRole::Prediction, predictions),
+            float("loss", NumberRole::Loss, loss),
+            float("confidence", NumberRole::Confidence, confidence),
+            Column { field: Field::new("correct", DataType::Boolean, true), values: Arc::new(correct) },
+        ])
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::json!("classification")
+    }
+}

@@ -1,0 +1,61 @@
+//! The activations of layers, as columns.
+
+use std::collections::BTreeMap;
+
+use tch::Kind;
+use tlc_core::{Column, NumberRole};
+
+use super::{MetricsCollector, host};
+use crate::{Batch, CollectError, PredictorOutput, Reshape};
+
+/// Makes a column `embeddings_{layer}` with the role `nn_embedding` of each of its layers.
+///
+/// The default strategy is `mean`.
+///
+/// ```
+/// use tlc_collect::{EmbeddingsMetricsCollector, Reshape};
+/// let collector = EmbeddingsMetricsCollector::new([10, 11])
+///     .reshape(10, Reshape::named("flatten")?)
+///     .reshape(11, Reshape::custom("first pixel", |x| x.select(3, 0).select(2, 0)));
+/// # Ok::<(), tlc_collect::CollectError>(())
+/// ```
+#[derive(Debug)]
+pub struct EmbeddingsMetricsCollector {
+    layers: BTreeMap<usize, Reshape>,
+}
+
+impl EmbeddingsMetricsCollector {
+    /// Collects these layers, which must be among the predictor's.
+    pub fn new(layers: impl IntoIterator<Item = usize>) -> Self {
+        Self { layers: layers.into_iter().map(|layer| (layer, Reshape::default())).collect() }
+    }
+
+    /// With another strategy for `layer`, which is added if it is new.
+    #[must_use]
+    pub fn reshape(mut self, layer: usize, strategy: Reshape) -> Self {
+        self.layers.insert(layer, strategy);
+        self
+    }
+}
+
+impl MetricsCollector for EmbeddingsMetricsCollector {
+    fn collect(&mut self, _batch: &Batch, output: &PredictorOutput) -> Result<Vec<Column>, CollectError> {
+        let column = |(&layer, strategy): (&usize, &Reshape)| {
+            let activations = output.hidden_layers.get(&layer).ok_or_else(|| CollectError::NotListening {
+                layer,
+                available: output.hidden_layers.keys().copied().collect(),
+            })?;
+            let reshaped = strategy.apply(layer, activations)?;
+            let width = reshaped.size()[1] as usize;
+            let values = host(&reshaped, Kind::Float, "copy activations to memory")?;
+            Ok(Column::embedding(format!("embeddings_{layer}"), width, values, NumberRole::NnEmbedding))
+        };
+        self.layers.iter().map(column).collect()
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        let layers: BTreeMap<String, &str> =
+            self.layers.iter().map(|(layer, strategy)| (layer.to_string(), strategy.name())).collect();
+        serde_json::json!({ "embeddings": layers })
+    }
+}

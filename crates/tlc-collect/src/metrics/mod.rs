@@ -1,0 +1,35 @@
+//! What is collected per sample.
+
+mod classification;
+mod embeddings;
+
+use tch::{Kind, Tensor};
+use tlc_core::Column;
+
+use crate::{Batch, CollectError, PredictorOutput};
+
+pub use classification::ClassificationMetrics;
+pub use embeddings::EmbeddingsMetricsCollector;
+
+/// Computes columns of a metrics table, batch by batch.
+///
+/// It gives the same columns for every batch, one value per sample.
+pub trait MetricsCollector {
+    /// The columns of this batch.
+    ///
+    /// # Errors
+    /// A batch or output that it cannot work on.
+    fn collect(&mut self, batch: &Batch, output: &PredictorOutput) -> Result<Vec<Column>, CollectError>;
+
+    /// What lineage says about it: its name and settings.
+    fn describe(&self) -> serde_json::Value;
+}
+
+fn host<T: tch::kind::Element + Copy + Default>(tensor: &Tensor, kind: Kind, action: &str) -> Result<Vec<T>, CollectError> {
+    let failed = |error: tch::TchError| CollectError::torch(action, error);
+    let tensor = tensor.f_to_kind(kind).map_err(failed)?.f_contiguous().map_err(failed)?;
+    let n = tensor.numel();
+    let mut values = vec![T::default(); n];
+    tensor.f_copy_data(&mut values, n).map_err(failed)?;
+    Ok(values)
+}

@@ -1,0 +1,145 @@
+//! A table of a model's layers as torchinfo prints it, with the index that selects each.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::predictor::run;
+use crate::tap::Recorder;
+use crate::{CollectError, Model};
+
+/// Layers deeper than this are counted with the one above, as in torchinfo.
+const MAX_DEPTH: usize = 3;
+const NAME_WIDTH: usize = 40;
+const COLUMN_WIDTH: usize = 25;
+
+/// One line of a [`Summary`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerSummary {
+    /// The layer's index in `named_modules()`.
+    pub index: usize,
+    /// Its dotted path.
+    pub path: String,
+    /// Its class.
+    pub kind: String,
+    /// Its depth; 0 for the model itself.
+    pub depth: usize,
+    /// torchinfo's running number among the layers of this depth, in order of execution.
+    pub depth_index: usize,
+    /// The shape of its output, batch first.
+    pub output_shape: Vec<i64>,
+    /// Its parameters; those of layers too deep to be shown are counted here.
+    pub n_parameters: i64,
+}
+
+/// The layers of a model in order of execution, with output shapes and numbers of parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The lines, the model itself first.
+    pub layers: Vec<LayerSummary>,
+    /// All parameters of the model.
+    pub total_parameters: i64,
+}
+
+/// Runs `model` once on zeros of `input_size` (batch first) and describes its layers.
+///
+/// Displayed, it is what Python's `torchinfo.summary` prints. Layers that did not run are left out.
+///
+/// # Errors
+/// An input size that the model does not take.
+pub fn summary(model: &dyn Model, input_size: &[i64]) -> Result<Summary, CollectError> {
+    let input = Tensor::f_zeros(input_size, (Kind::Float, Device::Cpu))
+        .map_err(|error| CollectError::torch(format!("make an input of shape {input_size:?}"), error))?;
+    let tree = model.tree();
+    let (_, recorder) = run(model, &input, Recorder::calls_of(tree.id()))?;
+    let modules = tree.named_modules();
+    let index_of: BTreeMap<usize, usize> = modules.iter().map(|module| (module.node, module.index)).collect();
+    let mut shapes: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
+    let mut first_call: BTreeMap<usize, usize> = BTreeMap::new();
+    for (time, (node, shape)) in recorder.calls.unwrap_or_default().into_iter().enumerate() {
+        let index = index_of[&node];
+        shapes.insert(index, shape);
+        first_call.entry(index).or_insert(time);
+    }
+    let children = |parent: usize| {
+        let depth = modules[parent].depth;
+        let below = modules[parent + 1..].iter().take_while(move |module| module.depth > depth);
+        below.filter(move |module| module.depth == depth + 1).map(|module| module.index)
+    };
+    // A container reports after its children, so it began when the first layer in it ran.
+    let began = |index: usize| {
+        let depth = modules[index].depth;
+        let below = modules[index + 1..].iter().take_while(move |module| module.depth > depth);
+        below.filter_map(|module| first_call.get(&module.index)).chain(first_call.get(&index)).min().copied()
+    };
+    let parameters_below = tree.parameters_below();
+    let mut counters = [0; MAX_DEPTH + 1];
+    let mut layers = Vec::new();
+    let mut stack = vec![0];
+    while let Some(index) = stack.pop() {
+        let module = &modules[index];
+        if module.depth < MAX_DEPTH {
+            let mut called: Vec<(usize, usize)> =
+                children(index).filter_map(|child| Some((began(child)?, child))).collect();
+            called.sort_unstable();
+            stack.extend(called.into_iter().rev().map(|(_, child)| child));
+        }
+        counters[module.depth] += 1;
+        layers.push(LayerSummary {
+            index,
+            path: module.path.clone(),
+            kind: module.kind.clone(),
+            depth: module.depth,
+            depth_index: counters[module.depth],
+            output_shape: shapes.get(&index).cloned().unwrap_or_default(),
+            n_parameters: if module.depth == MAX_DEPTH { parameters_below[&index] } else { module.n_parameters },
+        });
+    }
+    Ok(Summary { layers, total_parameters: parameters_below[&0] })
+}
+
+impl Summary {
+    fn name(layer: &LayerSummary) -> String {
+        match layer.depth {
+            0 => layer.kind.clone(),
+            1 => format!("├─{}: 1-{}", layer.kind, layer.depth_index),
+            depth => format!("{}└─{}: {depth}-{}", "│    ".repeat(depth - 1), layer.kind, layer.depth_index),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.layers.iter().map(Summary::name).collect();
+        let name_width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(NAME_WIDTH);
+        let rule = "=".repeat(name_width + 2 * COLUMN_WIDTH);
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, shape: &str, parameters: &str| {
+            let text = format!("{name:<name_width$} {shape:<COLUMN_WIDTH$} {parameters}");
+            writeln!(f, "{}", text.trim_end())
+        };
+        writeln!(f, "{rule}")?;
+        line(f, "Layer (type:depth-idx)", "Output Shape", "Param #")?;
+        writeln!(f, "{rule}")?;
+        for (layer, name) in self.layers.iter().zip(&names) {
+            let parameters =
+                if layer.n_parameters > 0 { with_thousands(layer.n_parameters) } else { "--".to_owned() };
+            line(f, name, &format!("{:?}", layer.output_shape), &parameters)?;
+        }
+        writeln!(f, "{rule}")?;
+        writeln!(f, "Total params: {}", with_thousands(self.total_parameters))?;
+        write!(f, "{rule}")
+    }
+}
+
+fn with_thousands(n: i64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,281 @@
+//! The tree of a model's layers, numbered as Python's `named_modules()` does.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tch::{Tensor, nn};
+
+use crate::tap::{Tap, new_tree_id};
+use crate::CollectError;
+
+/// A model whose layers can be listened to.
+///
+/// Implementers build their layers in a [`Scope`], keep the [`ModuleTree`] it becomes, and call
+/// [`Tap::observe`] on the output of each container in `forward_t`; [`Layer`] does so by itself.
+///
+/// ```
+/// use tch::{Tensor, nn, nn::ModuleT};
+/// use tlc_collect::{Layer, Model, ModuleTree, Scope, Tap};
+///
+/// #[derive(Debug)]
+/// struct Net { fc1: Layer<nn::Linear>, fc2: Layer<nn::Linear>, tap: Tap, tree: ModuleTree }
+///
+/// impl Net {
+///     fn new(path: &nn::Path) -> Self {
+///         let scope = Scope::root("Net");
+///         let fc1 = scope.child("fc1", nn::linear(path / "fc1", 8, 4, Default::default()));
+///         let fc2 = scope.child("fc2", nn::linear(path / "fc2", 4, 2, Default::default()));
+///         Net { fc1, fc2, tap: scope.tap(), tree: scope.finish() }
+///     }
+/// }
+///
+/// impl Model for Net {
+///     fn tree(&self) -> &ModuleTree { &self.tree }
+///     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
+///         let hidden = self.fc1.forward_t(input, train).relu();
+///         self.tap.observe(self.fc2.forward_t(&hidden, train))
+///     }
+/// }
+///
+/// let weights = nn::VarStore::new(tch::Device::Cpu);
+/// let names: Vec<String> = Net::new(&weights.root()).tree().named_modules().iter().map(|m| m.path.clone()).collect();
+/// assert_eq!(names, ["", "fc1", "fc2"]);
+/// ```
+pub trait Model: Debug + Send {
+    /// The layers.
+    fn tree(&self) -> &ModuleTree;
+
+    /// The model's output for a batch of inputs; `train` as in [`nn::ModuleT`].
+    fn forward_t(&self, input: &Tensor, train: bool) -> Tensor;
+}
+
+/// What a summary says about a layer.
+pub trait Describe {
+    /// The layer's kind, as PyTorch names the class.
+    fn kind(&self) -> String;
+
+    /// Its own trainable parameters, without those of its children.
+    fn parameters(&self) -> Vec<&Tensor> {
+        Vec::new()
+    }
+}
+
+macro_rules! describe {
+    ($type:ty, $kind:literal, |$layer:ident| $parameters:expr) => {
+        impl Describe for $type {
+            fn kind(&self) -> String {
+                $kind.to_owned()
+            }
+
+            fn parameters(&self) -> Vec<&Tensor> {
+                let $layer = self;
+                $parameters
+            }
+        }
+    };
+}
+
+describe!(nn::Linear, "Linear", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::Conv1D, "Conv1d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::Conv2D, "Conv2d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::Conv3D, "Conv3d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::BatchNorm, "BatchNorm2d", |layer| layer.ws.iter().chain(&layer.bs).collect());
+describe!(nn::LayerNorm, "LayerNorm", |layer| layer.ws.iter().chain(&layer.bs).collect());
+describe!(nn::Embedding, "Embedding", |layer| vec![&layer.ws]);
+
+#[derive(Debug, Clone)]
+struct Node {
+    name: String,
+    kind: String,
+    n_parameters: i64,
+    children: Vec<usize>,
+}
+
+/// A place in the tree under construction: the model itself, or one of its containers.
+///
+/// Children are numbered in the order in which they are registered.
+#[derive(Debug)]
+pub struct Scope {
+    tree: u64,
+    node: usize,
+    nodes: Arc<Mutex<Vec<Node>>>,
+}
+
+impl Scope {
+    /// The root of a new tree: the model, of class `kind`.
+    pub fn root(kind: &str) -> Self {
+        let root = Node { name: String::new(), kind: kind.to_owned(), n_parameters: 0, children: Vec::new() };
+        Self { tree: new_tree_id(), node: 0, nodes: Arc::new(Mutex::new(vec![root])) }
+    }
+
+    /// Registers a container called `name` and returns its scope.
+    pub fn scope(&self, name: &str, kind: &str) -> Scope {
+        let node = self.add(name, kind.to_owned(), 0);
+        Scope { tree: self.tree, node, nodes: self.nodes.clone() }
+    }
+
+    /// Registers a layer called `name` and returns it wrapped, so that its output can be listened to.
+    pub fn child<M: Describe>(&self, name: &str, module: M) -> Layer<M> {
+        let n_parameters = module.parameters().iter().map(|tensor| tensor.size().iter().product::<i64>()).sum();
+        let node = self.add(name, module.kind(), n_parameters);
+        Layer { tap: Tap { tree: self.tree, node }, module }
+    }
+
+    /// The point that sees this container's output.
+    pub fn tap(&self) -> Tap {
+        Tap { tree: self.tree, node: self.node }
+    }
+
+    /// The finished tree. Call it on the root, after all layers are registered.
+    pub fn finish(self) -> ModuleTree {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ModuleTree::new(self.tree, nodes)
+    }
+
+    fn add(&self, name: &str, kind: String, n_parameters: i64) -> usize {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = nodes.len();
+        nodes.push(Node { name: name.to_owned(), kind, n_parameters, children: Vec::new() });
+        nodes[self.node].children.push(node);
+        node
+    }
+}
+
+/// A layer whose output can be listened to; otherwise the wrapped module.
+#[derive(Debug)]
+pub struct Layer<M> {
+    tap: Tap,
+    module: M,
+}
+
+impl<M> Layer<M> {
+    /// The wrapped module.
+    pub fn module(&self) -> &M {
+        &self.module
+    }
+}
+
+impl<M: nn::ModuleT> nn::ModuleT for Layer<M> {
+    fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
+        self.tap.observe(self.module.forward_t(input, train))
+    }
+}
+
+/// One entry of [`ModuleTree::named_modules`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedModule {
+    /// Its linear index, as users give it.
+    pub index: usize,
+    /// Its dotted path; empty for the model itself.
+    pub path: String,
+    /// Its class.
+    pub kind: String,
+    /// Its depth; 0 for the model itself.
+    pub depth: usize,
+    /// Its own trainable parameters, without those of its children.
+    pub n_parameters: i64,
+    pub(crate) node: usize,
+}
+
+/// All layers of a model.
+#[derive(Debug, Clone)]
+pub struct ModuleTree {
+    id: u64,
+    modules: Vec<NamedModule>,
+}
+
+impl ModuleTree {
+    fn new(id: u64, nodes: Vec<Node>) -> Self {
+        let mut modules = Vec::with_capacity(nodes.len());
+        let mut stack = vec![(0, String::new(), 0)];
+        while let Some((node, path, depth)) = stack.pop() {
+            let Node { kind, n_parameters, children, .. } = &nodes[node];
+            for &child in children.iter().rev() {
+                let name = &nodes[child].name;
+                let child_path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                stack.push((child, child_path, depth + 1));
+            }
+            let index = modules.len();
+            modules.push(NamedModule { index, path, kind: kind.clone(), depth, n_parameters: *n_parameters, node });
+        }
+        Self { id, modules }
+    }
+
+    /// The modules depth first in order of registration, the model itself first: the order and indices
+    /// of PyTorch's `enumerate(model.named_modules())`.
+    pub fn named_modules(&self) -> &[NamedModule] {
+        &self.modules
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The module that `layer` names.
+    ///
+    /// # Errors
+    /// [`CollectError::UnknownLayer`], with near names.
+    pub fn find(&self, layer: &LayerRef) -> Result<&NamedModule, CollectError> {
+        let found = match layer {
+            LayerRef::Index(index) => self.modules.get(*index),
+            LayerRef::Path(path) => self.modules.iter().find(|module| module.path == *path),
+        };
+        found.ok_or_else(|| {
+            let near = match layer {
+                LayerRef::Index(_) => Vec::new(),
+                LayerRef::Path(path) => {
+                    tlc_core::suggest(path, self.modules.iter().map(|module| module.path.as_str()).filter(|p| !p.is_empty()))
+                }
+            };
+            CollectError::UnknownLayer {
+                layer: match layer {
+                    LayerRef::Index(index) => index.to_string(),
+                    LayerRef::Path(path) => format!("{path:?}"),
+                },
+                count: self.modules.len(),
+                last: self.modules.len() - 1,
+                near: if near.is_empty() { String::new() } else { format!("; near: {}", near.join(", ")) },
+            }
+        })
+    }
+
+    /// The parameters of each module and everything below it, by index.
+    pub(crate) fn parameters_below(&self) -> BTreeMap<usize, i64> {
+        self.modules
+            .iter()
+            .map(|module| {
+                let below = self.modules[module.index + 1..].iter().take_while(|other| other.depth > module.depth);
+                (module.index, module.n_parameters + below.map(|other| other.n_parameters).sum::<i64>())
+            })
+            .collect()
+    }
+}
+
+/// A layer, by linear index or by path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerRef {
+    /// Its index in [`ModuleTree::named_modules`].
+    Index(usize),
+    /// Its dotted path.
+    Path(String),
+}
+
+impl From<usize> for LayerRef {
+    fn from(index: usize) -> Self {
+        LayerRef::Index(index)
+    }
+}
+
+/// A text of digits is an index, any other a path.
+impl From<&str> for LayerRef {
+    fn from(text: &str) -> Self {
+        text.parse().map_or_else(|_| LayerRef::Path(text.to_owned()), LayerRef::Index)
+    }
+}
+
+impl From<String> for LayerRef {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
