@@ -1,1 +1,78 @@
-//! Placeholder.
+//! Collect, store and reduce the embeddings of neural networks, and look at them.
+//!
+//! One name for the crates of tlc; each can be used by itself:
+//! - [`core`]: URLs, schemas with roles, lineage, and the traits that stores and reducers implement;
+//! - [`table`]: immutable tables in Lance format or in memory;
+//! - [`reduce`]: PCA, UMAP, PaCMAP;
+//! - [`run`]: runs, and reduction with one model over epochs and splits;
+//! - `collect` (feature `collect`, links libtorch): activations of tch models.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tlc::core::{Progress, Url};
+//! use tlc::{run::{Project, ReduceOptions}, table::LanceStore};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path();
+//! let project = Project::new(Arc::new(LanceStore::default()), Url::from_path(path)?);
+//! let run = project.create_run("my-training", Default::default())?;
+//! // … train, and after every epoch: tlc::collect::collect_metrics(&run, …) …
+//! let pacmap = tlc::create_reducer("pacmap", [("n_components", 3.into())])?;
+//! let mapping = run.reduce_embeddings_per_dataset(&ReduceOptions::new([pacmap]), &Progress::default())?;
+//! for (source, reduced) in mapping.iter() {
+//!     println!("{source} -> {reduced}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+// The plugins of these crates are found by their tags because they are named here.
+pub use tlc_core as core;
+pub use tlc_reduce as reduce;
+pub use tlc_run as run;
+pub use tlc_table as table;
+
+#[cfg(feature = "collect")]
+pub use tlc_collect as collect;
+
+#[cfg(feature = "collect")]
+pub mod datasets;
+#[cfg(feature = "plot")]
+pub mod plot;
+
+use tlc_core::{PluginError, Reducer};
+
+/// The reducer called `method` (`umap`, `pacmap`, `pca`, or a plugin's name) with these arguments and
+/// defaults for the rest.
+///
+/// ```
+/// let umap = tlc::create_reducer("umap", [("n_components", 2.into()), ("n_neighbors", 5.into())])?;
+/// assert_eq!(umap.n_components(), 2);
+/// assert!(tlc::create_reducer("umpa", []).unwrap_err().to_string().contains("did you mean umap"));
+/// # Ok::<(), tlc::core::PluginError>(())
+/// ```
+///
+/// # Errors
+/// An unknown method; unknown or refused arguments.
+pub fn create_reducer<'a>(
+    method: &str,
+    args: impl IntoIterator<Item = (&'a str, serde_json::Value)>,
+) -> Result<Box<dyn Reducer>, PluginError> {
+    let args = args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    tlc_core::reducer_from_args(method, args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plugin_is_linked_once() {
+        tlc_core::check_plugins().expect("tags are unique");
+        let tags: Vec<&str> = tlc_core::plugins().iter().map(|plugin| plugin.tag).collect();
+        for expected in ["pacmap/1", "pca/1", "umap/1", "lance/1", "memory/1"] {
+            assert!(tags.contains(&expected), "{expected} is not among {tags:?}");
+        }
+    }
+}

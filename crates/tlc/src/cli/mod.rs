@@ -1,0 +1,166 @@
+//! Parsing, dispatch, and how errors reach the user: the one place that prints and sets exit codes.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+
+mod bars;
+#[cfg(feature = "collect")]
+mod demo;
+mod runs;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use tlc::core::{Progress, Url};
+use tlc::run::Project;
+use tlc::table::LanceStore;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a command that was stopped by ctrl-C, as shells expect it.
+const INTERRUPTED: u8 = 130;
+
+/// Collect, store and reduce the embeddings of neural networks, and look at them.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a ResNet-18, collect embeddings after every epoch, reduce them, draw them
+    Demo(DemoArgs),
+    /// List a project's runs
+    Runs(ProjectArgs),
+    /// Reduce the embeddings of a run's tables with one model
+    Reduce(runs::ReduceArgs),
+    /// Delete a run with its tables, models and pictures
+    RemoveRun(runs::RunArgs),
+    /// List reducers, stores and reshape strategies that are linked into this command
+    Plugins,
+}
+
+/// Where a project is.
+#[derive(Args)]
+struct ProjectArgs {
+    /// The project's folder
+    #[arg(long, default_value = "tlc-demo")]
+    project: PathBuf,
+}
+
+impl ProjectArgs {
+    fn open(&self) -> anyhow::Result<Project> {
+        open_project(&self.project)
+    }
+}
+
+fn open_project(folder: &std::path::Path) -> anyhow::Result<Project> {
+    let path = std::path::absolute(folder).with_context(|| format!("cannot find the folder {}", folder.display()))?;
+    Ok(Project::new(Arc::new(LanceStore::default()), Url::from_path(&path)?))
+}
+
+#[derive(Args, Clone)]
+#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read by the demo only"))]
+struct DemoArgs {
+    /// Training images to use
+    #[arg(long, default_value_t = 20_000)]
+    train: usize,
+    /// Validation images to use
+    #[arg(long, default_value_t = 10_000)]
+    val: usize,
+    /// Passes over the training images; embeddings are also collected before the first
+    #[arg(long, default_value_t = 4)]
+    epochs: usize,
+    /// Layers to collect from, by index or path
+    #[arg(long, value_delimiter = ',', default_value = "90,46")]
+    layers: Vec<String>,
+    /// Method of reduction
+    #[arg(long, default_value = "pacmap")]
+    method: String,
+    /// Coordinates per sample; both 3 and 2 if not given
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+    components: Option<u8>,
+    /// Everything random follows from it
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Folder with idx files (MNIST, Fashion-MNIST) or CIFAR-10's binary version
+    #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
+    data: PathBuf,
+    /// Folder of the project that is written
+    #[arg(long, default_value = "tlc-demo")]
+    out: PathBuf,
+    /// Continue this run instead of beginning another
+    #[arg(long, value_name = "RUN")]
+    resume: Option<String>,
+    /// Do not serve a page at the end
+    #[arg(long)]
+    no_view: bool,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,tlc=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn")))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+    let screen = bars::Screen::new();
+    let progress = Progress::new(Arc::new(screen.clone()));
+    if let Err(error) = stop_on_ctrl_c(&progress) {
+        eprintln!("warning: ctrl-C will end the command at once: {error}");
+    }
+    match run(cli.command, &screen, &progress) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen.clear();
+            let was_cancelled = progress.check().is_err();
+            if was_cancelled {
+                eprintln!("stopped: {error:#}");
+                return ExitCode::from(INTERRUPTED);
+            }
+            eprintln!("error: {error}");
+            error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::Result<()> {
+    tlc::core::check_plugins()?;
+    match command {
+        #[cfg(feature = "collect")]
+        Command::Demo(args) => demo::run(&args, screen, progress),
+        #[cfg(not(feature = "collect"))]
+        Command::Demo(_) => {
+            let _ = screen;
+            anyhow::bail!("this tlc was built without libtorch; build it with `--features collect`, or type `cargo xtask demo`")
+        }
+        Command::Runs(args) => runs::list(&args.open()?),
+        Command::Reduce(args) => runs::reduce(&args, progress),
+        Command::RemoveRun(args) => runs::remove(&args),
+        Command::Plugins => {
+            for plugin in tlc::core::plugins() {
+                println!("{:<16} {:<16} {} {}  {}", format!("{:?}", plugin.kind), plugin.tag, plugin.crate_name, plugin.crate_version, plugin.summary);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The first ctrl-C asks for an orderly stop, the second ends the command. Nothing half-written is
+/// visible in either case.
+fn stop_on_ctrl_c(progress: &Progress) -> Result<(), ctrlc::Error> {
+    let progress = progress.clone();
+    ctrlc::set_handler(move || {
+        if progress.check().is_err() {
+            #[expect(clippy::exit, reason = "the user insists")]
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        eprintln!("stopping (press ctrl-C again to end at once)");
+        progress.cancel();
+    })
+}

@@ -1,0 +1,174 @@
+//! Scatter plots of layouts: SVG, PNG, and contact sheets that show epochs side by side.
+
+mod draw;
+mod palette;
+
+use std::path::{Path, PathBuf};
+
+pub use palette::class_color;
+
+/// One class of points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// What the legend calls it.
+    pub name: String,
+    /// Red, green, blue.
+    pub color: [u8; 3],
+    /// Coordinates; points that are not finite are left out.
+    pub points: Vec<[f32; 2]>,
+}
+
+/// The part of the plane that a plot shows. Plots that are to be compared share one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Smallest and largest x.
+    pub x: [f32; 2],
+    /// Smallest and largest y.
+    pub y: [f32; 2],
+}
+
+impl Window {
+    /// The smallest window around all finite points, with a margin; one unit wide if there are none.
+    pub fn around<'a>(points: impl IntoIterator<Item = &'a [f32; 2]>) -> Self {
+        let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+        for point in points.into_iter().filter(|point| point.iter().all(|x| x.is_finite())) {
+            for d in 0..2 {
+                low[d] = low[d].min(point[d]);
+                high[d] = high[d].max(point[d]);
+            }
+        }
+        let range = |d: usize| {
+            if low[d] > high[d] {
+                return [-0.5, 0.5];
+            }
+            let margin = 0.03 * (high[d] - low[d]).max(1e-3);
+            [low[d] - margin, high[d] + margin]
+        };
+        Self { x: range(0), y: range(1) }
+    }
+}
+
+/// A scatter plot coloured by class, with a legend. Axes carry no scale: layouts have none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scatter {
+    /// The line above the plot.
+    pub title: String,
+    /// The classes.
+    pub series: Vec<Series>,
+    /// What is shown.
+    pub window: Window,
+}
+
+/// Why a picture cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlotError {
+    /// The plotting library failed.
+    #[error("cannot draw {title:?}: {reason}")]
+    Draw {
+        /// The plot.
+        title: String,
+        /// The library's message.
+        reason: String,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+const SIZE: (u32, u32) = (900, 720);
+const TILE: (u32, u32) = (420, 400);
+
+impl Scatter {
+    /// The plot as SVG text.
+    ///
+    /// # Errors
+    /// A failing library.
+    pub fn to_svg(&self) -> Result<String, PlotError> {
+        draw::svg(self, SIZE)
+    }
+
+    /// Writes the plot to `path` as SVG.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write_svg(&self, path: &Path) -> Result<(), PlotError> {
+        write(path, self.to_svg()?.as_bytes())
+    }
+
+    /// Writes the plot to `path` as PNG.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write_png(&self, path: &Path) -> Result<(), PlotError> {
+        write(path, &draw::png(&self.title, SIZE, |area| draw::scatter(area, self, 1.0, true))?)
+    }
+}
+
+/// Writes plots in a grid to one PNG, row by row, under one title, with one legend (of the first plot).
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_contact_sheet(path: &Path, title: &str, rows: &[Vec<Scatter>]) -> Result<(), PlotError> {
+    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    write(path, &draw::contact_sheet(title, rows, n_columns, TILE)?)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), PlotError> {
+    std::fs::write(path, content).map_err(|source| PlotError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Scatter {
+        let series = (0..3).map(|class| Series {
+            name: format!("class {class}"),
+            color: class_color(class, 3),
+            points: (0..50).map(|i| [i as f32 + class as f32, (i * i % 17) as f32]).chain([[f32::NAN, 0.0]]).collect(),
+        });
+        let series: Vec<Series> = series.collect();
+        let window = Window::around(series.iter().flat_map(|series| &series.points));
+        Scatter { title: "an <example>".to_owned(), series, window }
+    }
+
+    #[test]
+    fn svg_has_every_finite_point_and_the_legend() {
+        let svg = example().to_svg().expect("drawn");
+        assert_eq!(svg.matches("<circle").count(), 3 * 50 + 3, "points and legend marks");
+        assert!(svg.contains("class 2"));
+        assert!(svg.contains("an &lt;example&gt;"), "text is escaped");
+    }
+
+    #[test]
+    fn png_and_contact_sheet_are_pictures_of_the_stated_size() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.png");
+        example().write_png(&path).expect("written");
+        let picture = image::open(&path).expect("a PNG").to_rgb8();
+        assert_eq!(picture.dimensions(), SIZE);
+        let color = image::Rgb(class_color(0, 3));
+        assert!(picture.pixels().filter(|pixel| **pixel == color).count() > 50, "the points are there");
+        write_contact_sheet(&path, "all", &[vec![example(), example()], vec![example()]]).expect("written");
+        let picture = image::open(&path).expect("a PNG").to_rgb8();
+        assert!(picture.width() >= 2 * TILE.0 && picture.height() >= 2 * TILE.1);
+    }
+
+    #[test]
+    fn a_window_without_points_is_still_a_window() {
+        assert_eq!(Window::around([]), Window { x: [-0.5, 0.5], y: [-0.5, 0.5] });
+    }
+
+    #[test]
+    fn an_unwritable_place_is_named() {
+        let error = example().write_svg(Path::new("/nowhere/a.svg")).expect_err("no such folder");
+        assert_eq!(error.to_string(), "cannot write /nowhere/a.svg");
+    }
+}
