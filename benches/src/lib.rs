@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Data that the benchmarks share. Run them with `cargo xtask bench`.
+
+use std::sync::Arc;
+
+use arrow_array::{Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use ndarray::Array2;
+use tlc::core::{Column, NumberRole, rng::Stream};
+
+/// Ten Gaussian clusters, `(n, d)`.
+pub fn clusters(n: usize, d: usize) -> Array2<f32> {
+    let noise = Stream::new(0, "bench");
+    let centres = Stream::new(1, "bench");
+    Array2::from_shape_fn((n, d), |(i, j)| {
+        (3.0 * centres.normal((i % 10) as u64, j as u64) + noise.normal(i as u64, j as u64)) as f32
+    })
+}
+
+/// A table of `n` embeddings of width `d`, in batches of 8,192 rows.
+pub fn embedding_batches(n: usize, d: usize) -> (Arc<Schema>, Vec<RecordBatch>) {
+    let values = clusters(n, d).into_raw_vec_and_offset().0;
+    let embedding = Column::embedding("embeddings_90", d, values, NumberRole::NnEmbedding);
+    let schema = Arc::new(Schema::new(vec![Field::new("example_id", DataType::Int64, false), embedding.field]));
+    let ids = Arc::new(Int64Array::from_iter_values(0..n as i64));
+    let batch = RecordBatch::try_new(schema.clone(), vec![ids, embedding.values]).expect("columns of one length");
+    let cut = (0..n).step_by(8192).map(|start| batch.slice(start, 8192.min(n - start))).collect();
+    (schema, cut)
+}

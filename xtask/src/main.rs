@@ -1,1 +1,75 @@
-fn main() {}
+//! The workspace's own commands: `cargo xtask setup | doctor | demo | test | check | bench`.
+
+#![expect(clippy::print_stdout, reason = "this is a command line")]
+
+mod cargo;
+mod check;
+mod doctor;
+mod places;
+mod setup;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Set-up, demo, tests, checks and benchmarks of the tlc workspace.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing: Debian packages, libtorch, example data
+    Setup,
+    /// Print what is found, and where
+    Doctor,
+    /// Set up, build, and run `tlc demo` with the given options
+    #[command(trailing_var_arg = true, disable_help_flag = true)]
+    Demo {
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Set up, and run every test; arguments go to `cargo test`
+    #[command(trailing_var_arg = true, disable_help_flag = true)]
+    Test {
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Format, lints, dependency policy, documentation, licences, README
+    Check,
+    /// Set up, and run the benchmarks in the profile that users run; arguments go to criterion
+    #[command(trailing_var_arg = true, disable_help_flag = true)]
+    Bench {
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// One selection of packages and features for all commands, so that the long dependencies compile once.
+const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Setup => setup::run(),
+        Command::Doctor => doctor::run(),
+        Command::Demo { args } => {
+            setup::run()?;
+            cargo::run(&[&["build"], &EVERYTHING[..], &["--bin", "tlc"]].concat(), &[])?;
+            cargo::run_binary("tlc", &[vec!["demo".to_owned()], args].concat())
+        }
+        Command::Test { args } => {
+            setup::run()?;
+            cargo::run(&[&["test"], &EVERYTHING[..]].concat(), &args)
+        }
+        Command::Check => {
+            setup::run()?;
+            check::run()
+        }
+        Command::Bench { args } => {
+            setup::run()?;
+            let select = ["--profile", "dev", "--package", "tlc-benches", "--benches", "--"];
+            cargo::run(&[&["bench"][..], &["--all-features"], &select].concat(), &args)
+        }
+    }
+}

@@ -19,9 +19,14 @@ pub struct UniqueName {
 impl UniqueName {
     /// A fresh name; characters other than letters, digits, `.`, `_` and `-` become `-`.
     pub fn new(stem: &str) -> Self {
+        Self::with_id(stem, Ulid::generate())
+    }
+
+    /// The name of what has the identity `id`.
+    pub fn with_id(stem: &str, id: Ulid) -> Self {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let stem = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
-        Self { stem, id: Ulid::generate() }
+        Self { stem, id }
     }
 
     /// The part that makes the name unique, ordered by creation time.

@@ -67,7 +67,7 @@ impl Project {
                 }
             }
         }
-        let url = folder.join(&format!("{}.lance", UniqueName::new(name)))?;
+        let url = folder.join(&format!("{}.lance", UniqueName::with_id(name, lineage.table_id)))?;
         Ok(self.store.create(&url, Arc::new(lineage.write_into(schema)), rows)?)
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_schema::Schema;
+use arrow_schema::{Field, Schema};
 use tlc_core::{
-    BatchStream, MetricsSink, MetricsTable, StoreError, TableInfo, UniqueName, Url, WriteCondition,
+    BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, StoreError, TableInfo, UniqueName, Url,
+    WriteCondition, value_map,
 };
 
 use crate::record::FORMAT;
@@ -150,12 +151,28 @@ impl Run {
     pub(crate) fn write_table(
         &self,
         folder: &str,
-        name: &str,
+        table: &MetricsTable,
         schema: &Schema,
         rows: BatchStream<'_>,
     ) -> Result<TableInfo, StoreError> {
-        let url = self.url.join(folder)?.join(&format!("{}.lance", UniqueName::new(name)))?;
-        self.project.store().create(&url, Arc::new(schema.clone()), rows)
+        let name = UniqueName::with_id(&table.name, table.lineage.table_id);
+        let url = self.url.join(folder)?.join(&format!("{name}.lance"))?;
+        self.project.store().create(&url, Arc::new(table.lineage.write_into(schema)), rows)
+    }
+
+    /// The schema with foreign tables named relative to the project, so that it can be moved.
+    fn with_relative_tables(&self, schema: &Schema) -> Schema {
+        let root = self.project.root();
+        let relative = |text: String| text.parse().map_or(text, |url: Url| url.relative_to(root).to_string());
+        let field = |field: &Arc<Field>| {
+            if field.role() != Some(NumberRole::ForeignTableId) {
+                return field.as_ref().clone();
+            }
+            let names = value_map(field).into_iter().map(|(id, url)| (id, relative(url))).collect();
+            field.as_ref().clone().with_value_map(&names)
+        };
+        let fields: Vec<Field> = schema.fields().iter().map(field).collect();
+        Schema::new_with_metadata(fields, schema.metadata().clone())
     }
 }
 
@@ -172,7 +189,7 @@ impl MetricsSink for Run {
         for input in &mut table.lineage.inputs {
             input.url = input.url.relative_to(root);
         }
-        let info = self.write_table("metrics", &table.name, &table.lineage.write_into(schema), rows)?;
+        let info = self.write_table("metrics", &table, &self.with_relative_tables(schema), rows)?;
         let entry = self.entry(&table, &info);
         self.update(|record| {
             record.status = RunStatus::Running;

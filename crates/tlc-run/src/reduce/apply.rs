@@ -47,8 +47,13 @@ pub(super) fn apply(
         let reason = format!("the table already has a column {:?}; give a target_embedding_column", clash.1.name());
         return Err(RunError::Options { reason });
     }
-    let lineage = lineage(run, source, &kept, models);
-    let schema = Arc::new(lineage.write_into(&Schema::new(fields)));
+    let schema = Arc::new(Schema::new(fields));
+    let table = MetricsTable {
+        name: source.name.clone(),
+        foreign_table: source.foreign_table.clone(),
+        constants: source.constants.clone(),
+        lineage: lineage(run, source, &kept, models),
+    };
 
     let is_producer = source.url == models.producer.url;
     let mut first_row = 0;
@@ -68,16 +73,10 @@ pub(super) fn apply(
             StoreError::rows(&source.url, text)
         })
     });
-    let written = run.write_table("reduced", &source.name, &schema, Box::new(rows));
+    let written = run.write_table("reduced", &table, &schema, Box::new(rows));
     let info = match (failure, written) {
         (Some(failure), _) => return Err(failure),
         (None, written) => written?,
-    };
-    let table = MetricsTable {
-        name: source.name.clone(),
-        foreign_table: source.foreign_table.clone(),
-        constants: source.constants.clone(),
-        lineage,
     };
     let mut entry = run.entry(&table, &info);
     entry.reduced_from = Some(source.url.relative_to(run.project().root()));

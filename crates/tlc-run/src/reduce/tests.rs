@@ -1,1 +1,272 @@
+//! Reduction of runs in memory, with PCA, which is quick and exact.
 
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use serde_json::{Map, json};
+use tlc_core::rng::Stream as Random;
+use tlc_core::{
+    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, Operation, Scan, TableStore, embedding_values, reducer_from_args,
+};
+use tlc_reduce as _;
+use tlc_table::MemoryStore;
+
+use super::*;
+use crate::{Project, RunStatus};
+
+const N_ROWS: usize = 40;
+const WIDTH: usize = 6;
+
+struct Fixture {
+    store: MemoryStore,
+    run: Run,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let store = MemoryStore::default();
+        let project = Project::new(Arc::new(store.clone()), "memory://test/project".parse().expect("a URL"));
+        let run = project.create_run("r", Map::new()).expect("creatable");
+        Self { store, run }
+    }
+
+    fn url(&self, path: &str) -> Url {
+        self.run.project().root().join(path).expect("a plain path")
+    }
+
+    /// Adds a table of noise around `epoch`, describing the rows of `dataset`.
+    fn add(&self, dataset: Option<&str>, epoch: i64, n_bad: usize) -> Url {
+        let noise = Random::new(epoch as u64, dataset.unwrap_or("none"));
+        let mut values: Vec<f32> =
+            (0..N_ROWS * WIDTH).map(|i| epoch as f32 + noise.normal(i as u64, 0) as f32).collect();
+        (0..n_bad).for_each(|row| values[row * WIDTH] = f32::NAN);
+        let embedding = Column::embedding("embeddings_90", WIDTH, values, NumberRole::NnEmbedding);
+        let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
+        let schema = Arc::new(Schema::new(vec![id, embedding.field]));
+        let ids = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
+        let batch = RecordBatch::try_new(schema.clone(), vec![ids, embedding.values]).expect("one length");
+        let table = MetricsTable {
+            name: format!("{}-{epoch}", dataset.unwrap_or("none")),
+            foreign_table: dataset.map(|dataset| self.url(&format!("datasets/{dataset}.lance"))),
+            constants: [("epoch".to_owned(), json!(epoch))].into_iter().collect(),
+            lineage: Lineage::new("test/1", Operation::new("collect", 1)),
+        };
+        self.run.write_metrics(table, &schema, Box::new([Ok(batch)].into_iter())).expect("writable").url
+    }
+
+    fn batch(&self, url: &Url) -> RecordBatch {
+        self.store.scan(url, Scan::default()).expect("there").next().expect("one batch").expect("readable")
+    }
+}
+
+fn pca(n_components: usize) -> Box<dyn Reducer> {
+    let args = [("n_components".to_owned(), json!(n_components))].into_iter().collect();
+    reducer_from_args("pca", args).expect("valid")
+}
+
+fn progress() -> Progress {
+    Progress::default()
+}
+
+#[test]
+fn one_model_is_applied_to_all_tables_and_sources_are_replaced() {
+    let fixture = Fixture::new();
+    let sources =
+        [fixture.add(Some("train"), 0, 0), fixture.add(Some("val"), 0, 0), fixture.add(Some("train"), 1, 0), fixture.add(None, 1, 0)];
+    let options = ReduceOptions::new([pca(2)]);
+    let train = fixture.url("datasets/train.lance");
+    let mapping =
+        fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
+    assert!(mapping.iter().map(|(source, _)| source).eq(&sources), "all tables, in the run's order");
+    for source in &sources {
+        assert!(fixture.store.info(source).is_err(), "sources are gone");
+        let reduced = mapping.get(source).expect("mapped");
+        let batch = fixture.batch(reduced);
+        let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["example_id", "embeddings_90_pca", "embeddings_90_pca_ood"]);
+        let lineage = fixture.store.info(reduced).expect("there").lineage().expect("has lineage");
+        assert_eq!(lineage.inputs[0].url, source.relative_to(fixture.run.project().root()));
+        assert_eq!(lineage.columns["embeddings_90_pca"].from[0].field, "embeddings_90");
+        let model = lineage.models["embeddings_90_pca"].url.resolve(fixture.run.project().root()).expect("inside");
+        let document = fixture.store.read_object(&model.join("model.json").expect("a name")).expect("saved").0;
+        let fitted = tlc_core::decode_model(&document, |name| {
+            Ok(fixture.store.read_object(&model.join(name).expect("a name")).expect("saved").0)
+        });
+        assert_eq!(fitted.expect("loadable").layout().dim(), (N_ROWS, 2));
+    }
+    let urls: Vec<Url> = fixture.run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect();
+    assert!(mapping.iter().map(|(_, reduced)| reduced).eq(&urls), "the reduced tables take the sources' places");
+    let producer = fixture.batch(mapping.get(&sources[2]).expect("mapped"));
+    assert!(producer.column(2).as_primitive::<arrow_array::types::Float32Type>().values().iter().all(|&score| score == 0.0));
+    let again = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress());
+    assert!(matches!(again, Err(RunError::NoTablesFor { .. })), "nothing is left to reduce: {again:?}");
+}
+
+#[test]
+fn each_dataset_gets_its_own_model() {
+    let fixture = Fixture::new();
+    let sources =
+        [fixture.add(Some("train"), 0, 0), fixture.add(Some("val"), 0, 0), fixture.add(None, 0, 0), fixture.add(Some("val"), 1, 0)];
+    let mut options = ReduceOptions::new([pca(2)]);
+    options.delete_source_tables = false;
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &progress()).expect("reducible");
+    assert_eq!(mapping.len(), 3);
+    assert!(mapping.get(&sources[2]).is_none(), "a table without a foreign table is left alone");
+    assert!(sources.iter().all(|source| fixture.store.info(source).is_ok()), "sources were to be kept");
+    let model = |source: &Url| {
+        let info = fixture.store.info(mapping.get(source).expect("mapped")).expect("there");
+        info.lineage().expect("has lineage").models["embeddings_90_pca"].url.clone()
+    };
+    assert_eq!(model(&sources[1]), model(&sources[3]));
+    assert_ne!(model(&sources[0]), model(&sources[1]));
+}
+
+#[test]
+fn the_most_recently_written_table_is_fitted_whatever_its_epoch() {
+    let fixture = Fixture::new();
+    fixture.add(Some("train"), 9, 0);
+    let newest = fixture.add(Some("train"), 1, 0);
+    let train = fixture.url("datasets/train.lance");
+    let mapping = fixture
+        .run
+        .reduce_embeddings_by_foreign_table_url(&train, &ReduceOptions::new([pca(1)]), &progress())
+        .expect("reducible");
+    let first = mapping.iter().next().expect("two tables").1;
+    let lineage = fixture.store.info(first).expect("there").lineage().expect("has lineage");
+    assert_eq!(lineage.inputs[1].url, newest.relative_to(fixture.run.project().root()));
+}
+
+#[test]
+fn rows_that_are_not_finite_are_left_out_and_null() {
+    let fixture = Fixture::new();
+    let sources = [fixture.add(Some("train"), 0, 3), fixture.add(Some("train"), 1, 2)];
+    let train = fixture.url("datasets/train.lance");
+    let mapping = fixture
+        .run
+        .reduce_embeddings_by_foreign_table_url(&train, &ReduceOptions::new([pca(2)]), &progress())
+        .expect("reducible");
+    for (source, n_bad) in sources.iter().zip([3, 2]) {
+        let batch = fixture.batch(mapping.get(source).expect("mapped"));
+        for column in [1, 2] {
+            let column = batch.column(column);
+            assert_eq!(column.null_count(), n_bad);
+            assert!((0..N_ROWS).all(|row| column.is_null(row) == (row < n_bad)));
+        }
+        let values = embedding_values(&batch, "embeddings_90_pca").expect("vectors");
+        assert!(values.rows().into_iter().skip(n_bad).flatten().all(|value| value.is_finite()));
+    }
+}
+
+#[test]
+fn several_reductions_make_several_columns() {
+    let fixture = Fixture::new();
+    let source = fixture.add(Some("train"), 0, 0);
+    let mut options = ReduceOptions::new([pca(2), pca(3)]);
+    options.retain_source_embedding_column = true;
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &progress()).expect("reducible");
+    let batch = fixture.batch(mapping.get(&source).expect("mapped"));
+    let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(
+        names,
+        ["example_id", "embeddings_90", "embeddings_90_pca_2d", "embeddings_90_pca_2d_ood", "embeddings_90_pca_3d", "embeddings_90_pca_3d_ood"]
+    );
+}
+
+#[test]
+fn what_cannot_be_reduced_is_explained_and_nothing_changes() {
+    let fixture = Fixture::new();
+    fixture.add(Some("train"), 0, 0);
+    let before = fixture.run.record().expect("readable");
+    let check = |options: ReduceOptions, foreign: &str, expected: &str| {
+        let foreign = fixture.url(foreign);
+        let error = fixture.run.reduce_embeddings_by_foreign_table_url(&foreign, &options, &progress());
+        assert_eq!(error.expect_err("refused").to_string(), expected);
+        assert_eq!(fixture.run.record().expect("readable"), before);
+        assert_eq!(fixture.store.list_tables(&fixture.url("runs/r/reduced")).expect("listable"), []);
+    };
+    let train = "datasets/train.lance";
+    check(
+        ReduceOptions::new([pca(2)]),
+        "datasets/nope.lance",
+        "run \"r\" has no tables with embeddings for memory://test/project/datasets/nope.lance; it has some for memory://test/project/datasets/train.lance",
+    );
+    check(ReduceOptions::new(Vec::<Reduction>::new()), train, "cannot reduce: no reduction was given; at least one is needed");
+    check(
+        ReduceOptions::new([pca(2), pca(2)]),
+        train,
+        "cannot reduce: two reductions would make the column \"embeddings_90_pca_2d\"; give them target_embedding_column",
+    );
+    let mut named = ReduceOptions::new([pca(2)]);
+    named.reductions[0].target_embedding_column = Some("example_id".to_owned());
+    check(named, train, "cannot reduce: the table already has a column \"example_id\"; give a target_embedding_column");
+    let mut elsewhere = ReduceOptions::new([pca(2)]);
+    elsewhere.fit_table = Some(fixture.url("x.lance"));
+    check(elsewhere, train, "cannot fit on memory://test/project/x.lance: it is not a table with embeddings of run \"r\"");
+    let url = fixture.run.metrics().expect("readable")[0].url.clone();
+    let mut scalar = ReduceOptions::new([pca(2)]);
+    scalar.source_embedding_columns = Some(vec!["example_id".to_owned()]);
+    check(
+        scalar,
+        train,
+        &format!("cannot reduce column \"example_id\" of {url}: its type is Int64; vectors of float32 of one width are needed"),
+    );
+    check(ReduceOptions::new([pca(7)]), train, &format!("cannot reduce column \"embeddings_90\" of {url} with pca"));
+}
+
+#[test]
+fn a_cancelled_reduction_leaves_the_run_as_it_was() {
+    let fixture = Fixture::new();
+    let source = fixture.add(Some("train"), 0, 0);
+    let before = fixture.run.record().expect("readable");
+    let progress = progress();
+    progress.cancel();
+    let error = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress).expect_err("stopped");
+    assert!(error.is_cancelled(), "{error:?}");
+    assert_eq!(fixture.run.record().expect("readable"), before);
+    assert!(fixture.store.info(&source).is_ok(), "the source is there");
+    assert_eq!(fixture.store.list_tables(&fixture.url("runs/r/reduced")).expect("listable"), []);
+}
+
+#[test]
+fn an_interrupted_deletion_is_finished() {
+    let fixture = Fixture::new();
+    let doomed = fixture.add(Some("train"), 0, 0);
+    let relative = doomed.relative_to(fixture.run.project().root());
+    fixture.run.update(|record| record.to_delete = vec![relative.clone(), "runs/r/metrics/gone.lance".parse().expect("a URL")]).expect("updated");
+    fixture.run.finish_deletions().expect("finished");
+    assert!(fixture.store.info(&doomed).is_err());
+    assert!(fixture.run.record().expect("readable").to_delete.is_empty());
+    let outside: Url = "memory://other/table.lance".parse().expect("a URL");
+    fixture.run.update(|record| record.to_delete = vec![outside.clone()]).expect("updated");
+    let error = fixture.run.finish_deletions().expect_err("never outside of the project").to_string();
+    assert!(error.contains("outside of the project"), "{error}");
+}
+
+#[test]
+fn writers_at_once_lose_nothing() {
+    let fixture = Fixture::new();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let fixture = &fixture;
+            scope.spawn(move || (0..5).for_each(|epoch| drop(fixture.add(Some(&format!("d{writer}")), epoch, 0))));
+        }
+    });
+    assert_eq!(fixture.run.metrics().expect("readable").len(), 20);
+}
+
+#[test]
+fn runs_are_listed_opened_and_deleted_by_name() {
+    let fixture = Fixture::new();
+    let project = fixture.run.project();
+    assert_eq!(project.create_run("r", Map::new()).expect("creatable").name(), "r-2");
+    assert_eq!(project.run_names().expect("listable"), ["r", "r-2"]);
+    fixture.run.set_status(RunStatus::Completed).expect("recorded");
+    assert_eq!(project.open_run("r").expect("there").record().expect("readable").status, RunStatus::Completed);
+    project.delete_run("r-2").expect("deletable");
+    let error = project.open_run("r-2").expect_err("deleted").to_string();
+    assert_eq!(error, "project memory://test/project has no run \"r-2\"; its runs are r");
+    let error = project.create_run("../x", Map::new()).expect_err("refused").to_string();
+    assert_eq!(error, "run name \"../x\" is not usable: use letters, digits, '.', '_' and '-', not starting with '.'");
+}

@@ -72,7 +72,8 @@ pub(super) fn contact_sheet(
         let scale = f64::from(SUPERSAMPLING);
         area.fill(&WHITE)?;
         let (top, grid) = area.split_vertically(header * SUPERSAMPLING);
-        top.titled(title, (FONT, 26.0 * scale))?;
+        let style = TextStyle::from((FONT, 24.0 * scale).into_font());
+        top.draw(&Text::new(title, ((16.0 * scale) as i32, (14.0 * scale) as i32), style))?;
         let (grid, side) = grid.split_horizontally(tile_width * n_columns as u32 * SUPERSAMPLING);
         for (tiles, plots) in grid.split_evenly((rows.len(), 1)).iter().zip(rows) {
             for (tile, plot) in tiles.split_evenly((1, n_columns)).iter().zip(plots) {

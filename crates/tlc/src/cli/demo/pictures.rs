@@ -21,7 +21,7 @@ pub(super) fn write(
     let task = progress.task("draw", (maps.len() * columns.len()) as u64);
     let mut sheet = Vec::new();
     for column in &columns {
-        let points = maps.iter().flat_map(|map| map.layouts[column].outer_iter().map(|row| [row[0], row[1]]));
+        let points = maps.iter().flat_map(|map| map.layout(column).outer_iter().map(|row| [row[0], row[1]]));
         let points: Vec<[f32; 2]> = points.collect();
         let window = Window::around(&points);
         for split in ["train", "val"] {
@@ -47,11 +47,11 @@ fn columns_to_draw(maps: &[EpochMap]) -> Vec<String> {
     let Some(first) = maps.first() else { return Vec::new() };
     let flat: Vec<String> =
         first.layouts.iter().filter(|(_, layout)| layout.ncols() == 2).map(|(column, _)| column.clone()).collect();
-    if flat.is_empty() { first.layouts.keys().cloned().collect() } else { flat }
+    if flat.is_empty() { first.layouts.iter().map(|(column, _)| column.clone()).collect() } else { flat }
 }
 
 fn scatter(map: &EpochMap, column: &str, classes: &[String], window: Window) -> Scatter {
-    let layout = &map.layouts[column];
+    let layout = map.layout(column);
     let series = classes.iter().enumerate().map(|(class, name)| Series {
         name: name.clone(),
         color: class_color(class, classes.len()),

@@ -1,7 +1,5 @@
 //! What the reduced tables say, epoch by epoch.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -20,8 +18,16 @@ pub(super) struct EpochMap {
     pub(super) split: String,
     pub(super) table: String,
     pub(super) labels: Vec<i64>,
-    /// By reduced column.
-    pub(super) layouts: BTreeMap<String, Array2<f32>>,
+    /// Reduced columns and their coordinates, in the order in which their layers were given.
+    pub(super) layouts: Vec<(String, Array2<f32>)>,
+}
+
+impl EpochMap {
+    /// The coordinates in a reduced column, which all maps of a run have.
+    pub(super) fn layout(&self, column: &str) -> &Array2<f32> {
+        let found = self.layouts.iter().find(|(name, _)| name == column);
+        &found.expect("all tables were reduced by the same models").1
+    }
 }
 
 /// The maps of all reduced tables, in the run's order.
@@ -31,7 +37,6 @@ pub(super) fn read_maps(run: &Run, layers: &[usize], method: &str) -> anyhow::Re
     for entry in run.metrics()?.into_iter().filter(|entry| entry.reduced_from.is_some()) {
         let schema = store.info(&entry.url)?.schema;
         let mut columns = columns_with_role(&schema, &NumberRole::ReducedEmbedding);
-        // In the order in which the layers were given.
         let rank = |column: &String| {
             layers.iter().position(|layer| column.starts_with(&format!("embeddings_{layer}_{method}")))
         };
@@ -48,10 +53,10 @@ pub(super) fn read_maps(run: &Run, layers: &[usize], method: &str) -> anyhow::Re
                 values.push(embedding_values(&batch, column).context("a reduced column holds vectors")?.to_owned());
             }
         }
-        let mut layouts = BTreeMap::new();
+        let mut layouts = Vec::new();
         for (column, parts) in columns.into_iter().zip(values) {
             let views: Vec<ArrayView2<'_, f32>> = parts.iter().map(|part| part.view()).collect();
-            layouts.insert(column, ndarray::concatenate(Axis(0), &views)?);
+            layouts.push((column, ndarray::concatenate(Axis(0), &views)?));
         }
         let constant = |name: &str| entry.constants.get(name);
         maps.push(EpochMap {
@@ -68,7 +73,7 @@ pub(super) fn read_maps(run: &Run, layers: &[usize], method: &str) -> anyhow::Re
 /// Prints accuracy and loss, and for each reduced column the accuracy of a 10-nearest-neighbour vote in
 /// the map: for training rows among the others, for validation rows among the training rows.
 pub(super) fn print(maps: &[EpochMap], epochs: &Epochs, progress: &Progress) -> anyhow::Result<()> {
-    let columns: Vec<&String> = maps.first().map(|map| map.layouts.keys().collect()).unwrap_or_default();
+    let columns: Vec<&String> = maps.first().map(|map| map.layouts.iter().map(|(column, _)| column).collect()).unwrap_or_default();
     let header: String = columns.iter().map(|column| format!("  {column}")).collect();
     println!("\n{NEIGHBOURS}-NN accuracy in the maps, beside the model's own accuracy and loss:");
     println!("epoch split accuracy   loss{header}");
@@ -80,10 +85,10 @@ pub(super) fn print(maps: &[EpochMap], epochs: &Epochs, progress: &Progress) -> 
         };
         let mut line = format!("{:>5} {:<5} {:>8} {:>6}", map.epoch, map.split, metric("correct"), metric("loss"));
         for column in &columns {
-            let layout = &map.layouts[*column];
+            let layout = map.layout(column);
             let accuracy = match train {
                 Some(train) if map.split != "train" => knn_accuracy_of_others(
-                    train.layouts[*column].view(),
+                    train.layout(column).view(),
                     &train.labels,
                     layout.view(),
                     &map.labels,

@@ -1,0 +1,141 @@
+//! Layers by index and path, and what a predictor hears from them.
+
+use tch::{Kind, Tensor};
+use tlc_collect::{CollectError, LayerRef, Model, Predictor, Reshape};
+
+use crate::{images, resnet};
+
+/// timm 1.0: `[name for name, _ in timm.create_model("resnet18").named_modules()]`.
+fn timm_names() -> Vec<String> {
+    let block = |prefix: &str, downsample: bool| -> Vec<String> {
+        let mut names = vec!["", ".conv1", ".bn1", ".drop_block", ".act1", ".aa", ".conv2", ".bn2", ".act2"];
+        if downsample {
+            names.extend([".downsample", ".downsample.0", ".downsample.1"]);
+        }
+        names.into_iter().map(|name| format!("{prefix}{name}")).collect()
+    };
+    let mut names: Vec<String> = ["", "conv1", "bn1", "act1", "maxpool"].map(str::to_owned).to_vec();
+    for stage in 1..=4 {
+        names.push(format!("layer{stage}"));
+        names.extend(block(&format!("layer{stage}.0"), stage > 1));
+        names.extend(block(&format!("layer{stage}.1"), false));
+    }
+    names.extend(["global_pool", "global_pool.pool", "global_pool.flatten", "fc"].map(str::to_owned));
+    names
+}
+
+#[test]
+fn names_and_indices_are_timms() {
+    let (_weights, model) = resnet(0);
+    let modules = model.tree().named_modules();
+    let names: Vec<&str> = modules.iter().map(|module| module.path.as_str()).collect();
+    assert_eq!(names, timm_names());
+    assert_eq!(names.len(), 94);
+    assert_eq!((names[90], names[93], names[46], names[88]), ("global_pool", "fc", "layer3", "layer4.1.bn2"));
+    assert!(modules.iter().enumerate().all(|(index, module)| module.index == index));
+}
+
+#[test]
+fn an_unknown_layer_is_named_with_what_there_is() {
+    let (_weights, model) = resnet(0);
+    let check = |layer: LayerRef, expected: &str| {
+        assert_eq!(Predictor::new(&model, [layer]).expect_err("unknown").to_string(), expected);
+    };
+    check(94.into(), "the model has no layer 94; it has 94 (0 to 93)");
+    check(
+        "layer4.1.bn3".into(),
+        "the model has no layer \"layer4.1.bn3\"; it has 94 (0 to 93); near: layer4.1.bn1, layer4.1.bn2, layer1.1.bn1",
+    );
+}
+
+#[test]
+fn a_predictor_hears_what_the_layers_say() {
+    let (_weights, model) = resnet(1);
+    let input = images(3, 32);
+    let predictor = Predictor::new(&model, ["global_pool", "46", "fc", "0"]).expect("known layers");
+    let output = predictor.predict(&input).expect("runs");
+    let shapes: Vec<(usize, Vec<i64>)> =
+        output.hidden_layers.iter().map(|(layer, tensor)| (*layer, tensor.size())).collect();
+    assert_eq!(shapes, [(0, vec![3, 2]), (46, vec![3, 256, 2, 2]), (90, vec![3, 512]), (93, vec![3, 2])]);
+    let plain = tch::no_grad(|| model.forward_t(&input, false));
+    assert_eq!(output.forward, plain, "listening does not change the output");
+    assert_eq!(output.hidden_layers[&0], plain, "layer 0 is the model");
+    assert!(!output.forward.requires_grad());
+}
+
+#[test]
+fn nothing_is_heard_of_another_model_or_after_the_pass() {
+    let (_weights, first) = resnet(1);
+    let (_other_weights, second) = resnet(2);
+    let input = images(2, 32);
+    let heard = Predictor::new(&first, [90]).expect("known").predict(&input).expect("runs");
+    let _ = second.forward_t(&input, false);
+    let _ = first.forward_t(&input, false);
+    let again = Predictor::new(&first, [90]).expect("known").predict(&input).expect("runs");
+    assert_eq!(heard.hidden_layers[&90], again.hidden_layers[&90]);
+}
+
+#[test]
+fn threads_hear_their_own_pass() {
+    let outputs: Vec<bool> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..4)
+            .map(|seed| {
+                scope.spawn(move || {
+                    let (_weights, model) = resnet(0);
+                    let input = images(2, 32) + f64::from(seed);
+                    let predictor = Predictor::new(&model, [90]).expect("known");
+                    let first = predictor.predict(&input).expect("runs");
+                    (0..5).all(|_| {
+                        predictor.predict(&input).expect("runs").hidden_layers[&90] == first.hidden_layers[&90]
+                    })
+                })
+            })
+            .collect();
+        handles.into_iter().map(|handle| handle.join().expect("no panic")).collect()
+    });
+    assert_eq!(outputs, [true; 4]);
+}
+
+#[test]
+fn inputs_that_the_model_does_not_take_are_an_error() {
+    let (_weights, model) = resnet(1);
+    let predictor = Predictor::new(&model, [90]).expect("known");
+    let error = predictor.predict(&Tensor::zeros([2, 3, 32, 32], tch::kind::FLOAT_CPU)).expect_err("three channels");
+    assert_eq!(error.to_string(), "cannot run the model on inputs of shape [2, 3, 32, 32]");
+    assert!(predictor.predict(&images(2, 32)).is_ok(), "and the predictor still works");
+}
+
+#[test]
+fn reshape_strategies_follow_their_table() {
+    let matrix = Tensor::arange(6, tch::kind::FLOAT_CPU).reshape([2, 3]);
+    let sequence = Tensor::arange(24, tch::kind::FLOAT_CPU).reshape([2, 3, 4]);
+    let images = Tensor::arange(2 * 3 * 6 * 6, tch::kind::FLOAT_CPU).reshape([2, 3, 6, 6]);
+    let shape = |name: &str, tensor: &Tensor| {
+        let reshaped = Reshape::named(name).expect("known").apply(7, tensor);
+        reshaped.map(|tensor| tensor.size()).map_err(|error| error.to_string())
+    };
+    for (name, of_matrix, of_sequence, of_images) in [
+        ("mean", Some(3), Some(3), Some(3)),
+        ("flatten", Some(3), Some(12), Some(108)),
+        ("avg_pool_1_1", None, None, Some(3)),
+        ("avg_pool_2_2", None, None, Some(12)),
+        ("avg_pool_3_3", None, None, Some(27)),
+        ("mean_tokens", None, Some(4), None),
+        ("cls_token", None, Some(4), None),
+    ] {
+        for (tensor, width) in [(&matrix, of_matrix), (&sequence, of_sequence), (&images, of_images)] {
+            assert_eq!(shape(name, tensor).ok(), width.map(|width| vec![2, width]), "{name} of {:?}", tensor.size());
+        }
+    }
+    assert_eq!(
+        shape("cls_token", &matrix).expect_err("no tokens"),
+        "cannot reshape layer 7 by cls_token/1: its activations are [2, 3]; (batch, tokens, features) is needed; use mean"
+    );
+    let mean = Reshape::named("mean").expect("known").apply(0, &images).expect("reshaped");
+    assert!((mean.double_value(&[0, 1]) - (36.0 + 71.0) / 2.0).abs() < 1e-4);
+    let half = Reshape::default().apply(0, &images.to_kind(Kind::Half)).expect("reshaped");
+    assert_eq!(half.kind(), Kind::Float, "means of half precision are taken in f32");
+    let custom = Reshape::custom("one row", |x| x.select(0, 0)).apply(3, &images).expect_err("not one row per sample");
+    assert!(custom.to_string().ends_with("the result is [3, 6, 6], one row per sample is needed"), "{custom}");
+    assert!(matches!(Reshape::named("median"), Err(CollectError::UnknownStrategy { .. })));
+}

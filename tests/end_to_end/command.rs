@@ -1,0 +1,184 @@
+//! The `tlc` command on small parts of real images.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tlc::core::{NumberRole, TableStore, Url, columns_with_role};
+use tlc::run::{Project, Run, RunStatus};
+use tlc::table::LanceStore;
+
+/// Built by the same `cargo test --workspace`, beside the test binaries.
+fn tlc() -> Command {
+    let test = std::env::current_exe().expect("a test binary");
+    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
+    let mut command = Command::new(folder.join("tlc"));
+    command.env("OMP_NUM_THREADS", "2").stdin(Stdio::null());
+    command
+}
+
+fn demo(out: &Path, more: &[&str]) -> Command {
+    let mut command = tlc();
+    command.args(["demo", "--train", "400", "--val", "200", "--epochs", "1", "--no-view", "--out"]).arg(out).args(more);
+    command
+}
+
+fn output(mut command: Command) -> (Output, String, String) {
+    let output = command.output().expect("the command runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    (output, stdout, stderr)
+}
+
+fn project(out: &Path) -> Project {
+    Project::new(Arc::new(LanceStore::default()), Url::from_path(out).expect("an absolute path"))
+}
+
+fn digests(run: &Run) -> Vec<(String, Option<String>)> {
+    run.metrics().expect("readable").into_iter().map(|entry| (entry.name, entry.digest)).collect()
+}
+
+fn pictures(run: &Run) -> Vec<PathBuf> {
+    let folder = run.url().join("pictures").expect("a name").to_path().expect("local");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).expect("there").map(|entry| entry.expect("a file").path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_demo_leaves_reduced_tables_models_and_pictures_and_repeats_itself() {
+    let out = tempfile::tempdir().expect("a folder");
+    let (first, stdout, stderr) = output(demo(out.path(), &[]));
+    assert!(first.status.success(), "{stdout}{stderr}");
+    assert!(stdout.contains("10-NN accuracy in the maps"), "{stdout}");
+    assert!(stdout.contains("contact-sheet.png"), "{stdout}");
+
+    let project = project(out.path());
+    let run = project.open_run("fashion-mnist-resnet18").expect("there");
+    assert_eq!(run.record().expect("readable").status, RunStatus::Completed);
+    let metrics = run.metrics().expect("readable");
+    let names: Vec<&str> = metrics.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["train-epoch-0", "val-epoch-0", "train-epoch-1", "val-epoch-1"]);
+    for entry in &metrics {
+        let info = project.store().info(&entry.url).expect("there");
+        assert_eq!(columns_with_role(&info.schema, &NumberRole::NnEmbedding), Vec::<String>::new());
+        let reduced = columns_with_role(&info.schema, &NumberRole::ReducedEmbedding);
+        assert_eq!(reduced.len(), 4, "two layers in 2-D and 3-D: {reduced:?}");
+        assert!(info.lineage().is_some_and(|lineage| lineage.models.len() == 4));
+        let source = entry.reduced_from.as_ref().expect("reduced");
+        assert!(project.store().info(source).is_err(), "the source is gone");
+    }
+    // Two layers, two splits, two epochs, as PNG and SVG, and the contact sheet.
+    assert_eq!(pictures(&run).len(), 2 * 2 * 2 * 2 + 1);
+
+    let (second, stdout, stderr) = output(demo(out.path(), &[]));
+    assert!(second.status.success(), "{stdout}{stderr}");
+    let again = project.open_run("fashion-mnist-resnet18-2").expect("a second run beside the first");
+    assert_eq!(digests(&again), digests(&run), "the same seed gives the same tables");
+    for (a, b) in pictures(&run).iter().zip(pictures(&again)) {
+        assert_eq!(fs::read(a).expect("readable"), fs::read(b).expect("readable"), "{}", a.display());
+    }
+    let datasets = out.path().join("datasets/fashion-mnist");
+    assert_eq!(fs::read_dir(datasets).expect("there").count(), 2, "the data set's tables are shared");
+}
+
+#[test]
+fn ctrl_c_leaves_no_half_table_and_the_run_can_be_continued() {
+    let out = tempfile::tempdir().expect("a folder");
+    let mut child = demo(out.path(), &[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    let metrics = out.path().join("runs/fashion-mnist-resnet18/metrics");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !metrics.is_dir() {
+        assert!(Instant::now() < deadline, "collection begins");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(interrupt.success());
+    let status = child.wait().expect("ends");
+    assert_eq!(status.code(), Some(130));
+    let run = project(out.path()).open_run("fashion-mnist-resnet18").expect("there");
+    assert_eq!(run.record().expect("readable").status, RunStatus::Interrupted);
+    let store = LanceStore::default();
+    let tables = store.list_tables(&run.url().join("metrics").expect("a name")).expect("listable");
+    let recorded: Vec<Url> = run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect();
+    assert_eq!(tables, recorded, "every visible table is a whole one");
+
+    let (wrong, _, stderr) = output(demo(out.path(), &["--seed", "7", "--resume", "fashion-mnist-resnet18"]));
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr.contains("continue it with the same options"), "{stderr}");
+    let (resumed, stdout, stderr) = output(demo(out.path(), &["--resume", "fashion-mnist-resnet18"]));
+    assert!(resumed.status.success(), "{stdout}{stderr}");
+    assert_eq!(run.metrics().expect("readable").len(), 4);
+
+    let mut remove = tlc();
+    remove.args(["remove-run", "fashion-mnist-resnet18", "--project"]).arg(out.path());
+    assert!(output(remove).0.status.success());
+    assert_eq!(project(out.path()).run_names().expect("listable"), Vec::<String>::new());
+}
+
+#[test]
+fn bad_input_gives_one_message_and_a_non_zero_exit_code() {
+    let out = tempfile::tempdir().expect("a folder");
+    let empty = tempfile::tempdir().expect("a folder");
+    let check = |more: &[&str], expected: &str| {
+        let (result, _, stderr) = output(demo(out.path(), more));
+        assert_eq!(result.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    };
+    check(&["--layers", "94"], "the model has no layer 94; it has 94 (0 to 93)");
+    check(&["--layers", "global_pol"], "near: global_pool");
+    check(&["--method", "tsne"], "unknown reducer \"tsne\"; known: pacmap/1, pca/1, umap/1");
+    check(&["--train", "0"], "--train is 0;");
+    check(&["--val", "10001"], "has 10000 such images, use 1 to 10000");
+    check(&["--resume", "nope"], "has no run \"nope\"");
+    check(&["--data", &empty.path().to_string_lossy()], "holds no data set that tlc can read");
+    fs::write(empty.path().join("train-images-idx3-ubyte"), b"short").expect("writable");
+    check(&["--data", &empty.path().to_string_lossy()], "it has 5 bytes, its header alone takes 16");
+    let file = empty.path().join("file");
+    fs::write(&file, b"").expect("writable");
+    let (result, _, stderr) = output(demo(&file, &[]));
+    assert_eq!(result.status.code(), Some(1));
+    assert!(stderr.starts_with("error: cannot create file://"), "{stderr}");
+}
+
+#[test]
+fn a_full_disk_is_reported_and_leaves_no_table() {
+    let Some(disk) = SmallDisk::mount("24m") else {
+        eprintln!("not root: no small disk can be mounted, nothing is checked");
+        return;
+    };
+    let (result, _, stderr) = output(demo(&disk.folder.path().join("p"), &["--train", "4000"]));
+    assert_eq!(result.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    let project = project(&disk.folder.path().join("p"));
+    for name in project.run_names().expect("listable") {
+        let run = project.open_run(&name).expect("readable");
+        let tables = project.store().list_tables(&run.url().join("metrics").expect("a name")).expect("listable");
+        let recorded: Vec<Url> = run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect();
+        assert_eq!(tables, recorded);
+    }
+}
+
+/// A tmpfs of a fixed size.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then_some(Self { folder })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.folder.path()).status();
+    }
+}

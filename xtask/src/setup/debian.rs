@@ -1,0 +1,69 @@
+//! Debian packages, with the rights that there are.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::cargo::finish;
+
+/// What each package is for.
+pub(crate) const PACKAGES: [(&str, &str); 6] = [
+    ("g++", "compiles the C++ side of torch-sys"),
+    ("pkg-config", "finds OpenBLAS"),
+    ("libopenblas-dev", "OpenBLAS with LAPACK, for tlc-reduce"),
+    ("protobuf-compiler", "protoc, which Lance's build scripts call"),
+    ("libprotobuf-dev", "the message definitions that come with protoc"),
+    ("dataset-fashion-mnist", "the demo's images"),
+];
+
+/// `None` where there is no dpkg.
+pub(crate) fn is_installed(package: &str) -> Option<bool> {
+    let output = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]).output().ok()?;
+    Some(output.status.success() && output.stdout == b"installed")
+}
+
+pub(crate) fn install() -> Result<()> {
+    let missing: Vec<&str> =
+        PACKAGES.iter().map(|(package, _)| *package).filter(|package| is_installed(package) == Some(false)).collect();
+    if is_installed(PACKAGES[0].0).is_none() {
+        return check_elsewhere();
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("sudo apt-get update && sudo apt-get install --no-install-recommends {}", missing.join(" "));
+    let is_root = succeeds(Command::new("sh").args(["-c", "test \"$(id -u)\" = 0"]));
+    let has_sudo = succeeds(Command::new("sudo").args(["-n", "true"]));
+    if !is_root && !has_sudo {
+        bail!("these Debian packages are missing; install them with\n\n    {by_hand}\n");
+    }
+    println!("installing Debian packages: {}", missing.join(" "));
+    let apt = |args: &[&str]| {
+        let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !is_root {
+            command.arg("apt-get");
+        }
+        finish(command.arg("-qq").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat())
+}
+
+/// On other systems nothing is installed, but what is missing is named.
+fn check_elsewhere() -> Result<()> {
+    let mut missing = Vec::new();
+    if !succeeds(Command::new("protoc").arg("--version")) {
+        missing.push("protoc (the protobuf compiler)");
+    }
+    if !succeeds(Command::new("pkg-config").args(["--exists", "openblas"])) {
+        missing.push("OpenBLAS with LAPACK, visible to pkg-config");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("this is not a Debian system; install by its own means: {}", missing.join(", "))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
