@@ -25,7 +25,8 @@ fn collection(criterion: &mut Criterion) {
     let data = TensorDataset::new(images, labels, (0.5, 0.5), None).expect("fits");
     let folder = tempfile::tempdir().expect("a folder");
     let root = Url::from_path(folder.path()).expect("an absolute path");
-    let run = Project::new(Arc::new(LanceStore::default()), root).create_run("r", Default::default()).expect("creatable");
+    let run =
+        Project::new(Arc::new(LanceStore::default()), root).create_run("r", Default::default()).expect("creatable");
 
     let mut group = criterion.benchmark_group("resnet18_10000_images");
     group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(60));

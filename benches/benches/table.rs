@@ -32,7 +32,8 @@ fn tables(criterion: &mut Criterion) {
         bencher.iter_batched(
             || (fresh(), batches.clone()),
             |(url, batches)| {
-                let info = store.create(&url, schema.clone(), Box::new(batches.into_iter().map(Ok))).expect("creatable");
+                let info =
+                    store.create(&url, schema.clone(), Box::new(batches.into_iter().map(Ok))).expect("creatable");
                 assert_eq!(info.rows, N as u64);
                 store.delete(&url).expect("deletable");
             },
@@ -43,8 +44,11 @@ fn tables(criterion: &mut Criterion) {
     store.create(&url, schema.clone(), Box::new(batches.into_iter().map(Ok))).expect("creatable");
     group.bench_function("scan", |bencher| {
         bencher.iter(|| {
-            let rows: usize =
-                store.scan(&url, Scan::default()).expect("there").map(|batch| batch.expect("readable").num_rows()).sum();
+            let rows: usize = store
+                .scan(&url, Scan::default())
+                .expect("there")
+                .map(|batch| batch.expect("readable").num_rows())
+                .sum();
             assert_eq!(rows, N);
         });
     });

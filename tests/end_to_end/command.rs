@@ -42,7 +42,8 @@ fn digests(run: &Run) -> Vec<(String, Option<String>)> {
 
 fn pictures(run: &Run) -> Vec<PathBuf> {
     let folder = run.url().join("pictures").expect("a name").to_path().expect("local");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).expect("there").map(|entry| entry.expect("a file").path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).expect("there").map(|entry| entry.expect("a file").path()).collect();
     files.sort();
     files
 }

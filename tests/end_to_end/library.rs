@@ -54,7 +54,8 @@ fn check_road(project: &Project, method: &str) {
     let column = format!("embeddings_90_{method}");
     for (source, reduced) in mapping.iter() {
         assert!(project.store().info(source).is_err(), "the source is gone");
-        let batch = project.store().scan(reduced, Scan::default()).expect("there").next().expect("rows").expect("readable");
+        let batch =
+            project.store().scan(reduced, Scan::default()).expect("there").next().expect("rows").expect("readable");
         assert_eq!(embedding_values(&batch, &column).expect("vectors").dim(), (N as usize, 3));
     }
     // The model that was saved still answers.
@@ -96,7 +97,8 @@ fn a_moved_project_still_knows_its_tables() {
     let moved = at("new");
     let run = moved.open_run("r").expect("there");
     let pca = tlc::create_reducer("pca", []).expect("linked");
-    let mapping = run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca]), &Progress::default()).expect("reducible");
+    let mapping =
+        run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca]), &Progress::default()).expect("reducible");
     assert_eq!(mapping.len(), 1);
     let foreign = run.metrics().expect("readable")[0].foreign_table.clone().expect("known");
     assert_eq!(foreign, moved.root().join("datasets/train.lance").expect("a plain path"));
@@ -107,8 +109,17 @@ fn all_plugins_are_linked_and_unique() {
     tlc::core::check_plugins().expect("tags are unique");
     let tags: Vec<&str> = tlc::core::plugins().iter().map(|plugin| plugin.tag).collect();
     let expected = [
-        "pacmap/1", "pca/1", "random_projection/1", "umap/1", "lance/1", "memory/1", "avg_pool/1", "cls_token/1",
-        "flatten/1", "mean/1", "mean_tokens/1",
+        "pacmap/1",
+        "pca/1",
+        "random_projection/1",
+        "umap/1",
+        "lance/1",
+        "memory/1",
+        "avg_pool/1",
+        "cls_token/1",
+        "flatten/1",
+        "mean/1",
+        "mean_tokens/1",
     ];
     assert_eq!(tags, expected);
 }

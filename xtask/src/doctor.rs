@@ -16,7 +16,9 @@ pub(crate) fn run() -> Result<()> {
         };
         println!("{package:<22} {state:<18} {purpose}");
     }
-    for (tool, args) in [("rustc", ["--version"]), ("protoc", ["--version"]), ("python3", ["--version"]), ("c++", ["--version"])] {
+    for (tool, args) in
+        [("rustc", ["--version"]), ("protoc", ["--version"]), ("python3", ["--version"]), ("c++", ["--version"])]
+    {
         let output = Command::new(tool).args(args).output().ok().filter(|output| output.status.success());
         let version = output.map_or("NOT FOUND".to_owned(), |output| {
             String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()

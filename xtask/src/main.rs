@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         }
         Command::Test { args } => {
             setup::run()?;
-            cargo::run(&[&["test"], &EVERYTHING[..]].concat(), &args)
+            cargo::run(&[&["test", "--no-fail-fast"], &EVERYTHING[..]].concat(), &args)
         }
         Command::Check => {
             setup::run()?;

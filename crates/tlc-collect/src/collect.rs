@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray, cast::AsArray};
 use arrow_array::types::Float32Type;
+use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray, cast::AsArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Map, Value};
 use tlc_core::{
@@ -130,7 +130,12 @@ pub fn collect_metrics(
     let table = written.map_err(|_| CollectError::Data { what: "the table's writer panicked".to_owned() })??;
     let report = CollectReport { table, means: tally.means(dataset.len()), not_finite: tally.not_finite };
     for (column, (count, first)) in &report.not_finite {
-        tracing::warn!(column, count, ?first, "activations hold NaN or infinity; these rows are marked and left out of fits");
+        tracing::warn!(
+            column,
+            count,
+            ?first,
+            "activations hold NaN or infinity; these rows are marked and left out of fits"
+        );
     }
     Ok(report)
 }
@@ -180,7 +185,9 @@ fn constant_column(name: &str, value: &Value, n: usize) -> Result<Column, Collec
         Value::String(value) => (DataType::Utf8, Arc::new(StringArray::from(vec![value.as_str(); n]))),
         Value::Number(value) => match (value.as_i64(), value.as_f64()) {
             (Some(value), _) => (DataType::Int64, Arc::new(Int64Array::from(vec![value; n]))),
-            (None, value) => (DataType::Float32, Arc::new(Float32Array::from(vec![value.unwrap_or(f64::NAN) as f32; n]))),
+            (None, value) => {
+                (DataType::Float32, Arc::new(Float32Array::from(vec![value.unwrap_or(f64::NAN) as f32; n])))
+            }
         },
         other => {
             let what = format!("constant {name:?} is {other}; a number, text or boolean is needed");
@@ -256,9 +263,7 @@ impl Tally {
     fn add(&mut self, rows: &RecordBatch) {
         for (field, values) in rows.schema().fields().iter().zip(rows.columns()) {
             let sum = match field.data_type() {
-                DataType::Float32 => {
-                    values.as_primitive::<Float32Type>().iter().flatten().map(f64::from).sum::<f64>()
-                }
+                DataType::Float32 => values.as_primitive::<Float32Type>().iter().flatten().map(f64::from).sum::<f64>(),
                 DataType::Boolean => values.as_boolean().true_count() as f64,
                 _ => continue,
             };

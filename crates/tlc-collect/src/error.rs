@@ -94,7 +94,10 @@ pub enum CollectError {
 }
 
 impl CollectError {
-    pub(crate) fn torch(action: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(crate) fn torch(
+        action: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         Self::Torch { action: action.into(), source: source.into() }
     }
 

@@ -64,11 +64,7 @@ impl<'m> Predictor<'m> {
 }
 
 /// One forward pass in evaluation mode. tch's layers panic on libtorch's errors; here they become errors.
-pub(crate) fn run(
-    model: &dyn Model,
-    inputs: &Tensor,
-    recorder: Recorder,
-) -> Result<(Tensor, Recorder), CollectError> {
+pub(crate) fn run(model: &dyn Model, inputs: &Tensor, recorder: Recorder) -> Result<(Tensor, Recorder), CollectError> {
     let forward = || tch::no_grad(|| recorder.listen(|| model.forward_t(inputs, false)));
     catch_unwind(AssertUnwindSafe(forward)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().cloned();

@@ -84,12 +84,8 @@ impl Reshape {
     /// [`CollectError::Reshape`], with what would be accepted.
     pub fn apply(&self, layer: usize, activations: &Tensor) -> Result<Tensor, CollectError> {
         let shape = activations.size();
-        let refused = |advice: String| CollectError::Reshape {
-            layer,
-            strategy: self.name.clone(),
-            shape: shape.clone(),
-            advice,
-        };
+        let refused =
+            |advice: String| CollectError::Reshape { layer, strategy: self.name.clone(), shape: shape.clone(), advice };
         let reshaped = (self.apply)(activations).map_err(refused)?;
         let found = reshaped.size();
         if found.len() == 2 && found[0] == shape[0] && found[1] > 0 {

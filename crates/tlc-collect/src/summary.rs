@@ -122,8 +122,7 @@ impl fmt::Display for Summary {
         line(f, "Layer (type:depth-idx)", "Output Shape", "Param #")?;
         writeln!(f, "{rule}")?;
         for (layer, name) in self.layers.iter().zip(&names) {
-            let parameters =
-                if layer.n_parameters > 0 { with_thousands(layer.n_parameters) } else { "--".to_owned() };
+            let parameters = if layer.n_parameters > 0 { with_thousands(layer.n_parameters) } else { "--".to_owned() };
             line(f, name, &format!("{:?}", layer.output_shape), &parameters)?;
         }
         writeln!(f, "{rule}")?;

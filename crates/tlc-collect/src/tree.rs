@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Tensor, nn};
 
-use crate::tap::{Tap, new_tree_id};
 use crate::CollectError;
+use crate::tap::{Tap, new_tree_id};
 
 /// A model whose layers can be listened to.
 ///
@@ -224,9 +224,10 @@ impl ModuleTree {
         found.ok_or_else(|| {
             let near = match layer {
                 LayerRef::Index(_) => Vec::new(),
-                LayerRef::Path(path) => {
-                    tlc_core::suggest(path, self.modules.iter().map(|module| module.path.as_str()).filter(|p| !p.is_empty()))
-                }
+                LayerRef::Path(path) => tlc_core::suggest(
+                    path,
+                    self.modules.iter().map(|module| module.path.as_str()).filter(|p| !p.is_empty()),
+                ),
             };
             CollectError::UnknownLayer {
                 layer: match layer {

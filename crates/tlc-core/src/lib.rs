@@ -42,14 +42,13 @@ pub use ulid;
 
 pub use error::{ReduceError, StoreError, UrlError};
 pub use lineage::{ColumnLineage, ColumnSource, Lineage, LineageInput, ModelRef, Operation};
-pub use model::{Array, Arrays, ModelFile, MODEL_DOCUMENT, decode_model, encode_model};
-pub use names::{suggest, UniqueName};
+pub use model::{Array, Arrays, MODEL_DOCUMENT, ModelFile, decode_model, encode_model};
+pub use names::{UniqueName, suggest};
 pub use plugin::{PluginError, PluginInfo, PluginKind, check_plugins, plugins, reducer_from_args, reducer_from_json};
 pub use progress::{Cancelled, Progress, ProgressSink, Task};
 pub use reducer::{FittedReducer, Reducer, Transformed};
 pub use schema::{
-    Column, FieldRoles, NumberRole, columns_with_role, embedding_field, embedding_values, embedding_width,
-    value_map,
+    Column, FieldRoles, NumberRole, columns_with_role, embedding_field, embedding_values, embedding_width, value_map,
 };
 pub use sink::{MetricsSink, MetricsTable};
 pub use store::{BatchStream, ObjectVersion, Scan, TableInfo, TableStore, WriteCondition};

@@ -81,8 +81,8 @@ impl Arrays {
     }
 
     fn from_safetensors(bytes: &[u8]) -> Result<Self, ReduceError> {
-        let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|error| ReduceError::backend("read the model's arrays", error))?;
+        let tensors =
+            SafeTensors::deserialize(bytes).map_err(|error| ReduceError::backend("read the model's arrays", error))?;
         let mut arrays = BTreeMap::new();
         for (name, tensor) in tensors.iter() {
             let shape = IxDyn(tensor.shape());
@@ -192,7 +192,10 @@ pub fn decode_model(
         return Err(ReduceError::model(reason));
     }
     if document.arrays.file != ARRAYS_FILE {
-        return Err(ReduceError::model(format!("its arrays are in {:?} instead of {ARRAYS_FILE:?}", document.arrays.file)));
+        return Err(ReduceError::model(format!(
+            "its arrays are in {:?} instead of {ARRAYS_FILE:?}",
+            document.arrays.file
+        )));
     }
     let reducer = reducer_from_json(document.reducer)
         .map_err(|error| ReduceError::backend("restore the model's reducer", error))?;
@@ -200,7 +203,8 @@ pub fn decode_model(
     let found = digest::of_bytes(&content);
     if content.len() != document.arrays.bytes || found != document.arrays.digest {
         let expected = (document.arrays.bytes, &document.arrays.digest);
-        let reason = format!("{ARRAYS_FILE} has {:?} bytes and digest, {expected:?} were written", (content.len(), found));
+        let reason =
+            format!("{ARRAYS_FILE} has {:?} bytes and digest, {expected:?} were written", (content.len(), found));
         return Err(ReduceError::model(reason));
     }
     let fitted = reducer.restore(Arrays::from_safetensors(&content)?)?;

@@ -95,11 +95,9 @@ pub fn plugins() -> Vec<&'static PluginInfo> {
 pub fn check_plugins() -> Result<(), PluginError> {
     match plugins().windows(2).find(|pair| (pair[0].kind, pair[0].tag) == (pair[1].kind, pair[1].tag)) {
         None => Ok(()),
-        Some(pair) => Err(PluginError::Duplicate {
-            tag: pair[0].tag,
-            first: pair[0].crate_name,
-            second: pair[1].crate_name,
-        }),
+        Some(pair) => {
+            Err(PluginError::Duplicate { tag: pair[0].tag, first: pair[0].crate_name, second: pair[1].crate_name })
+        }
     }
 }
 

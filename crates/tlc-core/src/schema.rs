@@ -8,7 +8,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow_array::{Array as _, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, cast::AsArray, types::Float32Type};
+use arrow_array::{
+    Array as _, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, cast::AsArray, types::Float32Type,
+};
 use arrow_schema::{DataType, Field, Schema};
 use ndarray::ArrayView2;
 
@@ -132,9 +134,7 @@ pub fn embedding_field(name: impl Into<String>, width: usize, role: NumberRole) 
 /// The number of values per row of a vector column, or `None` for other columns.
 pub fn embedding_width(field: &Field) -> Option<usize> {
     match field.data_type() {
-        DataType::FixedSizeList(item, width) if item.data_type() == &DataType::Float32 => {
-            usize::try_from(*width).ok()
-        }
+        DataType::FixedSizeList(item, width) if item.data_type() == &DataType::Float32 => usize::try_from(*width).ok(),
         _ => None,
     }
 }

@@ -135,12 +135,7 @@ pub trait TableStore: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::AlreadyExists`] or [`StoreError::Conflict`] if the condition does not hold.
-    fn write_object(
-        &self,
-        url: &Url,
-        content: &[u8],
-        condition: WriteCondition,
-    ) -> Result<ObjectVersion, StoreError>;
+    fn write_object(&self, url: &Url, content: &[u8], condition: WriteCondition) -> Result<ObjectVersion, StoreError>;
 
     /// The names of the sub-folders of `folder`, sorted; empty if there is no such folder.
     ///
@@ -167,14 +162,13 @@ pub trait TableStore: Debug + Send + Sync {
         for batch in self.scan(url, Scan::default())? {
             let batch = batch?;
             rows += batch.num_rows() as u64;
-            digest
-                .update(&batch)
-                .map_err(|reason| StoreError::Damaged { url: url.clone(), reason })?;
+            digest.update(&batch).map_err(|reason| StoreError::Damaged { url: url.clone(), reason })?;
             task.advance(batch.num_rows() as u64)?;
         }
         let found = digest.finish();
         if rows != info.rows || &found != expected {
-            let reason = format!("{rows} rows with digest {found}, but {} rows with {expected} were written", info.rows);
+            let reason =
+                format!("{rows} rows with digest {found}, but {} rows with {expected} were written", info.rows);
             return Err(StoreError::Damaged { url: url.clone(), reason });
         }
         Ok(())

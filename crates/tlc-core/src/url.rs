@@ -334,7 +334,10 @@ mod tests {
             "error: \"s3://…@…\" is not a usable URL: credentials do not belong in a URL; set them in the environment",
         );
         check("s3://b/x?y", "error: \"s3://b/x?y\" is not a usable URL: a query or fragment is not accepted");
-        check("<data>/x", "error: \"<data>/x\" is not a usable URL: an alias has the form <NAME>/path with NAME of A-Z, 0-9 and _");
+        check(
+            "<data>/x",
+            "error: \"<data>/x\" is not a usable URL: an alias has the form <NAME>/path with NAME of A-Z, 0-9 and _",
+        );
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub(crate) fn checked_for_fit<'a>(
 ) -> Result<CowArray<'a, f32, Ix2>, ReduceError> {
     let (rows, features) = data.dim();
     if rows == 0 || features == 0 {
-        return Err(ReduceError::data(format!("it has {rows} rows of {features} values; at least 1 of each is needed")));
+        return Err(ReduceError::data(format!(
+            "it has {rows} rows of {features} values; at least 1 of each is needed"
+        )));
     }
     if u32::try_from(rows).is_err() {
         return Err(ReduceError::data(format!("it has {rows} rows; at most {} are supported", u32::MAX)));

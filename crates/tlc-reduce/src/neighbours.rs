@@ -39,7 +39,8 @@ impl FittedRows {
             || Array1::ones(n),
             |graph| {
                 let near = graph.squared.slice(s![.., ..SCALE_NEIGHBOURS.min(graph.k())]);
-                let mean = near.map_axis(Axis(1), |squared| squared.iter().map(|s| s.sqrt()).sum::<f32>() / squared.len() as f32);
+                let mean = near
+                    .map_axis(Axis(1), |squared| squared.iter().map(|s| s.sqrt()).sum::<f32>() / squared.len() as f32);
                 let overall = mean.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
                 let floor = if overall > 0.0 { (overall * 1e-3) as f32 } else { 1.0 };
                 mean.mapv_into(|scale| scale.max(floor))
@@ -74,8 +75,11 @@ impl FittedRows {
         let local_scale: Array1<f32> = arrays.take_f32("local_scale")?;
         let n = rows.nrows();
         if n == 0 || layout.dim() != (n, n_components) || local_scale.len() != n {
-            let reason =
-                format!("{n} rows, a layout of {:?} and {} scales do not fit together", layout.dim(), local_scale.len());
+            let reason = format!(
+                "{n} rows, a layout of {:?} and {} scales do not fit together",
+                layout.dim(),
+                local_scale.len()
+            );
             return Err(ReduceError::model(reason));
         }
         if !rows.iter().chain(&layout).all(|value| value.is_finite()) || !local_scale.iter().all(|&scale| scale > 0.0) {

@@ -12,9 +12,7 @@ use ndarray_linalg::{Eigh, QR, UPLO};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tlc_core::rng::Stream;
-use tlc_core::{
-    Array, Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed,
-};
+use tlc_core::{Array, Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed};
 
 use crate::blas::SingleThreadedBlas;
 use crate::input::{Metric, check_width, checked_for_fit, usable_rows};
@@ -102,9 +100,7 @@ impl PrincipalAxes {
     }
 
     pub(crate) fn into_arrays(self, arrays: Arrays) -> Arrays {
-        arrays
-            .with("pca_mean", Array::F32(self.mean.into_dyn()))
-            .with("pca_axes", Array::F32(self.axes.into_dyn()))
+        arrays.with("pca_mean", Array::F32(self.mean.into_dyn())).with("pca_axes", Array::F32(self.axes.into_dyn()))
     }
 
     pub(crate) fn from_arrays(arrays: &mut Arrays) -> Result<Self, ReduceError> {
@@ -151,15 +147,15 @@ fn covariance(data: ArrayView2<'_, f32>, mean: &Array1<f64>) -> Array2<f64> {
 }
 
 /// The eigenvectors of the `n_axes` largest eigenvalues, largest first.
-fn largest_eigenvectors(
-    symmetric: &Array2<f64>,
-    n_axes: usize,
-) -> Result<(Array1<f64>, Array2<f64>), ReduceError> {
+fn largest_eigenvectors(symmetric: &Array2<f64>, n_axes: usize) -> Result<(Array1<f64>, Array2<f64>), ReduceError> {
     let (values, vectors) = symmetric
         .eigh(UPLO::Lower)
         .map_err(|error| ReduceError::backend("compute the eigenvectors of the covariance", error))?;
     // LAPACK sorts ascending.
-    Ok((values.slice(s![..;-1]).slice(s![..n_axes]).to_owned(), vectors.slice(s![.., ..;-1]).slice(s![.., ..n_axes]).to_owned()))
+    Ok((
+        values.slice(s![..;-1]).slice(s![..n_axes]).to_owned(),
+        vectors.slice(s![.., ..;-1]).slice(s![.., ..n_axes]).to_owned(),
+    ))
 }
 
 /// With fewer rows than columns, the axes are `Xᵀ u / |Xᵀ u|` for eigenvectors `u` of `X Xᵀ`.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use tlc_core::{ObjectVersion, StoreError, Url, UniqueName, WriteCondition, digest};
+use tlc_core::{ObjectVersion, StoreError, UniqueName, Url, WriteCondition, digest};
 
 /// Marks what is being deleted; such names are never listed.
 const DELETED_SUFFIX: &str = "deleted";
@@ -35,7 +35,11 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
 
 fn sync_parents(path: &Path) -> io::Result<()> {
     // Two levels up hold the names of what was just made; higher ones existed or were synced before.
-    path.ancestors().skip(1).take(3).filter(|folder| folder.is_dir()).try_for_each(|folder| File::open(folder)?.sync_all())
+    path.ancestors()
+        .skip(1)
+        .take(3)
+        .filter(|folder| folder.is_dir())
+        .try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
 /// Makes `path` disappear at once, and then its bytes.
@@ -91,17 +95,12 @@ pub(crate) fn read_object(url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreEr
 
 /// Writes beside the target, flushes, renames. Writers of one folder take turns by a lock that the
 /// operating system releases when its holder dies.
-pub(crate) fn write_object(
-    url: &Url,
-    content: &[u8],
-    condition: &WriteCondition,
-) -> Result<ObjectVersion, StoreError> {
+pub(crate) fn write_object(url: &Url, content: &[u8], condition: &WriteCondition) -> Result<ObjectVersion, StoreError> {
     let path = local_path(url)?;
     let failed = |error: io::Error| StoreError::backend("write", url, error);
-    let folder = path.parent().ok_or_else(|| StoreError::Unsupported {
-        url: url.clone(),
-        reason: "an object needs a folder".to_owned(),
-    })?;
+    let folder = path
+        .parent()
+        .ok_or_else(|| StoreError::Unsupported { url: url.clone(), reason: "an object needs a folder".to_owned() })?;
     fs::create_dir_all(folder).map_err(failed)?;
     let lock = File::open(folder).map_err(failed)?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;

@@ -126,8 +126,7 @@ impl TableStore for MemoryStore {
         check_scheme(url)?;
         let contents = self.contents();
         let tables = contents.tables.iter().filter(|(at, _)| at.is_within(url));
-        let tables: usize =
-            tables.flat_map(|(_, table)| &table.batches).map(RecordBatch::get_array_memory_size).sum();
+        let tables: usize = tables.flat_map(|(_, table)| &table.batches).map(RecordBatch::get_array_memory_size).sum();
         let objects: usize =
             contents.objects.iter().filter(|(at, _)| at.is_within(url)).map(|(_, object)| object.len()).sum();
         Ok((tables + objects) as u64)
@@ -185,10 +184,9 @@ impl TableStore for MemoryStore {
 
 fn indices(url: &Url, schema: &Schema, names: &[String]) -> Result<Vec<usize>, StoreError> {
     let index = |name: &String| {
-        schema.index_of(name).map_err(|_| StoreError::Unsupported {
-            url: url.clone(),
-            reason: format!("it has no column {name:?}"),
-        })
+        schema
+            .index_of(name)
+            .map_err(|_| StoreError::Unsupported { url: url.clone(), reason: format!("it has no column {name:?}") })
     };
     names.iter().map(index).collect()
 }

@@ -65,8 +65,6 @@ pub fn create_reducer<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn every_plugin_is_linked_once() {
         tlc_core::check_plugins().expect("tags are unique");

@@ -77,9 +77,8 @@ impl Reducer for RandomProjection {
             return Err(ReduceError::NotFinite { count: bad.len(), rows, first: bad.into_iter().take(10).collect() });
         }
         let noise = Stream::new(self.params.seed, "random-projection");
-        let matrix = Array2::from_shape_fn((features, self.n_components()), |(i, j)| {
-            noise.normal(i as u64, j as u64) as f32
-        });
+        let matrix =
+            Array2::from_shape_fn((features, self.n_components()), |(i, j)| noise.normal(i as u64, j as u64) as f32);
         let layout = project(data, &matrix);
         Ok(Box::new(Fitted { reducer: self.clone(), matrix, layout }))
     }
@@ -121,7 +120,8 @@ impl FittedReducer for Fitted {
     fn transform(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Transformed, ReduceError> {
         progress.check()?;
         if data.ncols() != self.n_features() {
-            let reason = format!("its rows have {} values, the model was fitted on {}", data.ncols(), self.n_features());
+            let reason =
+                format!("its rows have {} values, the model was fitted on {}", data.ncols(), self.n_features());
             return Err(ReduceError::data(reason));
         }
         let mut coordinates = project(data, &self.matrix);

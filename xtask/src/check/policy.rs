@@ -40,7 +40,8 @@ fn path(graph: &PackageGraph, from: &str, to: &str) -> Result<Option<String>> {
     let start = graph.workspace().member_by_name(from).with_context(|| format!("no crate {from} in the workspace"))?;
     let query = graph.query_forward([start.id()])?;
     let reached = query.resolve_with_fn(|_, link| link.normal().is_present());
-    let found = reached.packages(DependencyDirection::Forward).find(|package| package.name() == to && package.name() != from);
+    let found =
+        reached.packages(DependencyDirection::Forward).find(|package| package.name() == to && package.name() != from);
     let Some(target) = found else { return Ok(None) };
     // Back from the target to the start, always to a package that is nearer to the start.
     let back = graph.query_reverse([target.id()])?.resolve_with_fn(|_, link| link.normal().is_present());
@@ -69,6 +70,8 @@ fn default_facade_has_no_libtorch() -> Result<()> {
     match (tree(&[])?, tree(&["--features", "collect"])?) {
         (false, true) => Ok(()),
         (true, _) => bail!("tlc reaches torch-sys without the feature collect"),
-        (_, false) => bail!("tlc does not reach torch-sys with the feature collect: this check looks at the wrong thing"),
+        (_, false) => {
+            bail!("tlc does not reach torch-sys with the feature collect: this check looks at the wrong thing")
+        }
     }
 }

@@ -17,7 +17,8 @@ pub(crate) fn check() -> Result<()> {
             bail!("README.md does not tell how to run `cargo xtask {wanted}`");
         }
     }
-    let unknown = commands.iter().find(|command| !XTASKS.contains(&command.split_whitespace().next().unwrap_or_default()));
+    let unknown =
+        commands.iter().find(|command| !XTASKS.contains(&command.split_whitespace().next().unwrap_or_default()));
     if let Some(unknown) = unknown {
         bail!("README.md says `cargo xtask {unknown}`, which is none of {}", XTASKS.join(", "));
     }

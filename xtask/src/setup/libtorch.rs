@@ -26,12 +26,21 @@ const WHEELS: [(&str, &str); 3] = [
 ];
 /// What pip takes for one fixed wheel, whatever the user's Python.
 const WHEEL_TAGS: [&str; 13] = [
-    "--no-deps", "--only-binary=:all:", "--implementation=cp", "--abi=cp312", "--abi=none", "--python-version=3.12",
-    "--platform=manylinux_2_28_x86_64", "--platform=manylinux_2_25_x86_64", "--platform=manylinux2014_x86_64",
-    "--platform=manylinux_2_17_x86_64", "--disable-pip-version-check", "--require-hashes", "--progress-bar=on",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--implementation=cp",
+    "--abi=cp312",
+    "--abi=none",
+    "--python-version=3.12",
+    "--platform=manylinux_2_28_x86_64",
+    "--platform=manylinux_2_25_x86_64",
+    "--platform=manylinux2014_x86_64",
+    "--platform=manylinux_2_17_x86_64",
+    "--disable-pip-version-check",
+    "--require-hashes",
+    "--progress-bar=on",
 ];
-const LIBRARIES: [&str; 5] =
-    ["libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libshm.so", "libtorch_global_deps.so"];
+const LIBRARIES: [&str; 5] = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libshm.so", "libtorch_global_deps.so"];
 const CUDA_LIBRARIES: [&str; 2] = ["libcudart.so.", "libcupti.so."];
 const FILE_LIST: &str = "tlc-files.txt";
 
@@ -79,7 +88,9 @@ fn fetch(downloads: &Path, package: &str, digest: &str) -> Result<PathBuf> {
     let prefix = format!("{}-{version}-", name.replace('-', "_"));
     let find = || -> Option<PathBuf> {
         let entries = fs::read_dir(downloads).ok()?.flatten().map(|entry| entry.path());
-        entries.into_iter().find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
+        entries
+            .into_iter()
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
     };
     if let Some(wheel) = find() {
         if digest_of(&wheel)? == digest {
@@ -121,7 +132,8 @@ fn assemble(folder: &Path, wheels: &[PathBuf]) -> Result<()> {
         let mut archive = ZipArchive::new(File::open(wheel)?)?;
         for index in 0..archive.len() {
             let mut entry = archive.by_index(index)?;
-            let Some(relative) = entry.enclosed_name().and_then(|name| target(&name)).filter(|_| entry.is_file()) else {
+            let Some(relative) = entry.enclosed_name().and_then(|name| target(&name)).filter(|_| entry.is_file())
+            else {
                 continue;
             };
             let path = folder.join(&relative);

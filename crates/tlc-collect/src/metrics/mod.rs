@@ -25,7 +25,11 @@ pub trait MetricsCollector {
     fn describe(&self) -> serde_json::Value;
 }
 
-fn host<T: tch::kind::Element + Copy + Default>(tensor: &Tensor, kind: Kind, action: &str) -> Result<Vec<T>, CollectError> {
+fn host<T: tch::kind::Element + Copy + Default>(
+    tensor: &Tensor,
+    kind: Kind,
+    action: &str,
+) -> Result<Vec<T>, CollectError> {
     let failed = |error: tch::TchError| CollectError::torch(action, error);
     let tensor = tensor.f_to_kind(kind).map_err(failed)?.f_contiguous().map_err(failed)?;
     let n = tensor.numel();

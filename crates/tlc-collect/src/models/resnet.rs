@@ -1,9 +1,9 @@
 //! ResNet-18 (He, Zhang, Ren, Sun 2016) with timm's layout: the same module names and indices, the
 //! ImageNet stem, the same initialisation.
 
+use tch::Tensor;
 use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use tch::nn::{self, ModuleT};
-use tch::Tensor;
 
 use crate::modules::{AdaptiveAvgPool2d, Flatten, Identity, MaxPool2d, ReLU};
 use crate::{Layer, Model, ModuleTree, Scope, Tap};
@@ -179,11 +179,8 @@ impl ModuleT for GlobalPool {
 }
 
 fn convolution(path: nn::Path<'_>, from: i64, to: i64, kernel_size: i64, stride: i64) -> nn::Conv2D {
-    let ws_init = nn::Init::Kaiming {
-        dist: NormalOrUniform::Normal,
-        fan: FanInOut::FanOut,
-        non_linearity: NonLinearity::ReLU,
-    };
+    let ws_init =
+        nn::Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanOut, non_linearity: NonLinearity::ReLU };
     let config = nn::ConvConfig { stride, padding: kernel_size / 2, bias: false, ws_init, ..nn::ConvConfig::default() };
     nn::conv2d(path, from, to, kernel_size, config)
 }
@@ -192,4 +189,3 @@ fn norm(path: nn::Path<'_>, width: i64, weight: f64) -> nn::BatchNorm {
     let config = nn::BatchNormConfig { ws_init: nn::Init::Const(weight), ..nn::BatchNormConfig::default() };
     nn::batch_norm2d(path, width, config)
 }
-

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{RecordBatch, Array};
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::Schema;
 use serde_json::json;
 use tch::{Kind, Tensor, kind::FLOAT_CPU};
@@ -57,7 +57,11 @@ fn dataset(n: i64) -> TensorDataset {
     TensorDataset::new(images.reshape([n, 1, 32, 32]), labels, (0.5, 0.5), Some(table)).expect("fits")
 }
 
-fn collect(sink: &Sink, dataset: &dyn Dataset, collectors: &mut [&mut dyn MetricsCollector]) -> Result<CollectReport, CollectError> {
+fn collect(
+    sink: &Sink,
+    dataset: &dyn Dataset,
+    collectors: &mut [&mut dyn MetricsCollector],
+) -> Result<CollectReport, CollectError> {
     let (_weights, model) = resnet(3);
     let predictor = Predictor::new(&model, [90, 46]).expect("known");
     let options = CollectOptions {
@@ -82,15 +86,28 @@ fn every_sample_becomes_one_row() {
     assert_eq!(rows, [7, 7, 6], "the last batch is shorter");
     let names: Vec<String> = batches[0].schema().fields().iter().map(|field| field.name().clone()).collect();
     let expected = [
-        "example_id", "input_table_id", "epoch", "split", "label", "prediction", "loss", "confidence", "correct",
-        "embeddings_46", "embeddings_90", "embeddings_finite",
+        "example_id",
+        "input_table_id",
+        "epoch",
+        "split",
+        "label",
+        "prediction",
+        "loss",
+        "confidence",
+        "correct",
+        "embeddings_46",
+        "embeddings_90",
+        "embeddings_finite",
     ];
     assert_eq!(names, expected);
     let schema = batches[0].schema();
     let role = |name: &str| schema.field_with_name(name).expect("there").role();
     assert_eq!(role("embeddings_90"), Some(NumberRole::NnEmbedding));
     assert_eq!(role("epoch"), Some(NumberRole::Epoch));
-    assert_eq!(tlc_core::value_map(schema.field_with_name("input_table_id").expect("there"))[&0], "memory://p/train.lance");
+    assert_eq!(
+        tlc_core::value_map(schema.field_with_name("input_table_id").expect("there"))[&0],
+        "memory://p/train.lance"
+    );
     let ids: Vec<i64> =
         batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
     assert!(ids.into_iter().eq(0..20));
@@ -159,7 +176,10 @@ fn rows_that_are_not_finite_are_kept_marked_and_reported() {
     assert_eq!(report.not_finite["embeddings_90"], (1, vec![9]));
     let (_, batches) = sink.written.lock().expect("not poisoned").take().expect("written");
     let marks = batches[1].column_by_name("embeddings_finite").expect("there").as_boolean().clone();
-    assert_eq!(marks.iter().map(|mark| mark.expect("no nulls")).collect::<Vec<_>>(), [true, true, false, true, true, true, true]);
+    assert_eq!(
+        marks.iter().map(|mark| mark.expect("no nulls")).collect::<Vec<_>>(),
+        [true, true, false, true, true, true, true]
+    );
     assert_eq!(marks.null_count(), 0);
 }
 

@@ -107,7 +107,12 @@ impl Index {
     ///
     /// # Errors
     /// `k` not in `1..=n`; another width; cancellation.
-    pub fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
+    pub fn query(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours, ReduceError> {
         check_k(k, self.rows().nrows())?;
         crate::input::check_width(&queries, self.rows().ncols())?;
         match self {
@@ -198,7 +203,8 @@ mod tests {
 
     #[test]
     fn exact_keeps_duplicates_and_breaks_ties_by_row_number() {
-        let rows = concatenate(Axis(0), &[noise(50, 4).view(), noise(50, 4).view(), noise(50, 4).view()]).expect("one width");
+        let rows =
+            concatenate(Axis(0), &[noise(50, 4).view(), noise(50, 4).view(), noise(50, 4).view()]).expect("one width");
         check(rows.clone(), 7, KnnMethod::Exact, 1.0);
         let progress = Progress::default();
         let index = Index::build(Array2::zeros((400, 4)), KnnMethod::Exact, &progress).expect("builds");
@@ -222,7 +228,8 @@ mod tests {
     fn hnsw_is_repeatable_and_survives_duplicates() {
         let progress = Progress::default();
         let rows = concatenate(Axis(0), &[noise(300, 6).view(), Array2::ones((300, 6)).view()]).expect("one width");
-        let build = || Index::build(rows.clone(), KnnMethod::Hnsw, &progress).and_then(|index| index.graph(10, &progress));
+        let build =
+            || Index::build(rows.clone(), KnnMethod::Hnsw, &progress).and_then(|index| index.graph(10, &progress));
         let graph = build().expect("builds");
         assert_eq!(build().expect("builds"), graph);
         assert!(graph.squared.iter().all(|d| d.is_finite()));

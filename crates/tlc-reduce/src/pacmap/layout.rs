@@ -90,13 +90,15 @@ pub(super) fn optimise<const D: usize>(
     for iteration in 0..n_iterations {
         let weights = Weights::at(iteration, params.num_iters);
         let step = AdamStep::new(params.lr, BETA1, BETA2, iteration);
-        next.par_chunks_mut(CHUNK).zip(moments.par_chunks_mut(CHUNK)).enumerate().for_each(|(chunk, (next, moments))| {
-            for (offset, (target, moments)) in next.iter_mut().zip(moments).enumerate() {
-                let i = chunk * CHUNK + offset;
-                *target = points[i];
-                step.apply(target, moments, &gradient_at(i, &points, pairs, weights));
-            }
-        });
+        next.par_chunks_mut(CHUNK).zip(moments.par_chunks_mut(CHUNK)).enumerate().for_each(
+            |(chunk, (next, moments))| {
+                for (offset, (target, moments)) in next.iter_mut().zip(moments).enumerate() {
+                    let i = chunk * CHUNK + offset;
+                    *target = points[i];
+                    step.apply(target, moments, &gradient_at(i, &points, pairs, weights));
+                }
+            },
+        );
         std::mem::swap(&mut points, &mut next);
         task.advance(1)?;
     }

@@ -15,15 +15,11 @@ mod preprocess;
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
-use tlc_core::{
-    Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed,
-};
+use tlc_core::{Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed};
 
-use self::pairs::{Pairs, PairCounts};
+use self::pairs::{PairCounts, Pairs};
 use self::preprocess::Preprocess;
-use crate::input::{
-    Metric, array_from_points, check_n_components, check_width, checked_for_fit, points_from_array,
-};
+use crate::input::{Metric, array_from_points, check_n_components, check_width, checked_for_fit, points_from_array};
 use crate::knn::{Index, KnnMethod};
 use crate::neighbours::FittedRows;
 use crate::pca::PrincipalAxes;

@@ -67,12 +67,7 @@ impl Adjacency {
 }
 
 impl Pairs {
-    pub(super) fn sample(
-        rows: ArrayView2<'_, f32>,
-        neighbours: &Neighbours,
-        counts: PairCounts,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn sample(rows: ArrayView2<'_, f32>, neighbours: &Neighbours, counts: PairCounts, seed: u64) -> Self {
         let n = rows.nrows();
         let scales: Vec<f32> = neighbours.squared.outer_iter().map(scale_from_squared).collect();
         let near: Vec<Vec<u32>> = (0..n)
@@ -125,8 +120,7 @@ fn mid_near_of(rows: ArrayView2<'_, f32>, i: usize, count: usize, draws: Stream)
     let mut chosen = Vec::with_capacity(count);
     for pair in 0..count {
         let allowed = |j: u32| j as usize != i && !chosen.contains(&j);
-        let candidates =
-            distinct(rows.nrows(), MID_NEAR_CANDIDATES, draws.substream(pair as u64), i as u64, allowed);
+        let candidates = distinct(rows.nrows(), MID_NEAR_CANDIDATES, draws.substream(pair as u64), i as u64, allowed);
         let mut by_distance: Vec<(f32, u32)> =
             candidates.into_iter().map(|j| (squared_euclidean(row(i), row(j as usize)), j)).collect();
         by_distance.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

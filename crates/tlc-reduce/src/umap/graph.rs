@@ -80,9 +80,8 @@ fn smooth_sigma(distances: &[f32], rho: f32) -> f32 {
     // The neighbourhood contains the point itself.
     let size = (distances.len() + 1) as f32;
     let target = size.log2();
-    let sum = |sigma: f32| -> f32 {
-        distances.iter().map(|&d| if d > rho { (-(d - rho) / sigma).exp() } else { 1.0 }).sum()
-    };
+    let sum =
+        |sigma: f32| -> f32 { distances.iter().map(|&d| if d > rho { (-(d - rho) / sigma).exp() } else { 1.0 }).sum() };
     let (mut low, mut high, mut sigma) = (0.0_f32, f32::INFINITY, 1.0_f32);
     for _ in 0..BISECTIONS {
         let found = sum(sigma);

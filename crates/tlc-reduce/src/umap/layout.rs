@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use tlc_core::rng::Stream;
 use tlc_core::{Progress, ReduceError};
 
+use super::UmapParams;
 use super::curve::Curve;
 use super::graph::{FuzzyGraph, memberships};
-use super::UmapParams;
 use crate::adam::{AdamStep, Moments};
 use crate::distance::squared_low;
 use crate::neighbours::NewRow;
@@ -87,26 +87,28 @@ pub(super) fn optimise<const D: usize>(
         let rate = params.learning_rate * (1.0 - epoch as f32 / n_epochs as f32);
         let step = AdamStep::new(rate, BETA1, BETA2, epoch);
         let samples = samples.substream(epoch as u64);
-        next.par_chunks_mut(CHUNK).zip(moments.par_chunks_mut(CHUNK)).enumerate().for_each(|(chunk, (next, moments))| {
-            for (offset, (target, moments)) in next.iter_mut().zip(moments).enumerate() {
-                let i = chunk * CHUNK + offset;
-                let here = points[i];
-                let mut force = [0.0; D];
-                for e in graph.offsets[i]..graph.offsets[i + 1] {
-                    if !acts(graph.rates[e], epoch) {
-                        continue;
+        next.par_chunks_mut(CHUNK).zip(moments.par_chunks_mut(CHUNK)).enumerate().for_each(
+            |(chunk, (next, moments))| {
+                for (offset, (target, moments)) in next.iter_mut().zip(moments).enumerate() {
+                    let i = chunk * CHUNK + offset;
+                    let here = points[i];
+                    let mut force = [0.0; D];
+                    for e in graph.offsets[i]..graph.offsets[i + 1] {
+                        if !acts(graph.rates[e], epoch) {
+                            continue;
+                        }
+                        // Twice: the edge pulls this end as its own and as the other's neighbour.
+                        forces.attract(&here, &points[graph.targets[e] as usize], 2.0, &mut force);
+                        for draw in 0..params.negative_sample_rate {
+                            let other = samples.below(n, e as u64, draw as u64);
+                            forces.repel(&here, &points[other], &mut force);
+                        }
                     }
-                    // Twice: the edge pulls this end as its own and as the other's neighbour.
-                    forces.attract(&here, &points[graph.targets[e] as usize], 2.0, &mut force);
-                    for draw in 0..params.negative_sample_rate {
-                        let other = samples.below(n, e as u64, draw as u64);
-                        forces.repel(&here, &points[other], &mut force);
-                    }
+                    *target = here;
+                    step.apply(target, moments, &force.map(|f| -f));
                 }
-                *target = here;
-                step.apply(target, moments, &force.map(|f| -f));
-            }
-        });
+            },
+        );
         std::mem::swap(&mut points, &mut next);
         task.advance(1)?;
     }

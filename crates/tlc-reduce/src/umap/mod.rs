@@ -16,14 +16,10 @@ mod layout;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 use tlc_core::rng::Stream;
-use tlc_core::{
-    Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed,
-};
+use tlc_core::{Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed};
 
 use self::curve::Curve;
-use crate::input::{
-    Metric, array_from_points, check_n_components, check_width, checked_for_fit, points_from_array,
-};
+use crate::input::{Metric, array_from_points, check_n_components, check_width, checked_for_fit, points_from_array};
 use crate::knn::{Index, KnnMethod};
 use crate::neighbours::FittedRows;
 use crate::pca::PrincipalAxes;
@@ -174,9 +170,7 @@ impl Umap {
         let n = rows.nrows();
         let noise = Stream::new(self.params.seed, "umap-init");
         let mut layout = match self.params.init {
-            UmapInit::Random => {
-                Array2::from_shape_fn((n, D), |(i, d)| noise.uniform(i as u64, d as u64) as f32)
-            }
+            UmapInit::Random => Array2::from_shape_fn((n, D), |(i, d)| noise.uniform(i as u64, d as u64) as f32),
             UmapInit::Pca => {
                 let axes = PrincipalAxes::fit(rows, D, self.params.seed)?;
                 let projected = axes.project(rows);

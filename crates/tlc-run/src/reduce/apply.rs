@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch};
-use arrow_schema::{DataType, Field, FieldRef, Schema};
 use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use ndarray::{Array2, ArrayView2, Axis};
 use tlc_core::{
-    ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation, Progress, Scan, StoreError, Transformed,
-    Url, embedding_field, embedding_values, embedding_width,
+    ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation, Progress,
+    Scan, StoreError, Transformed, Url, embedding_field, embedding_values, embedding_width,
 };
 
 use super::ReduceOptions;
@@ -43,7 +43,9 @@ pub(super) fn apply(
         fields.push(Arc::new(target));
         fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));
     }
-    if let Some(clash) = fields.iter().enumerate().find(|(i, field)| fields[..*i].iter().any(|f| f.name() == field.name())) {
+    if let Some(clash) =
+        fields.iter().enumerate().find(|(i, field)| fields[..*i].iter().any(|f| f.name() == field.name()))
+    {
         let reason = format!("the table already has a column {:?}; give a target_embedding_column", clash.1.name());
         return Err(RunError::Options { reason });
     }
@@ -108,10 +110,8 @@ fn reduce_batch(
     producer_row: Option<usize>,
     progress: &Progress,
 ) -> Result<Vec<ArrayRef>, RunError> {
-    let mut columns: Vec<ArrayRef> = kept
-        .iter()
-        .map(|field| batch.column_by_name(field.name()).expect("all columns were read").clone())
-        .collect();
+    let mut columns: Vec<ArrayRef> =
+        kept.iter().map(|field| batch.column_by_name(field.name()).expect("all columns were read").clone()).collect();
     for column in &models.columns {
         let values = embedding_values(batch, &column.source).expect("checked before reading");
         let transformed = match producer_row {

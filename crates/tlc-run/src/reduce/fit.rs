@@ -41,11 +41,10 @@ impl FittedColumns {
                 let fitted = reducer
                     .fit(values.view(), progress)
                     .map_err(|error| failed(&producer.url, source, reducer.as_ref(), error))?;
-                let model = save_model(run, &target, fitted.as_ref())
-                    .map_err(|error| match error {
-                        SaveError::Reduce(error) => failed(&producer.url, source, reducer.as_ref(), error),
-                        SaveError::Run(error) => error,
-                    })?;
+                let model = save_model(run, &target, fitted.as_ref()).map_err(|error| match error {
+                    SaveError::Reduce(error) => failed(&producer.url, source, reducer.as_ref(), error),
+                    SaveError::Run(error) => error,
+                })?;
                 let layout_rows = layout_rows.clone();
                 columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows });
             }
@@ -87,9 +86,12 @@ fn read_finite_rows(run: &Run, url: &Url, column: &str) -> Result<(Array2<f32>, 
 }
 
 pub(super) fn not_a_vector(run: &Run, url: &Url, column: &str) -> RunError {
-    let found = run.project().store().info(url).ok().and_then(|info| {
-        info.schema.field_with_name(column).ok().map(|field| field.data_type().to_string())
-    });
+    let found = run
+        .project()
+        .store()
+        .info(url)
+        .ok()
+        .and_then(|info| info.schema.field_with_name(column).ok().map(|field| field.data_type().to_string()));
     let found = found.unwrap_or_else(|| "unknown".to_owned());
     let reason = format!("its type is {found}; vectors of float32 of one width are needed");
     RunError::Column { column: column.to_owned(), url: url.clone(), reason }

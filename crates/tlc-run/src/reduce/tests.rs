@@ -8,7 +8,8 @@ use arrow_schema::{DataType, Field, Schema};
 use serde_json::{Map, json};
 use tlc_core::rng::Stream as Random;
 use tlc_core::{
-    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, Operation, Scan, TableStore, embedding_values, reducer_from_args,
+    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, Operation, Scan, TableStore, embedding_values,
+    reducer_from_args,
 };
 use tlc_reduce as _;
 use tlc_table::MemoryStore;
@@ -73,12 +74,15 @@ fn progress() -> Progress {
 #[test]
 fn one_model_is_applied_to_all_tables_and_sources_are_replaced() {
     let fixture = Fixture::new();
-    let sources =
-        [fixture.add(Some("train"), 0, 0), fixture.add(Some("val"), 0, 0), fixture.add(Some("train"), 1, 0), fixture.add(None, 1, 0)];
+    let sources = [
+        fixture.add(Some("train"), 0, 0),
+        fixture.add(Some("val"), 0, 0),
+        fixture.add(Some("train"), 1, 0),
+        fixture.add(None, 1, 0),
+    ];
     let options = ReduceOptions::new([pca(2)]);
     let train = fixture.url("datasets/train.lance");
-    let mapping =
-        fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
+    let mapping = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
     assert!(mapping.iter().map(|(source, _)| source).eq(&sources), "all tables, in the run's order");
     for source in &sources {
         assert!(fixture.store.info(source).is_err(), "sources are gone");
@@ -99,7 +103,9 @@ fn one_model_is_applied_to_all_tables_and_sources_are_replaced() {
     let urls: Vec<Url> = fixture.run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect();
     assert!(mapping.iter().map(|(_, reduced)| reduced).eq(&urls), "the reduced tables take the sources' places");
     let producer = fixture.batch(mapping.get(&sources[2]).expect("mapped"));
-    assert!(producer.column(2).as_primitive::<arrow_array::types::Float32Type>().values().iter().all(|&score| score == 0.0));
+    assert!(
+        producer.column(2).as_primitive::<arrow_array::types::Float32Type>().values().iter().all(|&score| score == 0.0)
+    );
     let again = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress());
     assert!(matches!(again, Err(RunError::NoTablesFor { .. })), "nothing is left to reduce: {again:?}");
 }
@@ -107,8 +113,12 @@ fn one_model_is_applied_to_all_tables_and_sources_are_replaced() {
 #[test]
 fn each_dataset_gets_its_own_model() {
     let fixture = Fixture::new();
-    let sources =
-        [fixture.add(Some("train"), 0, 0), fixture.add(Some("val"), 0, 0), fixture.add(None, 0, 0), fixture.add(Some("val"), 1, 0)];
+    let sources = [
+        fixture.add(Some("train"), 0, 0),
+        fixture.add(Some("val"), 0, 0),
+        fixture.add(None, 0, 0),
+        fixture.add(Some("val"), 1, 0),
+    ];
     let mut options = ReduceOptions::new([pca(2)]);
     options.delete_source_tables = false;
     let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &progress()).expect("reducible");
@@ -170,7 +180,14 @@ fn several_reductions_make_several_columns() {
     let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(
         names,
-        ["example_id", "embeddings_90", "embeddings_90_pca_2d", "embeddings_90_pca_2d_ood", "embeddings_90_pca_3d", "embeddings_90_pca_3d_ood"]
+        [
+            "example_id",
+            "embeddings_90",
+            "embeddings_90_pca_2d",
+            "embeddings_90_pca_2d_ood",
+            "embeddings_90_pca_3d",
+            "embeddings_90_pca_3d_ood"
+        ]
     );
 }
 
@@ -192,7 +209,11 @@ fn what_cannot_be_reduced_is_explained_and_nothing_changes() {
         "datasets/nope.lance",
         "run \"r\" has no tables with embeddings for memory://test/project/datasets/nope.lance; it has some for memory://test/project/datasets/train.lance",
     );
-    check(ReduceOptions::new(Vec::<Reduction>::new()), train, "cannot reduce: no reduction was given; at least one is needed");
+    check(
+        ReduceOptions::new(Vec::<Reduction>::new()),
+        train,
+        "cannot reduce: no reduction was given; at least one is needed",
+    );
     check(
         ReduceOptions::new([pca(2), pca(2)]),
         train,
@@ -203,14 +224,20 @@ fn what_cannot_be_reduced_is_explained_and_nothing_changes() {
     check(named, train, "cannot reduce: the table already has a column \"example_id\"; give a target_embedding_column");
     let mut elsewhere = ReduceOptions::new([pca(2)]);
     elsewhere.fit_table = Some(fixture.url("x.lance"));
-    check(elsewhere, train, "cannot fit on memory://test/project/x.lance: it is not a table with embeddings of run \"r\"");
+    check(
+        elsewhere,
+        train,
+        "cannot fit on memory://test/project/x.lance: it is not a table with embeddings of run \"r\"",
+    );
     let url = fixture.run.metrics().expect("readable")[0].url.clone();
     let mut scalar = ReduceOptions::new([pca(2)]);
     scalar.source_embedding_columns = Some(vec!["example_id".to_owned()]);
     check(
         scalar,
         train,
-        &format!("cannot reduce column \"example_id\" of {url}: its type is Int64; vectors of float32 of one width are needed"),
+        &format!(
+            "cannot reduce column \"example_id\" of {url}: its type is Int64; vectors of float32 of one width are needed"
+        ),
     );
     check(ReduceOptions::new([pca(7)]), train, &format!("cannot reduce column \"embeddings_90\" of {url} with pca"));
 }
@@ -222,7 +249,8 @@ fn a_cancelled_reduction_leaves_the_run_as_it_was() {
     let before = fixture.run.record().expect("readable");
     let progress = progress();
     progress.cancel();
-    let error = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress).expect_err("stopped");
+    let error =
+        fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress).expect_err("stopped");
     assert!(error.is_cancelled(), "{error:?}");
     assert_eq!(fixture.run.record().expect("readable"), before);
     assert!(fixture.store.info(&source).is_ok(), "the source is there");
@@ -234,7 +262,10 @@ fn an_interrupted_deletion_is_finished() {
     let fixture = Fixture::new();
     let doomed = fixture.add(Some("train"), 0, 0);
     let relative = doomed.relative_to(fixture.run.project().root());
-    fixture.run.update(|record| record.to_delete = vec![relative.clone(), "runs/r/metrics/gone.lance".parse().expect("a URL")]).expect("updated");
+    fixture
+        .run
+        .update(|record| record.to_delete = vec![relative.clone(), "runs/r/metrics/gone.lance".parse().expect("a URL")])
+        .expect("updated");
     fixture.run.finish_deletions().expect("finished");
     assert!(fixture.store.info(&doomed).is_err());
     assert!(fixture.run.record().expect("readable").to_delete.is_empty());

@@ -27,8 +27,9 @@ fn open(session: &Arc<Session>, url: &Url) -> Result<Dataset, StoreError> {
         return Err(StoreError::NotFound { url: url.clone() });
     }
     let uri = path.to_string_lossy();
-    let opened =
-        wait(|| async { DatasetBuilder::from_uri(&uri).with_version(VERSION).with_session(session.clone()).load().await });
+    let opened = wait(|| async {
+        DatasetBuilder::from_uri(&uri).with_version(VERSION).with_session(session.clone()).load().await
+    });
     let failed = |cause: Cause| StoreError::backend("open the damaged table", url, cause);
     opened.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
 }
@@ -55,8 +56,9 @@ pub(super) fn scan(session: &Arc<Session>, url: &Url, scan: Scan) -> Result<Batc
     if let Some(columns) = &scan.columns {
         scanner.project(columns).map_err(|error| failed(error.into()))?;
     }
-    let stream =
-        wait(|| scanner.try_into_stream()).map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
+    let stream = wait(|| scanner.try_into_stream())
+        .map_err(|panic| failed(panic.into()))?
+        .map_err(|error| failed(error.into()))?;
     let receiver = pump(stream.map(|batch| batch.map_err(Cause::from)));
     Ok(Box::new(Batches { url: url.clone(), batch_rows, receiver: Some(receiver), ready: VecDeque::new() }))
 }

@@ -115,7 +115,8 @@ fn write_and_commit(
     if let Operation::Overwrite { schema, .. } = &mut transaction.operation {
         schema.metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
     }
-    let commit = wait(|| async { CommitBuilder::new(uri.as_ref()).with_session(session.clone()).execute(transaction).await });
+    let commit =
+        wait(|| async { CommitBuilder::new(uri.as_ref()).with_session(session.clone()).execute(transaction).await });
     let dataset = commit.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
     match dataset.version().version {
         1 => Ok(()),
@@ -136,15 +137,21 @@ fn check_and_digest(
     let invalid = |reason: String| StoreError::InvalidData { url: url.clone(), reason };
     let found = batch.schema();
     let same = found.fields().len() == schema.fields().len()
-        && found.fields().iter().zip(schema.fields()).all(|(found, expected)| {
-            found.name() == expected.name() && found.data_type() == expected.data_type()
-        });
+        && found
+            .fields()
+            .iter()
+            .zip(schema.fields())
+            .all(|(found, expected)| found.name() == expected.name() && found.data_type() == expected.data_type());
     if !same {
         let names = |schema: &Schema| {
             let columns = schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type()));
             columns.collect::<Vec<_>>().join(", ")
         };
-        return Err(invalid(format!("a batch has the columns ({}), announced were ({})", names(&found), names(schema))));
+        return Err(invalid(format!(
+            "a batch has the columns ({}), announced were ({})",
+            names(&found),
+            names(schema)
+        )));
     }
     digest.update(&batch).map_err(invalid)?;
     Ok(batch)

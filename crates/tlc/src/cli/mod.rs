@@ -103,7 +103,9 @@ struct DemoArgs {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,tlc=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn")))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+            EnvFilter::new("error,tlc=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn")
+        }))
         .with_writer(std::io::stderr)
         .without_time()
         .with_target(false)
@@ -137,14 +139,23 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         #[cfg(not(feature = "collect"))]
         Command::Demo(_) => {
             let _ = screen;
-            anyhow::bail!("this tlc was built without libtorch; build it with `--features collect`, or type `cargo xtask demo`")
+            anyhow::bail!(
+                "this tlc was built without libtorch; build it with `--features collect`, or type `cargo xtask demo`"
+            )
         }
         Command::Runs(args) => runs::list(&args.open()?),
         Command::Reduce(args) => runs::reduce(&args, progress),
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {
             for plugin in tlc::core::plugins() {
-                println!("{:<16} {:<16} {} {}  {}", format!("{:?}", plugin.kind), plugin.tag, plugin.crate_name, plugin.crate_version, plugin.summary);
+                println!(
+                    "{:<16} {:<16} {} {}  {}",
+                    format!("{:?}", plugin.kind),
+                    plugin.tag,
+                    plugin.crate_name,
+                    plugin.crate_version,
+                    plugin.summary
+                );
             }
             Ok(())
         }

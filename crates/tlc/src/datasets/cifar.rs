@@ -15,9 +15,7 @@ pub(super) fn read(folder: &Path) -> Result<ImageDataset, DatasetError> {
     let train: Vec<String> = (1..=5).map(|number| format!("data_batch_{number}.bin")).collect();
     Ok(ImageDataset {
         name: "cifar-10",
-        class_names: names([
-            "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-        ]),
+        class_names: names(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]),
         train: read_part(folder, &train)?,
         validation: read_part(folder, &["test_batch.bin".to_owned()])?,
     })

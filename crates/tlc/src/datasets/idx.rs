@@ -29,7 +29,16 @@ pub(super) fn read(folder: &Path) -> Result<ImageDataset, DatasetError> {
     let n_classes = train.labels.iter().chain(&validation.labels).max().map_or(0, |&label| label + 1);
     let class_names = if is_fashion && n_classes == 10 {
         names([
-            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
         ])
     } else {
         (0..n_classes).map(|class| class.to_string()).collect()
@@ -64,7 +73,10 @@ fn read_idx<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<
     }
     let number = |i: usize| u32::from_be_bytes(content[4 * i..4 * i + 4].try_into().expect("four bytes"));
     if number(0) != magic {
-        return Err(unusable(format!("it begins with {:#010x}; an idx file of this kind begins with {magic:#010x}", number(0))));
+        return Err(unusable(format!(
+            "it begins with {:#010x}; an idx file of this kind begins with {magic:#010x}",
+            number(0)
+        )));
     }
     let sizes: [usize; N] = std::array::from_fn(|i| number(i + 1) as usize);
     let expected = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));

@@ -106,25 +106,17 @@ pub(super) fn scatter<B: DrawingBackend>(
     let window = plot.window;
     let mut chart = ChartBuilder::on(&field)
         .margin((8.0 * scale) as u32)
-        .build_cartesian_2d(window.x[0]..window.x[1], window.y[0]..window.y[1])
-        ?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .x_labels(0)
-        .y_labels(0)
-        .axis_style(RGBColor(0xbb, 0xbb, 0xbb))
-        .draw()
-        ?;
+        .build_cartesian_2d(window.x[0]..window.x[1], window.y[0]..window.y[1])?;
+    chart.configure_mesh().disable_mesh().x_labels(0).y_labels(0).axis_style(RGBColor(0xbb, 0xbb, 0xbb)).draw()?;
     let n_points: usize = plot.series.iter().map(|series| series.points.len()).sum();
     let radius = scale * detail * if n_points > 5_000 { 1.2 } else { 2.0 };
     for series in &plot.series {
         let [red, green, blue] = series.color;
         let style = RGBColor(red, green, blue).filled();
         let points = series.points.iter().filter(|point| point.iter().all(|x| x.is_finite()));
-        chart
-            .draw_series(points.map(|point| Circle::new((point[0], point[1]), radius.round().max(1.0) as i32, style)))
-            ?;
+        chart.draw_series(
+            points.map(|point| Circle::new((point[0], point[1]), radius.round().max(1.0) as i32, style)),
+        )?;
     }
     side.map_or(Ok(()), |side| draw_legend(&side, plot, scale))
 }

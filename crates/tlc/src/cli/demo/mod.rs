@@ -11,8 +11,8 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use tlc::collect::models::ResNet;
 use tlc::collect::{
-    ClassificationMetrics, CollectOptions, CollectReport, EmbeddingsMetricsCollector, LayerRef, MetricsCollector, Model,
-    Predictor, collect_metrics,
+    ClassificationMetrics, CollectOptions, CollectReport, EmbeddingsMetricsCollector, LayerRef, MetricsCollector,
+    Model, Predictor, collect_metrics,
 };
 use tlc::core::{Progress, Url};
 use tlc::datasets;
@@ -37,7 +37,9 @@ struct Demo<'a> {
 pub(crate) fn run(args: &DemoArgs, screen: &Screen, progress: &Progress) -> anyhow::Result<()> {
     let options = reduce_options(args)?;
     let mut data = datasets::read(&args.data)?;
-    for (images, wanted, option) in [(&mut data.train, args.train, "--train"), (&mut data.validation, args.val, "--val")] {
+    for (images, wanted, option) in
+        [(&mut data.train, args.train, "--train"), (&mut data.validation, args.val, "--val")]
+    {
         let n = images.len();
         if wanted == 0 || wanted > n {
             bail!("{option} is {wanted}; {} has {n} such images, use 1 to {n}", args.data.display());

@@ -63,9 +63,5 @@ fn scatter(map: &EpochMap, column: &str, classes: &[String], window: Window) -> 
             .collect(),
     });
     let axes = if layout.ncols() > 2 { ", first two of three axes" } else { "" };
-    Scatter {
-        title: format!("{column}{axes}: {}, epoch {}", map.split, map.epoch),
-        series: series.collect(),
-        window,
-    }
+    Scatter { title: format!("{column}{axes}: {}, epoch {}", map.split, map.epoch), series: series.collect(), window }
 }

@@ -73,7 +73,8 @@ pub(super) fn read_maps(run: &Run, layers: &[usize], method: &str) -> anyhow::Re
 /// Prints accuracy and loss, and for each reduced column the accuracy of a 10-nearest-neighbour vote in
 /// the map: for training rows among the others, for validation rows among the training rows.
 pub(super) fn print(maps: &[EpochMap], epochs: &Epochs, progress: &Progress) -> anyhow::Result<()> {
-    let columns: Vec<&String> = maps.first().map(|map| map.layouts.iter().map(|(column, _)| column).collect()).unwrap_or_default();
+    let columns: Vec<&String> =
+        maps.first().map(|map| map.layouts.iter().map(|(column, _)| column).collect()).unwrap_or_default();
     let header: String = columns.iter().map(|column| format!("  {column}")).collect();
     println!("\n{NEIGHBOURS}-NN accuracy in the maps, beside the model's own accuracy and loss:");
     println!("epoch split accuracy   loss{header}");
@@ -81,7 +82,11 @@ pub(super) fn print(maps: &[EpochMap], epochs: &Epochs, progress: &Progress) -> 
         let train = maps.iter().find(|other| other.epoch == map.epoch && other.split == "train");
         let metric = |name: &str| {
             let of_map = |(epoch, split, _): &&(usize, &str, _)| *epoch as u64 == map.epoch && *split == map.split;
-            epochs.iter().find(of_map).and_then(|(_, _, means)| means.get(name)).map_or("-".to_owned(), |x| format!("{x:.3}"))
+            epochs
+                .iter()
+                .find(of_map)
+                .and_then(|(_, _, means)| means.get(name))
+                .map_or("-".to_owned(), |x| format!("{x:.3}"))
         };
         let mut line = format!("{:>5} {:<5} {:>8} {:>6}", map.epoch, map.split, metric("correct"), metric("loss"));
         for column in &columns {

@@ -11,9 +11,7 @@ use tch::{Device, Tensor};
 use tlc::collect::models::ResNet;
 use tlc::collect::{Model, TensorDataset};
 use tlc::core::rng::Stream;
-use tlc::core::{
-    FieldRoles, Lineage, LineageInput, NumberRole, Operation, Progress, TableInfo, digest,
-};
+use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, Progress, TableInfo, digest};
 use tlc::datasets::{ImageDataset, LabelledImages};
 use tlc::run::Project;
 
