@@ -63,6 +63,7 @@ fn open_project(folder: &std::path::Path) -> anyhow::Result<Project> {
 }
 
 #[derive(Args, Clone)]
+#[command(args_override_self = true)]
 #[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read by the demo only"))]
 struct DemoArgs {
     /// Training images to use
