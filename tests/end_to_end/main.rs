@@ -1,4 +1,4 @@
-//! tlc as its users see it: the command, and the crates together.
+//! The crates together on real data structures, as a downstream trainer composes them. The command is
+//! tested where it is built, in `crates/tlc/tests`.
 
-mod command;
-mod library;
+mod road;

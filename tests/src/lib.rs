@@ -1,1 +1,1 @@
-//! End-to-end tests of tlc as its users see it: the tests are in `end_to_end/`.
+//! End-to-end tests of the crates together: the tests are in `end_to_end/`.
