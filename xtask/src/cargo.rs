@@ -1,5 +1,6 @@
 //! Running cargo and what it built.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -42,10 +43,9 @@ pub(crate) fn finish(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a binary of the workspace in the folder where the user is, and ends with its exit code.
-pub(crate) fn run_binary(name: &str, args: &[String]) -> Result<()> {
+/// Becomes a binary of the workspace, in the folder where the user is: ctrl-C and the exit code are its own.
+pub(crate) fn become_binary(name: &str, args: &[String]) -> Result<()> {
     let path = places::target()?.join("debug").join(name);
-    let status = Command::new(&path).args(args).status().with_context(|| format!("cannot run {}", path.display()))?;
-    #[expect(clippy::exit, reason = "the caller sees the exit code of the command it asked for")]
-    std::process::exit(status.code().unwrap_or(1));
+    let error = Command::new(&path).args(args).exec();
+    Err(error).with_context(|| format!("cannot run {}", path.display()))
 }

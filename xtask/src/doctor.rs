@@ -34,6 +34,9 @@ pub(crate) fn run() -> Result<()> {
     println!("{:<22} {libtorch}", format!("libtorch {}", places::LIBTORCH_VERSION));
     println!("{:<22} {}", "cache", places::cache()?.display());
     println!("{:<22} {}", "target directory", places::target()?.display());
+    let images = std::path::Path::new("/usr/share/datasets/fashion-mnist");
+    let state = if images.is_dir() { "" } else { " (MISSING)" };
+    println!("{:<22} {}{state}", "demo images", images.display());
     let settings = places::cargo_settings();
     let state = if settings.is_file() { "" } else { " (MISSING: cargo xtask setup writes it)" };
     println!("{:<22} {}{state}", "cargo settings", settings.display());

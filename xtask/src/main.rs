@@ -9,7 +9,7 @@ mod places;
 mod setup;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Set-up, demo, tests, checks and benchmarks of the tlc workspace.
 #[derive(Parser)]
@@ -49,6 +49,11 @@ enum Command {
 /// One selection of packages and features for all commands, so that the long dependencies compile once.
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
 
+/// The names that can follow `cargo xtask`.
+fn command_names() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Setup => setup::run(),
@@ -56,7 +61,7 @@ fn main() -> Result<()> {
         Command::Demo { args } => {
             setup::run()?;
             cargo::run(&[&["build"], &EVERYTHING[..], &["--bin", "tlc"]].concat(), &[])?;
-            cargo::run_binary("tlc", &[vec!["demo".to_owned()], args].concat())
+            cargo::become_binary("tlc", &[vec!["demo".to_owned()], args].concat())
         }
         Command::Test { args } => {
             setup::run()?;

@@ -47,10 +47,15 @@ pub(crate) fn libtorch() -> Result<Libtorch> {
         return Ok(Libtorch::Python);
     }
     match env::var_os("LIBTORCH").filter(|folder| !folder.is_empty()).map(PathBuf::from) {
-        // Cargo sets it for us from the file that set-up writes.
-        Some(folder) if folder != cached => Ok(Libtorch::Users(folder)),
+        // Cargo sets it for us from the file that set-up writes, maybe for another cache.
+        Some(folder) if folder != cached && !is_in_settings(&folder) => Ok(Libtorch::Users(folder)),
         _ => Ok(Libtorch::Cached(cached)),
     }
+}
+
+fn is_in_settings(libtorch: &Path) -> bool {
+    let line = format!("LIBTORCH = {libtorch:?}");
+    std::fs::read_to_string(cargo_settings()).is_ok_and(|text| text.lines().any(|found| found == line))
 }
 
 /// The file with which plain cargo finds libtorch and the shared target directory.

@@ -13,6 +13,7 @@ use tlc_core::{
     TableInfo, columns_with_role, embedding_values, embedding_width,
 };
 
+use crate::predictor::catch_panic;
 use crate::{CollectError, Dataset, MetricsCollector, Predictor};
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -83,7 +84,7 @@ pub fn collect_metrics(
     let task = progress.task(&format!("collect {}", options.name), dataset.len() as u64);
     let starts: Vec<usize> = (0..dataset.len()).step_by(options.batch_size).collect();
     let mut tally = Tally::default();
-    let mut rows_at = |start: usize, schema: Option<&SchemaRef>| -> Result<RecordBatch, CollectError> {
+    let mut make_rows = |start: usize, schema: Option<&SchemaRef>| -> Result<RecordBatch, CollectError> {
         let rows = start..(start + options.batch_size).min(dataset.len());
         let n = rows.len();
         let batch = dataset.batch(rows)?;
@@ -97,6 +98,13 @@ pub fn collect_metrics(
         tally.add(&rows);
         task.advance(n as u64)?;
         Ok(rows)
+    };
+    // A panic in a user's data set or collector must end as an error: if it dropped the channel, the rows
+    // until then would look like the whole table.
+    let mut rows_at = |start: usize, schema: Option<&SchemaRef>| {
+        catch_panic(|| make_rows(start, schema)).unwrap_or_else(|text| {
+            Err(CollectError::Data { what: format!("collecting from sample {start} on panicked: {text}") })
+        })
     };
     // The first batch tells the columns.
     let first = rows_at(0, None)?;
@@ -207,8 +215,18 @@ fn assemble(columns: Vec<Column>, n: usize, schema: Option<&SchemaRef>) -> Resul
     }
     let (fields, values): (Vec<Field>, Vec<ArrayRef>) =
         columns.into_iter().map(|column| (column.field, column.values)).unzip();
+    if let Some((_, twice)) =
+        fields.iter().enumerate().find(|(i, field)| fields[..*i].iter().any(|f| f.name() == field.name()))
+    {
+        return Err(CollectError::Data { what: format!("two columns are called {:?}; rename one", twice.name()) });
+    }
     if let Some(schema) = schema {
         for (field, expected) in fields.iter().zip(schema.fields()) {
+            if field.name() != expected.name() {
+                let what =
+                    format!("a collector made column {:?} where it made {:?} before", field.name(), expected.name());
+                return Err(CollectError::Data { what });
+            }
             if let (Some(found), Some(expected)) = (embedding_width(field), embedding_width(expected))
                 && found != expected
             {

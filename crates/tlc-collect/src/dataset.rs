@@ -67,7 +67,7 @@ impl TensorDataset {
             );
             return Err(CollectError::Data { what });
         }
-        if !(std > 0.0) {
+        if std.is_nan() || std <= 0.0 {
             return Err(CollectError::Data { what: format!("std is {std}; a positive number is needed") });
         }
         Ok(Self { images, labels, mean, std, table })

@@ -63,13 +63,21 @@ impl<'m> Predictor<'m> {
     }
 }
 
-/// One forward pass in evaluation mode. tch's layers panic on libtorch's errors; here they become errors.
+/// One forward pass in evaluation mode.
 pub(crate) fn run(model: &dyn Model, inputs: &Tensor, recorder: Recorder) -> Result<(Tensor, Recorder), CollectError> {
-    let forward = || tch::no_grad(|| recorder.listen(|| model.forward_t(inputs, false)));
-    catch_unwind(AssertUnwindSafe(forward)).map_err(|payload| {
+    catch_panic(|| {
+        // A guard, since `tch::no_grad` would leave gradients off after a panic.
+        let _no_grad = tch::no_grad_guard();
+        recorder.listen(|| model.forward_t(inputs, false))
+    })
+    .map_err(|text| CollectError::torch(format!("run the model on inputs of shape {:?}", inputs.size()), text))
+}
+
+/// What `work` returns, or the text of its panic: tch's methods panic on libtorch's errors.
+pub(crate) fn catch_panic<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        let text = text.unwrap_or_else(|| "the model panicked without a message".to_owned());
-        CollectError::torch(format!("run the model on inputs of shape {:?}", inputs.size()), text)
+        text.unwrap_or_else(|| "a panic without a message".to_owned())
     })
 }

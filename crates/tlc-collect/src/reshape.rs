@@ -16,6 +16,7 @@ use tch::Tensor;
 use tlc_core::{PluginInfo, PluginKind};
 
 use crate::CollectError;
+use crate::predictor::catch_panic;
 
 /// Turns a layer's activations, batch first, into `(B, width)`.
 ///
@@ -33,8 +34,10 @@ pub trait ReshapeStrategy: fmt::Debug + Send + Sync {
 #[derive(Clone)]
 pub struct Reshape {
     name: String,
-    apply: Arc<dyn Fn(&Tensor) -> Result<Tensor, String> + Send + Sync>,
+    apply: Arc<Apply>,
 }
+
+type Apply = dyn Fn(&Tensor) -> Result<Tensor, String> + Send + Sync;
 
 impl fmt::Debug for Reshape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +89,7 @@ impl Reshape {
         let shape = activations.size();
         let refused =
             |advice: String| CollectError::Reshape { layer, strategy: self.name.clone(), shape: shape.clone(), advice };
-        let reshaped = (self.apply)(activations).map_err(refused)?;
+        let reshaped = catch_panic(|| (self.apply)(activations)).and_then(|reshaped| reshaped).map_err(refused)?;
         let found = reshaped.size();
         if found.len() == 2 && found[0] == shape[0] && found[1] > 0 {
             return Ok(reshaped);

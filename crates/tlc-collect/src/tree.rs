@@ -219,7 +219,8 @@ impl ModuleTree {
     pub fn find(&self, layer: &LayerRef) -> Result<&NamedModule, CollectError> {
         let found = match layer {
             LayerRef::Index(index) => self.modules.get(*index),
-            LayerRef::Path(path) => self.modules.iter().find(|module| module.path == *path),
+            // The model itself has no path; it is layer 0.
+            LayerRef::Path(path) => self.modules.iter().find(|module| module.path == *path && !path.is_empty()),
         };
         found.ok_or_else(|| {
             let near = match layer {

@@ -41,6 +41,8 @@ pub struct TableDigest {
 struct ColumnDigest {
     values: Sha256,
     nulls: Sha256,
+    null_items: Sha256,
+    n_items: u64,
 }
 
 impl TableDigest {
@@ -76,6 +78,7 @@ impl TableDigest {
             table.update(type_name(&kind));
             table.update(column.values.finalize());
             table.update(column.nulls.finalize());
+            table.update(column.null_items.finalize());
         }
         render(table.finalize().as_slice())
     }
@@ -157,11 +160,12 @@ impl ColumnDigest {
         Ok(())
     }
 
-    /// Items of a list: their nulls are part of the values, one byte per item, if there are any.
+    /// Items of a list: which of all items so far are null, and the values of the others.
     fn items(&mut self, items: &dyn Array) -> Result<(), DataType> {
-        if items.null_count() > 0 {
-            (0..items.len()).for_each(|i| self.nulls.update([u8::from(items.is_null(i))]));
+        for item in (0..items.len()).filter(|&item| items.is_null(item)) {
+            self.null_items.update((self.n_items + item as u64).to_le_bytes());
         }
+        self.n_items += items.len() as u64;
         self.values(items)
     }
 
@@ -175,22 +179,27 @@ impl ColumnDigest {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{Int64Array, StringArray};
+    use arrow_array::types::Int64Type;
+    use arrow_array::{Int64Array, ListArray, StringArray};
     use arrow_schema::Field;
 
     use super::*;
     use crate::{Column, NumberRole};
 
     fn table() -> RecordBatch {
+        let lists = (0..10).map(|i| Some((0..i % 3).map(move |j| (i != 5 + j).then_some(i))));
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
         let embedding = Column::embedding("e", 3, (0..30).map(|i| i as f32).collect(), NumberRole::NnEmbedding);
         let schema = Schema::new(vec![
             Field::new("id", DataType::Int64, true),
             Field::new("name", DataType::Utf8, true),
+            Field::new("list", lists.data_type().clone(), true),
             embedding.field,
         ]);
         let ids = Int64Array::from_iter((0..10).map(|i| (i != 4).then_some(i)));
         let names = StringArray::from_iter((0..10).map(|i| (i % 3 != 0).then(|| format!("n{i}"))));
-        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids), Arc::new(names), embedding.values]).expect("valid")
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids), Arc::new(names), Arc::new(lists), embedding.values])
+            .expect("valid")
     }
 
     fn digest(batches: &[RecordBatch]) -> String {

@@ -127,8 +127,10 @@ pub enum ReduceError {
         /// What is wrong and what would be accepted.
         reason: String,
     },
-    /// Rows that hold NaN or infinity.
-    #[error("{count} of {rows} rows hold NaN or infinity (first: {first:?}); leave them out before the fit")]
+    /// Rows that hold NaN, infinity, or values so large that squared distances may overflow.
+    #[error(
+        "{count} of {rows} rows hold NaN, infinity or values beyond ±1e15 (first: {first:?}); leave them out before the fit"
+    )]
     NotFinite {
         /// How many rows.
         count: usize,

@@ -64,9 +64,12 @@ impl Arrays {
     /// Takes an array of 32-bit floats out.
     ///
     /// # Errors
-    /// If it is missing, of another type or not of `D` dimensions.
+    /// If it is missing, of another type, not of `D` dimensions, or holds NaN or infinity.
     pub fn take_f32<D: ndarray::Dimension>(&mut self, name: &str) -> Result<ndarray::Array<f32, D>, ReduceError> {
         match self.0.remove(name) {
+            Some(Array::F32(array)) if !array.iter().all(|value| value.is_finite()) => {
+                Err(ReduceError::model(format!("array {name:?} holds values that are not finite")))
+            }
             Some(Array::F32(array)) => array
                 .into_dimensionality()
                 .map_err(|_| ReduceError::model(format!("array {name:?} has the wrong number of dimensions"))),

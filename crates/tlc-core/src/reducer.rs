@@ -61,7 +61,8 @@ impl Clone for Box<dyn Reducer> {
 ///
 /// - [`transform`](Self::transform) is per row: the result depends on model and row alone, not on the
 ///   other rows of the call, their order, or the threads.
-/// - A row that equals a fitted row gets that row's fitted coordinates.
+/// - A row that equals a fitted row gets that row's fitted coordinates; of several equal ones, those of
+///   the first.
 /// - After [`to_arrays`](Self::to_arrays) and [`Reducer::restore`] all results are the same bits.
 pub trait FittedReducer: Debug + Send + Sync {
     /// The method and parameters.
@@ -75,7 +76,8 @@ pub trait FittedReducer: Debug + Send + Sync {
 
     /// The coordinates of other rows, `(m, d)`.
     ///
-    /// A row with NaN or infinity gets NaN coordinates and a NaN score.
+    /// A row with NaN, infinity or values too large to measure distances by gets NaN coordinates and a NaN
+    /// score.
     ///
     /// # Errors
     /// A width other than the fitted one; cancellation.
@@ -90,7 +92,8 @@ pub trait FittedReducer: Debug + Send + Sync {
 pub struct Transformed {
     /// `(m, n_components)`.
     pub coordinates: Array2<f32>,
-    /// `(m,)`: distance to the nearest fitted row over the typical neighbour distance there. 0 for a
-    /// fitted row, about 1 inside the fitted data, large far outside.
+    /// `(m,)`: about 1 inside the fitted data, large far outside. Methods on neighbour graphs give the
+    /// distance to the nearest fitted row over the typical neighbour distance there, 0 for a fitted row;
+    /// linear ones the distance from their plane over its mean square root in the fit.
     pub out_of_distribution: Array1<f32>,
 }

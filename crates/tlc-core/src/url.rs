@@ -189,6 +189,13 @@ impl Url {
     }
 
     fn parse_with_scheme(text: &str, scheme: &str, rest: &str) -> Result<Self, UrlError> {
+        if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
+            // The text is not repeated: it holds a credential.
+            return Err(UrlError::new(
+                format!("{scheme}://…@…"),
+                "credentials do not belong in a URL; set them in the environment",
+            ));
+        }
         let scheme = Scheme::ALL.into_iter().find(|known| known.as_str() == scheme).ok_or_else(|| {
             let known: Vec<_> = Scheme::ALL.iter().map(|known| known.as_str()).collect();
             UrlError::new(text, format!("the scheme {scheme:?} is not supported; use one of {}", known.join(", ")))
@@ -204,13 +211,6 @@ impl Url {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.is_empty() {
             return Err(UrlError::new(text, format!("the form is {}://bucket/path", scheme.as_str())));
-        }
-        if authority.contains('@') {
-            // The text is not repeated: it holds a credential.
-            return Err(UrlError::new(
-                format!("{}://…@…", scheme.as_str()),
-                "credentials do not belong in a URL; set them in the environment",
-            ));
         }
         refuse_extras(text, rest.contains(['?', '#']))?;
         Self::absolute(text, scheme, authority.to_owned(), path)

@@ -44,6 +44,14 @@ impl Metric {
     }
 }
 
+/// Beyond this a squared distance may overflow: such values are treated as infinite.
+const LARGEST_VALUE: f32 = 1e15;
+
+/// Whether distances to this row are numbers.
+pub(crate) fn is_usable(row: ndarray::ArrayView1<'_, f32>) -> bool {
+    row.iter().all(|value| value.abs() <= LARGEST_VALUE)
+}
+
 /// The rows of a fit, contiguous, checked to be finite and to have a place in the metric's space.
 pub(crate) fn checked_for_fit<'a>(
     data: &'a ArrayView2<'a, f32>,
@@ -58,7 +66,7 @@ pub(crate) fn checked_for_fit<'a>(
     if u32::try_from(rows).is_err() {
         return Err(ReduceError::data(format!("it has {rows} rows; at most {} are supported", u32::MAX)));
     }
-    let unusable = |row: usize| !data.row(row).iter().all(|value| value.is_finite());
+    let unusable = |row: usize| !is_usable(data.row(row));
     let bad: Vec<usize> = (0..rows).filter(|&row| unusable(row)).collect();
     if !bad.is_empty() {
         return Err(ReduceError::NotFinite { count: bad.len(), rows, first: bad.into_iter().take(10).collect() });
@@ -81,7 +89,7 @@ pub(crate) fn checked_for_fit<'a>(
 pub(crate) fn usable_rows(data: &ArrayView2<'_, f32>, metric: Metric) -> Vec<usize> {
     let usable = |row: &usize| {
         let row = data.row(*row);
-        row.iter().all(|value| value.is_finite()) && (metric != Metric::Cosine || row.iter().any(|&value| value != 0.0))
+        is_usable(row) && (metric != Metric::Cosine || row.iter().any(|&value| value != 0.0))
     };
     (0..data.nrows()).filter(usable).collect()
 }

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use tlc_core::{Arrays, Progress, ReduceError, Transformed, rng::Stream};
 
-use crate::input::{Metric, usable_rows};
+use crate::input::{Metric, is_usable, usable_rows};
 use crate::knn::{Index, KnnMethod, Neighbours};
 
 /// How many neighbours define the local scale.
@@ -74,7 +74,7 @@ impl FittedRows {
         let layout: Array2<f32> = arrays.take_f32("layout")?;
         let local_scale: Array1<f32> = arrays.take_f32("local_scale")?;
         let n = rows.nrows();
-        if n == 0 || layout.dim() != (n, n_components) || local_scale.len() != n {
+        if n == 0 || rows.ncols() == 0 || layout.dim() != (n, n_components) || local_scale.len() != n {
             let reason = format!(
                 "{n} rows, a layout of {:?} and {} scales do not fit together",
                 layout.dim(),
@@ -82,8 +82,8 @@ impl FittedRows {
             );
             return Err(ReduceError::model(reason));
         }
-        if !rows.iter().chain(&layout).all(|value| value.is_finite()) || !local_scale.iter().all(|&scale| scale > 0.0) {
-            return Err(ReduceError::model("it holds values that are not finite"));
+        if !rows.outer_iter().all(is_usable) || !local_scale.iter().all(|&scale| scale > 0.0) {
+            return Err(ReduceError::model("its rows or scales are out of range"));
         }
         let index = Index::build(rows, knn, &Progress::default())?;
         Ok(Self { index, layout, local_scale })
@@ -106,8 +106,11 @@ impl FittedRows {
         let mut out_of_distribution = Array1::from_elem(data.nrows(), f32::NAN);
         for block in usable.chunks(BLOCK_ROWS) {
             let rows = embed(data.select(Axis(0), block));
+            // Scaling by the fit's statistics may take a row of other data out of range.
+            let in_range: Vec<usize> = (0..block.len()).filter(|&row| is_usable(rows.row(row))).collect();
+            let rows = if in_range.len() == block.len() { rows } else { rows.select(Axis(0), &in_range) };
             let found = self.index.query(rows.view(), k.min(self.rows().nrows()), progress)?;
-            let placed: Vec<([f32; D], f32)> = (0..block.len())
+            let placed: Vec<([f32; D], f32)> = (0..in_range.len())
                 .into_par_iter()
                 .map(|row| {
                     let nearest = found.indices[[row, 0]] as usize;
@@ -122,7 +125,8 @@ impl FittedRows {
                     (place(&new), found.squared[[row, 0]].sqrt() / self.local_scale[nearest])
                 })
                 .collect();
-            for (&row, (point, score)) in block.iter().zip(placed) {
+            for (&place, (point, score)) in in_range.iter().zip(placed) {
+                let row = block[place];
                 coordinates.row_mut(row).assign(&ArrayView1::from(&point));
                 out_of_distribution[row] = score;
             }

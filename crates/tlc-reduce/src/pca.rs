@@ -26,7 +26,7 @@ const POWER_ITERATIONS: usize = 6;
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrincipalAxes {
     mean: Array1<f32>,
-    /// `(d, k)`, orthonormal columns, largest variance first.
+    /// `(d, k)`, orthonormal columns, largest variance first; zero where there is no variance.
     axes: Array2<f32>,
 }
 
@@ -163,10 +163,11 @@ fn axes_from_gram(data: ArrayView2<'_, f32>, mean: &Array1<f64>, n_axes: usize) 
     let centred = data.mapv(f64::from) - mean;
     let (_, vectors) = largest_eigenvectors(&centred.dot(&centred.t()), n_axes)?;
     let mut axes = centred.t().dot(&vectors);
-    for mut axis in axes.axis_iter_mut(Axis(1)) {
-        let length = axis.dot(&axis).sqrt();
-        // A direction without variance: any value serves, zero is finite.
-        axis.mapv_inplace(|x| if length > 1e-12 { x / length } else { 0.0 });
+    let lengths: Vec<f64> = axes.axis_iter(Axis(1)).map(|axis| axis.dot(&axis).sqrt()).collect();
+    for (mut axis, &length) in axes.axis_iter_mut(Axis(1)).zip(&lengths) {
+        // Far below the first, a direction is rounding: there is no variance, and zero keeps it so.
+        let has_variance = length > 1e-7 * lengths[0] && length > 0.0;
+        axis.mapv_inplace(|x| if has_variance { x / length } else { 0.0 });
     }
     Ok(axes)
 }
@@ -290,8 +291,8 @@ impl Reducer for Pca {
         let axes = PrincipalAxes::from_arrays(&mut arrays)?;
         let layout = arrays.take_f32("layout")?;
         let spread: Array1<f32> = arrays.take_f32("spread")?;
-        let [spread] = spread.as_slice().and_then(|spread| spread.try_into().ok()).unwrap_or([f32::NAN]);
-        if layout.ncols() != self.params.n_components || axes.n_axes() > layout.ncols() || !spread.is_finite() {
+        let [spread] = spread.as_slice().and_then(|spread| spread.try_into().ok()).unwrap_or([0.0]);
+        if layout.ncols() != self.params.n_components || axes.n_axes() > layout.ncols() || spread <= 0.0 {
             return Err(ReduceError::model("its arrays do not fit together"));
         }
         Ok(Box::new(FittedPca { reducer: self.clone(), axes, layout, spread }))
@@ -369,7 +370,7 @@ impl FittedReducer for FittedPca {
 mod tests {
     use super::*;
 
-    /// Variance 9 along the first axis, 4 along the second, 0.01 elsewhere, in a rotated frame.
+    /// Variance 9 along one direction, 0.01 across it.
     fn stretched(n: usize, d: usize) -> (Array2<f32>, Array1<f32>) {
         let noise = Stream::new(5, "test");
         let direction = Array1::from_shape_fn(d, |j| if j % 2 == 0 { 1.0 } else { -1.0 } / (d as f32).sqrt());

@@ -56,8 +56,7 @@ fn finite_rows(layout: ArrayView2<'_, f32>, labels: &[i64]) -> Result<(Array2<f3
     if labels.len() != layout.nrows() {
         return Err(ReduceError::data(format!("it has {} rows and {} labels", layout.nrows(), labels.len())));
     }
-    let finite: Vec<usize> =
-        (0..layout.nrows()).filter(|&row| layout.row(row).iter().all(|value| value.is_finite())).collect();
+    let finite: Vec<usize> = (0..layout.nrows()).filter(|&row| crate::input::is_usable(layout.row(row))).collect();
     Ok((layout.select(ndarray::Axis(0), &finite), finite.iter().map(|&row| labels[row]).collect()))
 }
 

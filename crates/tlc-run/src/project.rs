@@ -109,11 +109,7 @@ impl Project {
         check_name("run", name)?;
         let run = Run::at(self.clone(), name.to_owned())?;
         match run.record() {
-            Err(RunError::Store(StoreError::NotFound { .. })) => {
-                let names = self.run_names()?;
-                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                Err(RunError::UnknownRun { name: name.to_owned(), project: self.root.clone(), known })
-            }
+            Err(RunError::Store(StoreError::NotFound { .. })) => Err(self.unknown_run(name)?),
             Err(error) => Err(error),
             Ok(_) => Ok(run),
         }
@@ -125,18 +121,34 @@ impl Project {
     /// A failing store.
     pub fn run_names(&self) -> Result<Vec<String>, RunError> {
         let folder = self.root.join("runs")?;
-        let mut names = self.store.list_folders(&folder)?;
-        names.retain(|name| !name.starts_with('.'));
+        let mut names = Vec::new();
+        for name in self.store.list_folders(&folder)? {
+            // A folder without a record is what a killed writer left.
+            if self.store.size_bytes(&folder.join(&name)?.join("run.json")?)? > 0 {
+                names.push(name);
+            }
+        }
         Ok(names)
     }
 
-    /// Removes a run with its metrics tables and models. Datasets stay.
+    /// Removes a run with its metrics tables and models, also if its record is damaged or missing.
+    /// Datasets stay.
     ///
     /// # Errors
     /// [`RunError::UnknownRun`]; a failing store.
     pub fn delete_run(&self, name: &str) -> Result<(), RunError> {
-        let run = self.open_run(name)?;
-        Ok(self.store.delete_folder(run.url())?)
+        check_name("run", name)?;
+        let folder = self.root.join("runs")?;
+        if !self.store.list_folders(&folder)?.iter().any(|known| known == name) {
+            return Err(self.unknown_run(name)?);
+        }
+        Ok(self.store.delete_folder(&folder.join(name)?)?)
+    }
+
+    fn unknown_run(&self, name: &str) -> Result<RunError, RunError> {
+        let names = self.run_names()?;
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Ok(RunError::UnknownRun { name: name.to_owned(), project: self.root.clone(), known })
     }
 
     fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {

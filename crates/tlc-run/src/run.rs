@@ -191,14 +191,18 @@ impl MetricsSink for Run {
         }
         let info = self.write_table("metrics", &table, &self.with_relative_tables(schema), rows)?;
         let entry = self.entry(&table, &info);
-        self.update(|record| {
+        let recorded = self.update(|record| {
             record.status = RunStatus::Running;
             record.metrics.push(entry.clone());
-        })
-        .map_err(|error| match error {
-            RunError::Store(error) => error,
-            other => StoreError::backend("record the new table in", &self.record_url, other),
-        })?;
+        });
+        if let Err(error) = recorded {
+            // A table that no run knows of would only take space.
+            let _ = self.project.store().delete(&info.url);
+            return Err(match error {
+                RunError::Store(error) => error,
+                other => StoreError::backend("record the new table in", &self.record_url, other),
+            });
+        }
         Ok(info)
     }
 }

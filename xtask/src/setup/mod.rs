@@ -24,13 +24,15 @@ pub(crate) fn run() -> Result<()> {
 fn write_cargo_settings() -> Result<()> {
     let path = places::cargo_settings();
     let mut text = String::from("# Written by `cargo xtask setup`; not part of the repository.\n");
-    if let Libtorch::Cached(folder) = places::libtorch()? {
-        text += &format!("[env]\nLIBTORCH = {folder:?}\n[build]\n");
+    let libtorch = places::libtorch()?;
+    if let Libtorch::Cached(folder) = &libtorch {
+        text += &format!("[env]\nLIBTORCH = {folder:?}\n");
+    }
+    text += "[build]\n";
+    if let Libtorch::Cached(folder) | Libtorch::Users(folder) = &libtorch {
         // Examples in documentation do not see what build scripts say to the linker.
         let run_path = format!("link-arg=-Wl,-rpath,{}", folder.join("lib").display());
         text += &format!("rustdocflags = [\"-C\", {run_path:?}]\n");
-    } else {
-        text += "[build]\n";
     }
     text += &format!("target-dir = {:?}\n", places::cache()?.join("target"));
     if fs::read_to_string(&path).is_ok_and(|current| current == text) {

@@ -103,6 +103,8 @@ fn inputs_that_the_model_does_not_take_are_an_error() {
     let error = predictor.predict(&Tensor::zeros([2, 3, 32, 32], tch::kind::FLOAT_CPU)).expect_err("three channels");
     assert_eq!(error.to_string(), "cannot run the model on inputs of shape [2, 3, 32, 32]");
     assert!(predictor.predict(&images(2, 32)).is_ok(), "and the predictor still works");
+    let weight = Tensor::ones([1], tch::kind::FLOAT_CPU).set_requires_grad(true);
+    assert!((weight * 2.0).requires_grad(), "and so does training");
 }
 
 #[test]
@@ -137,5 +139,7 @@ fn reshape_strategies_follow_their_table() {
     assert_eq!(half.kind(), Kind::Float, "means of half precision are taken in f32");
     let custom = Reshape::custom("one row", |x| x.select(0, 0)).apply(3, &images).expect_err("not one row per sample");
     assert!(custom.to_string().ends_with("the result is [3, 6, 6], one row per sample is needed"), "{custom}");
+    let panicking = Reshape::custom("too deep", |x| x.select(7, 0)).apply(3, &images).expect_err("no such axis");
+    assert!(panicking.to_string().starts_with("cannot reshape layer 3 by too deep"), "{panicking}");
     assert!(matches!(Reshape::named("median"), Err(CollectError::UnknownStrategy { .. })));
 }

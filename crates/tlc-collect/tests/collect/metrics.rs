@@ -219,6 +219,38 @@ fn what_goes_wrong_is_said_and_no_table_is_left() {
 }
 
 #[test]
+fn a_panic_in_the_middle_leaves_no_table() {
+    let sink = Sink::default();
+    let data = Scripted(std::cell::RefCell::new(|start| {
+        assert!(start == 0, "the disk with the images is gone");
+        Tensor::zeros([7, 1, 32, 32], FLOAT_CPU)
+    }));
+    let error = collect(&sink, &data, &mut [&mut EmbeddingsMetricsCollector::new([90])]).expect_err("panicked");
+    assert!(error.to_string().contains("the disk with the images is gone"), "{error}");
+    assert!(sink.written.lock().expect("not poisoned").is_none(), "half a table is no table");
+}
+
+#[test]
+fn a_wish_to_stop_in_the_middle_leaves_no_table() {
+    let (_weights, model) = resnet(3);
+    let predictor = Predictor::new(&model, [90]).expect("known");
+    let (sink, progress) = (Sink::default(), Progress::default());
+    let stop = progress.clone();
+    let data = Scripted(std::cell::RefCell::new(move |start| {
+        if start > 0 {
+            stop.cancel();
+        }
+        Tensor::zeros([7, 1, 32, 32], FLOAT_CPU)
+    }));
+    let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+    let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+    let options = CollectOptions { batch_size: 7, ..CollectOptions::default() };
+    let error = collect_metrics(&sink, &data, collectors, &predictor, &options, &progress);
+    assert!(error.expect_err("stopped").is_cancelled());
+    assert!(sink.written.lock().expect("not poisoned").is_none());
+}
+
+#[test]
 fn a_wish_to_stop_leaves_no_table() {
     let (_weights, model) = resnet(3);
     let predictor = Predictor::new(&model, [90]).expect("known");

@@ -69,7 +69,7 @@ pub enum Index {
 }
 
 impl Index {
-    /// An index of `rows`, `(n, d)`, which must be finite.
+    /// An index of `rows`, `(n, d)`, whose values must be within ±1e15.
     ///
     /// # Errors
     /// Cancellation.
@@ -96,7 +96,7 @@ impl Index {
     /// # Errors
     /// `k` not in `1..n`; cancellation.
     pub fn graph(&self, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
-        check_k(k, self.rows().nrows() - 1)?;
+        check_k(k, self.rows().nrows().saturating_sub(1))?;
         match self {
             Index::Exact(index) => index.graph(k, progress),
             Index::Hnsw(index) => index.graph(k, progress),
@@ -205,7 +205,7 @@ mod tests {
     fn exact_keeps_duplicates_and_breaks_ties_by_row_number() {
         let rows =
             concatenate(Axis(0), &[noise(50, 4).view(), noise(50, 4).view(), noise(50, 4).view()]).expect("one width");
-        check(rows.clone(), 7, KnnMethod::Exact, 1.0);
+        check(rows, 7, KnnMethod::Exact, 1.0);
         let progress = Progress::default();
         let index = Index::build(Array2::zeros((400, 4)), KnnMethod::Exact, &progress).expect("builds");
         let graph = index.graph(3, &progress).expect("k fits");

@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn slopes_are_the_derivatives_of_the_losses() {
-        let losses: [(fn(f64) -> f64, fn(f32) -> f32); 3] = [
+        type LossAndSlope = (fn(f64) -> f64, fn(f32) -> f32);
+        let losses: [LossAndSlope; 3] = [
             (|s| (1.0 + s) / (11.0 + s), near_slope),
             (|s| (1.0 + s) / (10_001.0 + s), mid_near_slope),
             (|s| 1.0 / (2.0 + s), further_slope),

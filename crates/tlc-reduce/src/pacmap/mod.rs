@@ -1,6 +1,6 @@
 //! PaCMAP (Wang, Huang, Rudin, Shaposhnik 2021, JMLR 22:201).
 //!
-//! Defaults and schedule are those of pacmap 0.9. Deviations, each for a reason:
+//! Losses, schedule and other defaults are those of pacmap 0.9. Deviations, each for a reason:
 //! 1. Gradients are gathered point by point from all pairs a point is in, so a fit is parallel and
 //!    gives the same bits for any number of threads.
 //! 2. Neighbours are searched by our index; a point leaves itself out by number, not by position.
@@ -8,6 +8,8 @@
 //!    fit; it repels from sampled fitted points. (pacmap starts near the origin, ranks by raw distance
 //!    and does not repel; rows of the fit do not come back to their places there.)
 //! 4. Few rows: neighbour counts shrink to what there is.
+//! 5. The number of neighbours follows the number of rows unless it is given (pacmap's `None`).
+//! 6. Cosine: rows are brought to length 1 first, and Euclidean distance is used from there on.
 
 mod layout;
 mod pairs;
@@ -103,6 +105,9 @@ impl Pacmap {
                 return Err(ReduceError::parameter(name, ratio, "use 0 to 100"));
             }
         }
+        if let Some(most) = params.num_iters.iter().find(|&&n| n > 1_000_000) {
+            return Err(ReduceError::parameter("num_iters", most, "use up to 1000000 per phase"));
+        }
         if !(params.lr > 0.0 && params.lr.is_finite()) {
             return Err(ReduceError::parameter("lr", params.lr, "use a positive number"));
         }
@@ -118,10 +123,10 @@ impl Pacmap {
     fn pair_counts(&self, n: usize) -> PairCounts {
         let params = &self.params;
         let automatic = || {
-            if n <= 10_000 { 10 } else { (10.0 + 15.0 * ((n as f64).log10() - 4.0)).round() as usize }
+            if n <= 10_000 { 10 } else { (10.0 + 15.0 * ((n as f64).log10() - 4.0)).round_ties_even() as usize }
         };
         let near = params.n_neighbors.unwrap_or_else(automatic).min(n - 1);
-        let times = |ratio: f64| (near as f64 * ratio).round() as usize;
+        let times = |ratio: f64| (near as f64 * ratio).round_ties_even() as usize;
         PairCounts {
             near,
             mid_near: if n > 2 { times(params.mn_ratio) } else { 0 },

@@ -34,7 +34,7 @@ impl Preprocess {
             let (least, most) = data.iter().fold((f32::MAX, f32::MIN), |(a, b), &x| (a.min(x), b.max(x)));
             // In f64, since the range of finite numbers may overflow.
             let range = f64::from(most) - f64::from(least);
-            let scale = if range > 0.0 { (1.0 / range) as f32 } else { 1.0 };
+            let scale = if range > 1e-30 { (1.0 / range) as f32 } else { 1.0 };
             let mean = data.map_axis(Axis(0), |column| column.iter().map(|&x| f64::from(x)).sum::<f64>());
             let n = data.nrows() as f64;
             Steps::Rescale { scale, shift: mean.mapv(|sum| (sum / n) as f32) }

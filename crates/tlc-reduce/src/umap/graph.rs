@@ -30,7 +30,8 @@ impl FuzzyGraph {
             .map(|i| {
                 let distances: Vec<f32> =
                     neighbours.squared.row(i).iter().map(|&squared| metric.distance_from_squared(squared)).collect();
-                memberships(&distances)
+                // The neighbourhood contains the point itself.
+                memberships(&distances, distances.len() + 1)
             })
             .collect();
         // Forward and reverse entries of each point, then merged: a + b - a·b.
@@ -68,17 +69,16 @@ impl FuzzyGraph {
     }
 }
 
-/// How much each of a point's neighbours, nearest first and without itself, belongs to its neighbourhood.
-pub(super) fn memberships(distances: &[f32]) -> Vec<f32> {
+/// How much each of a point's neighbours, nearest first and without itself, belongs to its neighbourhood of
+/// `size` points.
+pub(super) fn memberships(distances: &[f32], size: usize) -> Vec<f32> {
     let rho = distances.iter().copied().find(|&distance| distance > 0.0).unwrap_or(0.0);
-    let sigma = smooth_sigma(distances, rho);
+    let sigma = smooth_sigma(distances, rho, size as f32);
     distances.iter().map(|&distance| if distance <= rho { 1.0 } else { (-(distance - rho) / sigma).exp() }).collect()
 }
 
 /// The `sigma` for which memberships sum to `log2` of the neighbourhood's size, by bisection.
-fn smooth_sigma(distances: &[f32], rho: f32) -> f32 {
-    // The neighbourhood contains the point itself.
-    let size = (distances.len() + 1) as f32;
+fn smooth_sigma(distances: &[f32], rho: f32, size: f32) -> f32 {
     let target = size.log2();
     let sum =
         |sigma: f32| -> f32 { distances.iter().map(|&d| if d > rho { (-(d - rho) / sigma).exp() } else { 1.0 }).sum() };
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn memberships_sum_to_the_logarithm_of_the_size() {
         let distances: Vec<f32> = (1..15).map(|i| 0.3 + (i as f32).sqrt()).collect();
-        let weights = memberships(&distances);
+        let weights = memberships(&distances, 15);
         let sum: f32 = weights.iter().sum();
         assert!((sum - 15.0_f32.log2()).abs() < 1e-4, "{sum}");
         assert_eq!(weights[0], 1.0, "the nearest belongs entirely");
@@ -118,9 +118,9 @@ mod tests {
 
     #[test]
     fn duplicates_belong_entirely() {
-        let weights = memberships(&[0.0, 0.0, 1.0, 2.0]);
+        let weights = memberships(&[0.0, 0.0, 1.0, 2.0], 5);
         assert_eq!(weights[..3], [1.0, 1.0, 1.0]);
-        assert!(memberships(&[0.0; 5]).iter().all(|&weight| weight == 1.0));
+        assert!(memberships(&[0.0; 5], 6).iter().all(|&weight| weight == 1.0));
     }
 
     #[test]

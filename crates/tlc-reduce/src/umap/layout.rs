@@ -123,7 +123,7 @@ pub(super) fn place<const D: usize>(
     params: &UmapParams,
 ) -> [f32; D] {
     let distances: Vec<f32> = row.squared.iter().map(|&s| params.metric.distance_from_squared(s)).collect();
-    let weights = memberships(&distances);
+    let weights = memberships(&distances, distances.len());
     let total: f32 = weights.iter().sum();
     let mut point = [0.0; D];
     for (&neighbour, weight) in row.neighbours.iter().zip(&weights) {

@@ -5,8 +5,9 @@
 //!    after the other. That is parallel and gives the same bits for any number of threads.
 //! 2. The initial layout is PCA instead of Laplacian eigenmaps: what helps is that it is informative
 //!    (Kobak and Linderman 2021), and PCA has no trouble with a graph in several pieces.
-//! 3. Transform is per row: weights are scaled by the row's own largest, the epochs are fixed, the random
-//!    draws are keyed by the row's values.
+//! 3. Transform is per row: weights are scaled by the row's own largest, the distance to the nearest fitted
+//!    row counts as local (as in the fit; umap-learn takes 0), there are always 30 epochs, and random draws
+//!    are keyed by the row's values.
 //! 4. Two different points at one place repel in no direction, as in umap-learn, but are never lost.
 
 mod curve;
@@ -19,7 +20,9 @@ use tlc_core::rng::Stream;
 use tlc_core::{Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed};
 
 use self::curve::Curve;
-use crate::input::{Metric, array_from_points, check_n_components, check_width, checked_for_fit, points_from_array};
+use crate::input::{
+    Metric, array_from_points, check_n_components, check_width, checked_for_fit, is_usable, points_from_array,
+};
 use crate::knn::{Index, KnnMethod};
 use crate::neighbours::FittedRows;
 use crate::pca::PrincipalAxes;
@@ -49,15 +52,15 @@ pub struct UmapParams {
     pub metric: Metric,
     /// Least distance of points in the layout, `0..=spread`. Default 0.1.
     pub min_dist: f64,
-    /// Scale of the layout's clusters, positive. Default 1.
+    /// Scale of the layout's clusters, `0.001..=1000`. Default 1.
     pub spread: f64,
     /// Passes over the graph; `None` (default): 500 for up to 10,000 rows, otherwise 200.
     pub n_epochs: Option<usize>,
     /// Initial step size, positive. Default 1.
     pub learning_rate: f32,
-    /// Repelling points per attracting one. Default 5.
+    /// Repelling points per attracting one, up to 1000. Default 5.
     pub negative_sample_rate: usize,
-    /// Weight of repulsion, not negative. Default 1.
+    /// Weight of repulsion, `0..=1e6`. Default 1.
     pub repulsion_strength: f32,
     /// Default PCA.
     pub init: UmapInit,
@@ -110,8 +113,8 @@ impl Umap {
         if params.n_neighbors < 2 {
             return Err(ReduceError::parameter("n_neighbors", params.n_neighbors, "use at least 2"));
         }
-        if !(params.spread > 0.0 && params.spread.is_finite()) {
-            return Err(ReduceError::parameter("spread", params.spread, "use a positive number"));
+        if !(1e-3..=1e3).contains(&params.spread) {
+            return Err(ReduceError::parameter("spread", params.spread, "use 0.001 to 1000"));
         }
         if !(0.0..=params.spread).contains(&params.min_dist) {
             let accepted = format!("use 0 up to the spread, {}", params.spread);
@@ -123,8 +126,12 @@ impl Umap {
         if !(params.learning_rate > 0.0 && params.learning_rate.is_finite()) {
             return Err(ReduceError::parameter("learning_rate", params.learning_rate, "use a positive number"));
         }
-        if !(params.repulsion_strength >= 0.0 && params.repulsion_strength.is_finite()) {
-            return Err(ReduceError::parameter("repulsion_strength", params.repulsion_strength, "use 0 or more"));
+        if params.negative_sample_rate > 1000 {
+            let accepted = "use 0 to 1000";
+            return Err(ReduceError::parameter("negative_sample_rate", params.negative_sample_rate, accepted));
+        }
+        if !(0.0..=1e6).contains(&params.repulsion_strength) {
+            return Err(ReduceError::parameter("repulsion_strength", params.repulsion_strength, "use 0 to 1000000"));
         }
         let curve = Curve::fit(params.spread, params.min_dist);
         Ok(Self { params, curve })
@@ -141,10 +148,16 @@ impl Umap {
         progress: &Progress,
     ) -> Result<Box<dyn FittedReducer>, ReduceError> {
         let params = &self.params;
-        let data = checked_for_fit(data, params.metric)?;
+        // Which rows have no direction is seen after scaling.
+        let raw_metric = if params.standard_scaler_normalize { Metric::Euclidean } else { params.metric };
+        let data = checked_for_fit(data, raw_metric)?;
         let scaler = params.standard_scaler_normalize.then(|| Scaler::fit(data.view()));
         let n_features = data.ncols();
         let rows = embed(&scaler, params.metric, data.into_owned());
+        if let Some(row) = rows.outer_iter().position(|row| !is_usable(row)) {
+            let reason = format!("row {row} is all zeros after scaling and has no direction; use the euclidean metric");
+            return Err(ReduceError::data(reason));
+        }
         let n = rows.nrows();
         let start = self.initial_layout::<D>(rows.view())?;
         let index = Index::build(rows, params.knn, progress)?;
@@ -175,7 +188,7 @@ impl Umap {
                 let axes = PrincipalAxes::fit(rows, D, self.params.seed)?;
                 let projected = axes.project(rows);
                 let largest = projected.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-                let scale = if largest > 0.0 { 10.0 / largest } else { 0.0 };
+                let scale = if largest > 1e-30 { 10.0 / largest } else { 0.0 };
                 // A little noise takes duplicates apart, and fills axes that few rows do not span.
                 Array2::from_shape_fn((n, D), |(i, d)| {
                     let value = if d < axes.n_axes() { projected[[i, d]] * scale } else { 0.0 };
@@ -203,7 +216,7 @@ impl Scaler {
     fn fit(data: ArrayView2<'_, f32>) -> Self {
         let data = data.mapv(f64::from);
         let mean = data.mean_axis(Axis(0)).expect("there are rows");
-        let scale = data.std_axis(Axis(0), 0.0).mapv(|std| if std > 0.0 { 1.0 / std } else { 1.0 });
+        let scale = data.std_axis(Axis(0), 0.0).mapv(|std| if std > 1e-30 { 1.0 / std } else { 1.0 });
         Self { mean: mean.mapv(|x| x as f32), scale: scale.mapv(|x| x as f32) }
     }
 }
@@ -292,7 +305,8 @@ impl FittedUmap {
         let layout: Vec<[f32; D]> = points_from_array(&self.fitted.layout());
         let forces = self.reducer.forces();
         let embed = |rows| embed(&self.scaler, params.metric, rows);
-        self.fitted.transform(data, params.metric, params.n_neighbors, progress, embed, |row| {
+        let raw_metric = if self.scaler.is_some() { Metric::Euclidean } else { params.metric };
+        self.fitted.transform(data, raw_metric, params.n_neighbors, progress, embed, |row| {
             layout::place(row, &layout, forces, params)
         })
     }

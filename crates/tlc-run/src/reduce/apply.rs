@@ -6,6 +6,7 @@ use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, FieldRef, Schema};
 use ndarray::{Array2, ArrayView2, Axis};
+use tlc_core::digest::TableDigest;
 use tlc_core::{
     ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation, Progress,
     Scan, StoreError, Transformed, Url, embedding_field, embedding_values, embedding_width,
@@ -60,9 +61,12 @@ pub(super) fn apply(
     let is_producer = source.url == models.producer.url;
     let mut first_row = 0;
     let mut failure = None;
+    // All columns are read anyway: a source that changed on disk is noticed before it is replaced.
+    let mut digest = TableDigest::new(&info.schema);
     let rows = store.scan(&source.url, Scan::default())?.map(|batch| {
         let batch = batch?;
         progress.check()?;
+        digest.update(&batch).map_err(|reason| StoreError::Damaged { url: source.url.clone(), reason })?;
         let reduced = reduce_batch(&source.url, &batch, &kept, models, is_producer.then_some(first_row), progress)
             .and_then(|columns| {
                 RecordBatch::try_new(schema.clone(), columns)
@@ -76,11 +80,17 @@ pub(super) fn apply(
         })
     });
     let written = run.write_table("reduced", &table, &schema, Box::new(rows));
-    let info = match (failure, written) {
+    let written = match (failure, written) {
         (Some(failure), _) => return Err(failure),
         (None, written) => written?,
     };
-    let mut entry = run.entry(&table, &info);
+    let found = digest.finish();
+    if info.digest.as_ref().is_some_and(|expected| *expected != found) {
+        let _ = store.delete(&written.url);
+        let reason = format!("its rows have the digest {found}, not the one they were written with");
+        return Err(StoreError::Damaged { url: source.url.clone(), reason }.into());
+    }
+    let mut entry = run.entry(&table, &written);
     entry.reduced_from = Some(source.url.relative_to(run.project().root()));
     Ok(entry)
 }

@@ -26,11 +26,13 @@ pub(super) struct FittedColumn {
 }
 
 impl FittedColumns {
+    /// Fits and saves; `models` gets the folder of each model before it is written.
     pub(super) fn fit(
         run: &Run,
         producer: &MetricsEntry,
         sources: &[String],
         options: &ReduceOptions,
+        models: &mut Vec<Url>,
         progress: &Progress,
     ) -> Result<Self, RunError> {
         let mut columns = Vec::new();
@@ -41,7 +43,9 @@ impl FittedColumns {
                 let fitted = reducer
                     .fit(values.view(), progress)
                     .map_err(|error| failed(&producer.url, source, reducer.as_ref(), error))?;
-                let model = save_model(run, &target, fitted.as_ref()).map_err(|error| match error {
+                let url = run.url().join("models")?.join(&UniqueName::new(&target).to_string())?;
+                models.push(url.clone());
+                let model = save_model(run, &url, fitted.as_ref()).map_err(|error| match error {
                     SaveError::Reduce(error) => failed(&producer.url, source, reducer.as_ref(), error),
                     SaveError::Run(error) => error,
                 })?;
@@ -108,9 +112,8 @@ impl<E: Into<RunError>> From<E> for SaveError {
     }
 }
 
-fn save_model(run: &Run, target: &str, fitted: &dyn FittedReducer) -> Result<ModelRef, SaveError> {
+fn save_model(run: &Run, url: &Url, fitted: &dyn FittedReducer) -> Result<ModelRef, SaveError> {
     let files = encode_model(fitted).map_err(SaveError::Reduce)?;
-    let url = run.url().join("models")?.join(&UniqueName::new(target).to_string())?;
     for file in &files {
         run.project().store().write_object(&url.join(file.name)?, &file.content, WriteCondition::Absent)?;
     }

@@ -114,8 +114,8 @@ struct Stream {
 }
 
 impl Run {
-    /// Fits on the most recently written table that describes `foreign_table`, and applies the model to
-    /// all tables of the run that have the same embeddings, of whatever dataset.
+    /// Fits on the most recently written table that describes `foreign_table` (absolute, or relative to
+    /// the project), and applies the model to all tables of the run with embeddings, of whatever dataset.
     ///
     /// # Errors
     /// [`RunError::NoTablesFor`]; columns, options or data that cannot be reduced; a failing store. Then
@@ -126,6 +126,7 @@ impl Run {
         options: &ReduceOptions,
         progress: &Progress,
     ) -> Result<UrlMapping, RunError> {
+        let foreign_table = &foreign_table.resolve(self.project().root())?;
         let tables = self.tables_with_embeddings(options)?;
         let own: Vec<_> =
             tables.iter().filter(|entry| entry.foreign_table.as_ref() == Some(foreign_table)).cloned().collect();
@@ -211,10 +212,10 @@ impl Run {
         progress: &Progress,
     ) -> Result<UrlMapping, RunError> {
         self.finish_deletions()?;
-        let mut written = Written { run: self, reduced: Vec::new(), keep: false };
+        let mut written = Written { run: self, reduced: Vec::new(), models: Vec::new(), keep: false };
         for stream in streams {
             let columns = self.source_columns(&stream.producer.url, options)?;
-            let fitted = FittedColumns::fit(self, &stream.producer, &columns, options, progress)?;
+            let fitted = FittedColumns::fit(self, &stream.producer, &columns, options, &mut written.models, progress)?;
             let task = progress.task("apply", stream.tables.len() as u64);
             for source in &stream.tables {
                 let reduced = apply(self, source, &fitted, options, progress)?;
@@ -254,10 +255,11 @@ impl Run {
     }
 }
 
-/// The tables written so far, removed again unless the reduction was recorded.
+/// The tables and models written so far, removed again unless the reduction was recorded.
 struct Written<'a> {
     run: &'a Run,
     reduced: Vec<(MetricsEntry, MetricsEntry)>,
+    models: Vec<Url>,
     keep: bool,
 }
 
@@ -270,6 +272,11 @@ impl Drop for Written<'_> {
             let removed = self.run.inside(&reduced.url).and_then(|url| Ok(self.run.project().store().delete(&url)?));
             if let Err(error) = removed {
                 tracing::warn!(table = %reduced.url, %error, "cannot remove a table of an interrupted reduction");
+            }
+        }
+        for model in &self.models {
+            if let Err(error) = self.run.project().store().delete_folder(model) {
+                tracing::warn!(%model, %error, "cannot remove a model of an interrupted reduction");
             }
         }
     }

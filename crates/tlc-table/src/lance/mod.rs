@@ -76,8 +76,7 @@ fn is_table(path: &Path) -> bool {
 #[typetag::serde(name = "lance/1")]
 impl TableStore for LanceStore {
     fn create(&self, url: &Url, schema: SchemaRef, rows: BatchStream<'_>) -> Result<TableInfo, StoreError> {
-        write::create(&self.session, url, &schema, rows)?;
-        self.info(url)
+        write::create(&self.session, url, &schema, rows)
     }
 
     fn info(&self, url: &Url) -> Result<TableInfo, StoreError> {

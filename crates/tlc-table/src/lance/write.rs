@@ -12,7 +12,7 @@ use lance::dataset::transaction::Operation;
 use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
 use lance::session::Session;
 use tlc_core::digest::TableDigest;
-use tlc_core::{BatchStream, StoreError, Url};
+use tlc_core::{BatchStream, StoreError, TableInfo, Url};
 
 use super::DIGEST_KEY;
 use crate::files;
@@ -26,13 +26,14 @@ pub(super) fn create(
     url: &Url,
     schema: &SchemaRef,
     rows: BatchStream<'_>,
-) -> Result<(), StoreError> {
+) -> Result<TableInfo, StoreError> {
     let path = files::local_path(url)?;
     let place = Place::reserve(url, &path)?;
     write_and_commit(session, url, &path, schema, rows)?;
     files::sync_tree(&path).map_err(|error| StoreError::backend("flush", url, error))?;
+    let info = super::read::info(session, url)?;
     place.keep();
-    Ok(())
+    Ok(info)
 }
 
 /// The table's folder, removed again unless the table was committed.

@@ -36,7 +36,13 @@ pub(crate) struct ReduceArgs {
 
 pub(crate) fn list(project: &Project) -> anyhow::Result<()> {
     for name in project.run_names()? {
-        let run = project.open_run(&name)?;
+        let run = match project.open_run(&name) {
+            Ok(run) => run,
+            Err(error) => {
+                println!("{name}  {error}");
+                continue;
+            }
+        };
         let record = run.record()?;
         let bytes = project.store().size_bytes(run.url())?;
         let status = serde_json::to_value(record.status)?;
@@ -68,7 +74,7 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
     Ok(())
 }
 
-pub(crate) fn print_mapping(mapping: &UrlMapping) {
+fn print_mapping(mapping: &UrlMapping) {
     for (source, reduced) in mapping.iter() {
         println!("  {source}\n    -> {reduced}");
     }

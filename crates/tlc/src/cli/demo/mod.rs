@@ -4,9 +4,6 @@ mod pictures;
 mod report;
 mod train;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use tlc::collect::models::ResNet;
@@ -20,7 +17,7 @@ use tlc::run::{Project, ReduceOptions, Run, RunStatus};
 
 use self::train::{Split, Trainer};
 use super::bars::Screen;
-use super::{DemoArgs, open_project, runs::print_mapping};
+use super::{DemoArgs, open_project};
 
 const COLLECT_BATCH: usize = 500;
 
@@ -41,6 +38,9 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen, progress: &Progress) -> anyh
         [(&mut data.train, args.train, "--train"), (&mut data.validation, args.val, "--val")]
     {
         let n = images.len();
+        if n == 0 {
+            bail!("{} has no images for {option}; at least one is needed", args.data.display());
+        }
         if wanted == 0 || wanted > n {
             bail!("{option} is {wanted}; {} has {n} such images, use 1 to {n}", args.data.display());
         }
@@ -58,14 +58,18 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen, progress: &Progress) -> anyh
 
     let finished = demo
         .train_and_collect(&mut trainer, [&train, &validation])
-        .and_then(|epochs| demo.reduce_and_show(&train.table.url, &options, &epochs));
+        .and_then(|()| demo.reduce_and_show(&train.table.url, &options));
     let status = if finished.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted };
-    demo.run.set_status(status)?;
+    if let Err(error) = demo.run.set_status(status) {
+        // On a full disk, say; what stopped the demo matters more.
+        tracing::warn!(%error, "cannot record how the run ended");
+    }
     finished.with_context(|| {
         let (name, out) = (demo.run.name(), args.out.display());
+        let tlc = std::env::current_exe().map_or_else(|_| "tlc".to_owned(), |path| path.display().to_string());
         format!(
             "run {name} is incomplete; continue it with the same options and --resume {name}, or remove it with \
-             `tlc remove-run {name} --project {out}`"
+             `{tlc} remove-run {name} --project {out}`"
         )
     })
 }
@@ -104,6 +108,8 @@ fn begin(project: &Project, args: &DemoArgs, dataset: &str) -> anyhow::Result<Ru
         ("val", json!(args.val)),
         ("epochs", json!(args.epochs)),
         ("layers", json!(args.layers)),
+        ("method", json!(args.method)),
+        ("components", json!(args.components)),
         ("seed", json!(args.seed)),
     ]
     .into_iter()
@@ -123,16 +129,12 @@ fn begin(project: &Project, args: &DemoArgs, dataset: &str) -> anyhow::Result<Ru
     Ok(run)
 }
 
-/// Mean of each metric by epoch and split.
-type Epochs = Vec<(usize, &'static str, BTreeMap<String, f64>)>;
-
 impl Demo<'_> {
     /// Trains, and collects before the first and after every epoch.
     ///
     /// Training is a function of data and seed, so a run is continued by training again and collecting
     /// only what it does not have yet.
-    fn train_and_collect(&self, trainer: &mut Trainer, splits: [&Split; 2]) -> anyhow::Result<Epochs> {
-        let mut epochs = Vec::new();
+    fn train_and_collect(&self, trainer: &mut Trainer, splits: [&Split; 2]) -> anyhow::Result<()> {
         let collected: Vec<_> = self.run.metrics()?.into_iter().map(|entry| entry.constants).collect();
         for epoch in 0..=self.args.epochs {
             if epoch > 0 {
@@ -147,10 +149,9 @@ impl Demo<'_> {
                 let mean = |name: &str| means.get(name).copied().unwrap_or(f64::NAN);
                 let (accuracy, loss) = (mean("correct"), mean("loss"));
                 self.screen.line(format!("epoch {epoch}: {:<5} accuracy {accuracy:.3}, loss {loss:.3}", split.name));
-                epochs.push((epoch, split.name, means));
             }
         }
-        Ok(epochs)
+        Ok(())
     }
 
     fn collect(&self, model: &ResNet, split: &Split, epoch: usize) -> anyhow::Result<CollectReport> {
@@ -166,20 +167,25 @@ impl Demo<'_> {
         Ok(collect_metrics(&self.run, &split.dataset, collectors, &predictor, &options, self.progress)?)
     }
 
-    fn reduce_and_show(&self, train_table: &Url, options: &ReduceOptions, epochs: &Epochs) -> anyhow::Result<()> {
+    fn reduce_and_show(&self, train_table: &Url, options: &ReduceOptions) -> anyhow::Result<()> {
         let Self { args, run, layers, classes, screen, progress } = self;
         let size = || run.project().store().size_bytes(run.url());
         let size_before = size()?;
-        // A run that is continued may have been reduced already.
+        // A run that is continued may have been reduced already, up to the deletion of its sources.
+        run.finish_deletions()?;
         let waiting = run.metrics()?.iter().filter(|entry| entry.reduced_from.is_none()).count();
         if waiting > 0 {
             screen.line(format!("reducing {waiting} tables with {}", args.method));
-            let mapping = run.reduce_embeddings_by_foreign_table_url(train_table, options, progress)?;
-            screen.line("reduced tables, each below the deleted source that it replaces:");
-            print_mapping(&mapping);
+            run.reduce_embeddings_by_foreign_table_url(train_table, options, progress)?;
+        }
+        screen.line("reduced tables, each below the deleted source that it replaces:");
+        for entry in run.metrics()? {
+            if let Some(source) = &entry.reduced_from {
+                println!("  {source}\n    -> {}", entry.url);
+            }
         }
         let maps = report::read_maps(run, layers, &args.method)?;
-        report::print(&maps, epochs, progress)?;
+        report::print(&maps, progress)?;
         println!(
             "\ndisk used by the run: {:.1} MB with embeddings, {:.1} MB after reduction (models included)",
             megabytes(size_before),
@@ -194,10 +200,4 @@ impl Demo<'_> {
 
 fn constants(epoch: usize, split: &str) -> Map<String, Value> {
     [("epoch".to_owned(), json!(epoch)), ("split".to_owned(), json!(split))].into_iter().collect()
-}
-
-/// A table's file name without what makes it unique.
-fn stem(url: &Url) -> &str {
-    let name = Path::new(url.file_name()).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    name.rsplit_once('-').map_or(name, |(stem, _)| stem)
 }
