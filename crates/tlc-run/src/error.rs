@@ -60,6 +60,12 @@ pub enum RunError {
         /// What is wrong and what would be accepted.
         reason: String,
     },
+    /// Somebody else replaced a table while it was reduced.
+    #[error("cannot replace {url}: it is no longer in the run's record; reduce again")]
+    Replaced {
+        /// The table.
+        url: Url,
+    },
     /// Options that contradict each other.
     #[error("cannot reduce: {reason}")]
     Options {

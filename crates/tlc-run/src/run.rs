@@ -67,17 +67,29 @@ impl Run {
         Ok((record, version))
     }
 
-    /// Changes the record; `change` may be called again if somebody else changed it meanwhile.
-    pub(crate) fn update(&self, mut change: impl FnMut(&mut RunRecord)) -> Result<(), RunError> {
+    /// Changes the record; `change` may be called again if somebody else changed it meanwhile. If it fails,
+    /// the record stays as it is.
+    pub(crate) fn try_update(
+        &self,
+        mut change: impl FnMut(&mut RunRecord) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
         loop {
             let (mut record, version) = self.versioned_record()?;
-            change(&mut record);
+            change(&mut record)?;
             let content = serde_json::to_vec_pretty(&record).expect("a record is plain data");
             match self.project.store().write_object(&self.record_url, &content, WriteCondition::Unchanged(version)) {
                 Err(StoreError::Conflict { .. }) => {}
                 result => return result.map(|_| ()).map_err(RunError::from),
             }
         }
+    }
+
+    /// Changes the record, as [`try_update`](Self::try_update) does.
+    pub(crate) fn update(&self, mut change: impl FnMut(&mut RunRecord)) -> Result<(), RunError> {
+        self.try_update(|record| {
+            change(record);
+            Ok(())
+        })
     }
 
     /// Records how the run stands.

@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use tlc_core::{ObjectVersion, StoreError, UniqueName, Url, WriteCondition, digest};
 
 /// Marks what is being deleted; such names are never listed.
@@ -49,6 +48,23 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     fs::rename(path, &doomed)?;
     sync_parents(&doomed)?;
     fs::remove_dir_all(&doomed)
+}
+
+/// Removes what an interrupted [`remove_tree`] of `path` left.
+pub(crate) fn sweep_removed(path: &Path) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let prefix = format!("{}.{DELETED_SUFFIX}-", name.to_string_lossy());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The sorted names in `folder` that satisfy `wanted`; none if there is no such folder.
@@ -103,7 +119,7 @@ pub(crate) fn write_object(url: &Url, content: &[u8], condition: &WriteCondition
         .ok_or_else(|| StoreError::Unsupported { url: url.clone(), reason: "an object needs a folder".to_owned() })?;
     fs::create_dir_all(folder).map_err(failed)?;
     let lock = File::open(folder).map_err(failed)?;
-    flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+    lock.lock().map_err(failed)?;
     match condition {
         WriteCondition::Absent if path.exists() => return Err(StoreError::AlreadyExists { url: url.clone() }),
         WriteCondition::Absent => {}

@@ -57,11 +57,17 @@ pub(crate) fn provide(folder: &Path) -> Result<()> {
     }
     let downloads = places::cache()?.join("downloads");
     fs::create_dir_all(&downloads).with_context(|| format!("cannot make {}", downloads.display()))?;
+    // Two clones may be set up at once; the second one finds the work done.
+    let lock = File::create(places::cache()?.join("libtorch.lock"))?;
+    lock.lock()?;
+    if is_sound(folder) {
+        return Ok(());
+    }
     println!("fetching libtorch {} (540 MB, once)", places::LIBTORCH_VERSION);
     let wheels: Vec<PathBuf> =
         WHEELS.iter().map(|(package, digest)| fetch(&downloads, package, digest)).collect::<Result<_>>()?;
     println!("unpacking libtorch into {}", folder.display());
-    let partial = folder.with_extension(format!("partial-{}", std::process::id()));
+    let partial = folder.with_file_name("libtorch.partial");
     assemble(&partial, &wheels).with_context(|| format!("cannot assemble libtorch in {}", partial.display()))?;
     if folder.exists() {
         fs::remove_dir_all(folder)?;

@@ -98,10 +98,8 @@ pub(super) fn apply(
 fn check_widths(run: &Run, url: &Url, schema: &Schema, models: &FittedColumns) -> Result<(), RunError> {
     for column in &models.columns {
         let unusable = |reason: String| RunError::Column { column: column.source.clone(), url: url.clone(), reason };
-        let field = schema.field_with_name(&column.source).map_err(|_| {
-            unusable(format!("it has no such column, but {}, on which the model was fitted, has", models.producer.url))
-        })?;
-        let width = embedding_width(field).ok_or_else(|| not_a_vector(run, url, &column.source))?;
+        let field = schema.field_with_name(&column.source).ok();
+        let width = field.and_then(embedding_width).ok_or_else(|| not_a_vector(run, url, &column.source))?;
         let fitted = column.fitted.n_features();
         if width != fitted {
             let producer = &models.producer.url;

@@ -115,7 +115,8 @@ struct Stream {
 
 impl Run {
     /// Fits on the most recently written table that describes `foreign_table` (absolute, or relative to
-    /// the project), and applies the model to all tables of the run with embeddings, of whatever dataset.
+    /// the project), and applies the model to all tables of the run that have its embedding columns, of
+    /// whatever dataset. Tables that lack one are left alone, with a warning.
     ///
     /// # Errors
     /// [`RunError::NoTablesFor`]; columns, options or data that cannot be reduced; a failing store. Then
@@ -218,6 +219,11 @@ impl Run {
             let fitted = FittedColumns::fit(self, &stream.producer, &columns, options, &mut written.models, progress)?;
             let task = progress.task("apply", stream.tables.len() as u64);
             for source in &stream.tables {
+                let info = self.project().store().info(&source.url)?;
+                if let Some(column) = columns.iter().find(|column| info.schema.field_with_name(column).is_err()) {
+                    tracing::warn!(table = %source.url, column, "not reduced: it has no such column, but the fitted table has");
+                    continue;
+                }
                 let reduced = apply(self, source, &fitted, options, progress)?;
                 written.reduced.push((source.clone(), reduced.clone()));
                 self.project().store().verify(&self.inside(&reduced.url)?, progress)?;
@@ -240,17 +246,18 @@ impl Run {
 
     fn record_reduced(&self, reduced: &[(MetricsEntry, MetricsEntry)], replace: bool) -> Result<(), RunError> {
         let root = self.project().root();
-        self.update(|record| {
+        self.try_update(|record| {
             for (source, reduced) in reduced {
                 let source_url = source.url.relative_to(root);
-                match record.metrics.iter_mut().find(|entry| entry.url == source_url) {
-                    Some(entry) if replace => *entry = reduced.clone(),
-                    _ => record.metrics.push(reduced.clone()),
+                if !replace {
+                    record.metrics.push(reduced.clone());
+                    continue;
                 }
-                if replace {
-                    record.to_delete.push(source_url);
-                }
+                let entry = record.metrics.iter_mut().find(|entry| entry.url == source_url);
+                *entry.ok_or_else(|| RunError::Replaced { url: source.url.clone() })? = reduced.clone();
+                record.to_delete.push(source_url);
             }
+            Ok(())
         })
     }
 }

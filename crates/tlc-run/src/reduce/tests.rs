@@ -39,11 +39,15 @@ impl Fixture {
 
     /// Adds a table of noise around `epoch`, describing the rows of `dataset`.
     fn add(&self, dataset: Option<&str>, epoch: i64, n_bad: usize) -> Url {
+        self.add_column("embeddings_90", dataset, epoch, n_bad)
+    }
+
+    fn add_column(&self, column: &str, dataset: Option<&str>, epoch: i64, n_bad: usize) -> Url {
         let noise = Random::new(epoch as u64, dataset.unwrap_or("none"));
         let mut values: Vec<f32> =
             (0..N_ROWS * WIDTH).map(|i| epoch as f32 + noise.normal(i as u64, 0) as f32).collect();
         (0..n_bad).for_each(|row| values[row * WIDTH] = f32::NAN);
-        let embedding = Column::embedding("embeddings_90", WIDTH, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding(column, WIDTH, values, NumberRole::NnEmbedding);
         let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
         let schema = Arc::new(Schema::new(vec![id, embedding.field]));
         let ids = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
@@ -255,6 +259,71 @@ fn a_cancelled_reduction_leaves_the_run_as_it_was() {
     assert_eq!(fixture.run.record().expect("readable"), before);
     assert!(fixture.store.info(&source).is_ok(), "the source is there");
     assert_eq!(fixture.store.list_tables(&fixture.url("runs/r/reduced")).expect("listable"), []);
+}
+
+/// Asks to stop as soon as the first table was reduced.
+struct StopAfterFirst(std::sync::OnceLock<Progress>, std::sync::atomic::AtomicU64);
+
+impl tlc_core::ProgressSink for StopAfterFirst {
+    fn begin(&self, task: u64, name: &str, _total: u64) {
+        if name == "apply" {
+            self.1.store(task, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn advance(&self, task: u64, _steps: u64) {
+        if task == self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            self.0.get().expect("set before use").cancel();
+        }
+    }
+
+    fn end(&self, _task: u64) {}
+}
+
+#[test]
+fn a_reduction_that_is_stopped_between_tables_takes_back_what_it_wrote() {
+    let fixture = Fixture::new();
+    (0..3).for_each(|epoch| drop(fixture.add(Some("train"), epoch, 0)));
+    let before = fixture.run.record().expect("readable");
+    let sink = Arc::new(StopAfterFirst(Default::default(), u64::MAX.into()));
+    let progress = Progress::new(sink.clone());
+    sink.0.set(progress.clone()).expect("set once");
+    let stopped = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress);
+    assert!(stopped.expect_err("stopped").is_cancelled());
+    assert_eq!(fixture.run.record().expect("readable"), before);
+    assert_eq!(fixture.store.list_tables(&fixture.url("runs/r/reduced")).expect("listable"), []);
+    assert_eq!(fixture.store.size_bytes(&fixture.url("runs/r/models")).expect("measurable"), 0);
+}
+
+#[test]
+fn a_source_that_changed_on_disk_is_not_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Url::from_path(folder.path()).expect("an absolute path");
+    let store = tlc_table::LanceStore::default();
+    let project = Project::new(Arc::new(store.clone()), root);
+    let fixture =
+        Fixture { store: MemoryStore::default(), run: project.create_run("r", Map::new()).expect("creatable") };
+    let source = fixture.add(Some("train"), 0, 0);
+    let data = source.to_path().expect("local").join("data");
+    let file = std::fs::read_dir(data).expect("there").next().expect("a file").expect("readable").path();
+    let mut bytes = std::fs::read(&file).expect("readable");
+    bytes[64] ^= 1;
+    std::fs::write(&file, bytes).expect("writable");
+    let result = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress());
+    assert!(matches!(result, Err(RunError::Store(tlc_core::StoreError::Damaged { .. }))), "{result:?}");
+    assert!(store.info(&source).is_ok(), "the source is still there");
+}
+
+#[test]
+fn tables_with_other_columns_are_left_alone() {
+    let fixture = Fixture::new();
+    let other = fixture.add_column("embeddings_46", Some("train"), 0, 0);
+    let source = fixture.add(Some("train"), 1, 0);
+    let train = fixture.url("datasets/train.lance");
+    let options = ReduceOptions::new([pca(2)]);
+    let mapping = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
+    assert!(mapping.iter().map(|(from, _)| from).eq([&source]));
+    assert!(fixture.store.info(&other).is_ok(), "what was not reduced is not deleted");
 }
 
 #[test]

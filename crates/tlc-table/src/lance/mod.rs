@@ -89,10 +89,12 @@ impl TableStore for LanceStore {
 
     fn delete(&self, url: &Url) -> Result<(), StoreError> {
         let path = files::local_path(url)?;
+        let failed = |error| StoreError::backend("delete", url, error);
+        files::sweep_removed(&path).map_err(failed)?;
         if !is_table(&path) {
             return Err(StoreError::NotFound { url: url.clone() });
         }
-        files::remove_tree(&path).map_err(|error| StoreError::backend("delete", url, error))
+        files::remove_tree(&path).map_err(failed)
     }
 
     fn list_tables(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {

@@ -87,6 +87,17 @@ fn a_cut_data_file_or_manifest_is_an_error_and_no_panic() {
 }
 
 #[test]
+fn a_deletion_that_was_cut_short_is_finished_by_the_next() {
+    let fixture = Fixture::with_table();
+    let table = fixture.folder.path().join("t.lance");
+    let left = fixture.folder.path().join("t.lance.deleted-01M85A000000000000000000000");
+    fs::rename(&table, &left).expect("what a kill after the rename leaves");
+    assert_eq!(fixture.store.list_tables(&fixture.url.parent().expect("a folder")).expect("listable"), []);
+    assert!(matches!(fixture.store.delete(&fixture.url), Err(StoreError::NotFound { .. })));
+    assert!(!left.exists(), "its bytes are gone too");
+}
+
+#[test]
 fn a_table_can_be_made_inside_another_runtime() {
     let theirs = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let fixture = theirs.block_on(async { Fixture::with_table() });

@@ -96,7 +96,10 @@ pub(super) fn scatter<B: DrawingBackend>(
     let full_width = if with_legend { 900.0 } else { 420.0 };
     let scale = f64::from(width) / full_width;
     area.fill(&WHITE)?;
-    let area = area.titled(&plot.title, (FONT, 24.0 * scale * detail))?;
+    // Not `titled`, which cuts this font's ascenders off.
+    let (top, area) = area.split_vertically((38.0 * scale * detail) as u32);
+    let style = TextStyle::from((FONT, 22.0 * scale * detail).into_font());
+    top.draw(&Text::new(plot.title.clone(), ((12.0 * scale) as i32, (10.0 * scale * detail) as i32), style))?;
     let (field, side) = if with_legend {
         let (field, side) = area.split_horizontally((f64::from(width) - 150.0 * scale) as u32);
         (field, Some(side))
@@ -132,7 +135,7 @@ fn draw_legend<B: DrawingBackend>(
         let [red, green, blue] = series.color;
         let y = 20.0 + 22.0 * line as f64;
         area.draw(&Circle::new((pixels(12.0), pixels(y)), pixels(5.0), RGBColor(red, green, blue).filled()))?;
-        area.draw(&Text::new(series.name.clone(), (pixels(24.0), pixels(y - 8.0)), style.clone()))?;
+        area.draw(&Text::new(series.name.clone(), (pixels(24.0), pixels(y - 5.5)), style.clone()))?;
     }
     Ok(())
 }
