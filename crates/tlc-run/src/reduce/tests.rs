@@ -304,10 +304,13 @@ fn a_source_that_changed_on_disk_is_not_replaced() {
     let fixture =
         Fixture { store: MemoryStore::default(), run: project.create_run("r", Map::new()).expect("creatable") };
     let source = fixture.add(Some("train"), 0, 0);
+    let batch = store.scan(&source, Scan::default()).expect("there").next().expect("rows").expect("readable");
+    let value = embedding_values(&batch, "embeddings_90").expect("vectors")[[3, 2]].to_le_bytes();
     let data = source.to_path().expect("local").join("data");
     let file = std::fs::read_dir(data).expect("there").next().expect("a file").expect("readable").path();
     let mut bytes = std::fs::read(&file).expect("readable");
-    bytes[64] ^= 1;
+    let at = bytes.windows(4).position(|window| window == value).expect("values are stored as they are");
+    bytes[at] ^= 1;
     std::fs::write(&file, bytes).expect("writable");
     let result = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress());
     assert!(matches!(result, Err(RunError::Store(tlc_core::StoreError::Damaged { .. }))), "{result:?}");
