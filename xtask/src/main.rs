@@ -73,8 +73,8 @@ fn main() -> Result<()> {
         }
         Command::Bench { args } => {
             setup::run()?;
-            let select = ["--profile", "dev", "--package", "tlc-benches", "--benches", "--"];
-            cargo::run(&[&["bench"][..], &["--all-features"], &select].concat(), &args)
+            let select = ["--profile", "dev", "--bench", "collect", "--bench", "reduce", "--bench", "table", "--"];
+            cargo::run(&[&["bench"], &EVERYTHING[..], &select].concat(), &args)
         }
     }
 }
