@@ -1,8 +1,12 @@
 //! Suites that every store and every reducer passes, ours and yours.
 //!
-//! ```no_run
-//! # fn my_store() -> Box<dyn tlc_core::TableStore> { unimplemented!() }
-//! tlc_core::conformance::check_store(my_store().as_ref(), &"memory://test/p".parse().unwrap());
+//! ```
+//! use tlc_core::{TableStore, Url, conformance};
+//!
+//! /// Call it from a test with your store and an empty folder.
+//! fn keeps_the_contract(store: &dyn TableStore, root: &Url) {
+//!     conformance::check_store(store, root);
+//! }
 //! ```
 //!
 //! They panic with the promise that was broken, as tests do. Not covered by semver: a suite grows
