@@ -121,6 +121,12 @@ pub enum ReduceError {
         /// What would be accepted.
         accepted: String,
     },
+    /// Several parameters outside their ranges.
+    #[error("{}", problems.join("; "))]
+    Parameters {
+        /// The message of each.
+        problems: Vec<String>,
+    },
     /// Data that the reducer cannot work on.
     #[error("cannot reduce the data: {reason}")]
     Data {

@@ -44,6 +44,29 @@ impl Metric {
     }
 }
 
+/// Collects what is wrong with parameters, so that all of it is reported at once.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<ReduceError>);
+
+impl Problems {
+    /// Notes that the parameter `name` is `value`, unless it `holds`; `accepted` says what would do.
+    pub(crate) fn require(&mut self, holds: bool, name: &'static str, value: impl ToString, accepted: &str) {
+        if !holds {
+            self.0.push(ReduceError::parameter(name, value, accepted));
+        }
+    }
+
+    /// # Errors
+    /// The one problem, or [`ReduceError::Parameters`] with all of them.
+    pub(crate) fn finish(mut self) -> Result<(), ReduceError> {
+        match self.0.len() {
+            0 => Ok(()),
+            1 => Err(self.0.remove(0)),
+            _ => Err(ReduceError::Parameters { problems: self.0.iter().map(ToString::to_string).collect() }),
+        }
+    }
+}
+
 /// Beyond this a squared distance may overflow: such values are treated as infinite.
 const LARGEST_VALUE: f32 = 1e15;
 

@@ -25,14 +25,17 @@
 mod adam;
 mod blas;
 mod distance;
+mod fit_options;
 mod input;
 pub mod knn;
 mod neighbours;
 mod pacmap;
 mod pca;
 pub mod quality;
+mod simd;
 mod umap;
 
+pub use fit_options::{FitOptions, Snapshots};
 pub use input::Metric;
 pub use pacmap::{Pacmap, PacmapParams};
 pub use pca::{Pca, PcaParams, PrincipalAxes};
