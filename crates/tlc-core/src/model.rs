@@ -78,6 +78,20 @@ impl Arrays {
         }
     }
 
+    /// Takes an array of unsigned 32-bit integers out.
+    ///
+    /// # Errors
+    /// If it is missing, of another type, or not of `D` dimensions.
+    pub fn take_u32<D: ndarray::Dimension>(&mut self, name: &str) -> Result<ndarray::Array<u32, D>, ReduceError> {
+        match self.0.remove(name) {
+            Some(Array::U32(array)) => array
+                .into_dimensionality()
+                .map_err(|_| ReduceError::model(format!("array {name:?} has the wrong number of dimensions"))),
+            Some(_) => Err(ReduceError::model(format!("array {name:?} does not hold unsigned 32-bit integers"))),
+            None => Err(ReduceError::model(format!("array {name:?} is missing"))),
+        }
+    }
+
     fn to_safetensors(&self) -> Result<Vec<u8>, ReduceError> {
         let views = self.0.iter().map(|(name, array)| (name.as_str(), ArrayView(array)));
         safetensors::serialize(views, None).map_err(|error| ReduceError::backend("write the model's arrays", error))

@@ -5,8 +5,9 @@ const LANES: usize = 16;
 /// Squared Euclidean distance.
 ///
 /// Sixteen running sums, so that the compiler can use vector registers and the rounding still does
-/// not depend on where the rows lie in memory.
-#[inline]
+/// not depend on where the rows lie in memory. Always inlined, to be compiled for the vectors of its caller
+/// (`simd.rs`).
+#[inline(always)]
 pub(crate) fn squared_euclidean(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "rows have one width");
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();

@@ -100,11 +100,23 @@ impl PrincipalAxes {
     }
 
     pub(crate) fn into_arrays(self, arrays: Arrays) -> Arrays {
-        arrays.with("pca_mean", Array::F32(self.mean.into_dyn())).with("pca_axes", Array::F32(self.axes.into_dyn()))
+        self.into_arrays_named(arrays, "pca")
+    }
+
+    /// Under another name, where a model has several.
+    pub(crate) fn into_arrays_named(self, arrays: Arrays, name: &str) -> Arrays {
+        arrays
+            .with(&format!("{name}_mean"), Array::F32(self.mean.into_dyn()))
+            .with(&format!("{name}_axes"), Array::F32(self.axes.into_dyn()))
     }
 
     pub(crate) fn from_arrays(arrays: &mut Arrays) -> Result<Self, ReduceError> {
-        let axes = Self { mean: arrays.take_f32("pca_mean")?, axes: arrays.take_f32("pca_axes")? };
+        Self::from_arrays_named(arrays, "pca")
+    }
+
+    pub(crate) fn from_arrays_named(arrays: &mut Arrays, name: &str) -> Result<Self, ReduceError> {
+        let mean = arrays.take_f32(&format!("{name}_mean"))?;
+        let axes = Self { mean, axes: arrays.take_f32(&format!("{name}_axes"))? };
         if axes.mean.len() != axes.axes.nrows() {
             let reason = format!("{} means for {} features", axes.mean.len(), axes.axes.nrows());
             return Err(ReduceError::model(reason));

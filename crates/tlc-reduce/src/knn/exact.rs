@@ -1,171 +1,160 @@
-//! All distances, by blocked matrix products.
+//! All distances, by blocked matrix products (see `candidates.rs` for why the result is exact).
 //!
-//! `|x - y|² = |x|² + |y|² - 2 x·y` lets a matrix product do the work, but it cancels, and its
-//! rounding depends on how a BLAS cuts the matrices. So the product only *excludes*: a candidate is
-//! dropped when it is farther than the k-th nearest by more than twice a bound on the product's
-//! error. Distances of the few that remain are computed directly. The result is that of sorting
-//! directly computed distances, whatever the BLAS, the blocks and the threads.
+//! The graph of the known rows uses both triangles of a product: a block of rows against another
+//! gives candidates to both. Pairs of blocks are played in rounds like a tournament, so that no block
+//! is in two games of a round and each meets the others in a fixed order.
+
+use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, s};
 use rayon::prelude::*;
 use tlc_core::{Cancelled, Progress, ReduceError};
 
-use super::{Nearest, Neighbours};
+use super::candidates::{Candidates, product_error};
+use super::rows::Rows;
+use super::{GraphReport, KnnIndex, KnnMethod, Neighbours, nearest_of};
 use crate::blas::SingleThreadedBlas;
-use crate::distance::squared_euclidean;
 
-const QUERY_BLOCK: usize = 256;
-const ROW_BLOCK: usize = 2048;
+const BLOCK_ROWS: usize = 256;
+/// Small, so that a few hundred queries keep several threads busy.
+const QUERY_BLOCK: usize = 64;
 
-/// Answers queries by looking at every row.
+/// Answers queries by looking at every row. Recall 1.
 #[derive(Debug)]
 pub struct ExactIndex {
-    rows: Array2<f32>,
-    squared_norms: Vec<f32>,
-    largest_norm: f64,
+    rows: Rows,
 }
 
 impl ExactIndex {
     /// An index of `rows`, `(n, d)`.
     pub fn new(rows: Array2<f32>) -> Self {
-        let rows = if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() };
-        let norm = |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
-        let squared: Vec<f64> = rows.outer_iter().map(norm).collect();
-        let largest_norm = squared.iter().copied().fold(0.0, f64::max).sqrt();
-        Self { squared_norms: squared.iter().map(|x| *x as f32).collect(), largest_norm, rows }
+        Self { rows: Rows::new(rows) }
     }
 
-    /// The rows it was built on.
-    pub fn rows(&self) -> ArrayView2<'_, f32> {
+    /// Lets two blocks of rows meet: candidates for the rows of both.
+    fn meet(&self, [first, second]: [usize; 2], states: &[Mutex<Candidates>], mut product: ArrayViewMut2<'_, f32>) {
+        let (a, b) = (self.block(first), self.block(second));
+        let mut product = product.slice_mut(s![..a.len(), ..b.len()]);
+        let (rows, norms) = (self.rows.view(), self.rows.squared_norms());
+        general_mat_mul(-2.0, &rows.slice(s![a.clone(), ..]), &rows.slice(s![b.clone(), ..]).t(), 0.0, &mut product);
+        let error = product_error(rows.ncols(), self.rows.largest_norm(a.clone()), self.rows.largest_norm(b.clone()));
+        let lock = |block: usize| states[block].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        lock(first).offer_columns(product.view(), &norms[b.clone()], error, |place| (b.start + place) as u32);
+        if first != second {
+            lock(second).offer_rows(product.view(), &norms[a.clone()], error, |place| (a.start + place) as u32);
+        }
+    }
+
+    fn block(&self, block: usize) -> std::ops::Range<usize> {
+        block * BLOCK_ROWS..((block + 1) * BLOCK_ROWS).min(self.rows.len())
+    }
+}
+
+impl KnnIndex for ExactIndex {
+    fn rows(&self) -> ArrayView2<'_, f32> {
         self.rows.view()
     }
 
-    pub(super) fn graph(&self, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
-        self.search(self.rows.view(), k, true, progress)
-    }
-
-    pub(super) fn query(
-        &self,
-        queries: ArrayView2<'_, f32>,
-        k: usize,
-        progress: &Progress,
-    ) -> Result<Neighbours, ReduceError> {
-        let queries = queries.as_standard_layout();
-        self.search(queries.view(), k, false, progress)
-    }
-
-    fn search(
-        &self,
-        queries: ArrayView2<'_, f32>,
-        k: usize,
-        leave_out_self: bool,
-        progress: &Progress,
-    ) -> Result<Neighbours, ReduceError> {
+    fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
         let _single = SingleThreadedBlas::begin();
-        let task = progress.task("nearest neighbours", queries.nrows() as u64);
-        let product = || Array2::<f32>::zeros((QUERY_BLOCK, ROW_BLOCK));
-        let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).enumerate().collect();
-        let lists: Result<Vec<_>, Cancelled> = blocks
-            .into_par_iter()
-            .map_init(product, |product, (block, queries)| {
-                let first = leave_out_self.then_some(block * QUERY_BLOCK);
-                let lists = self.search_block(queries, first, k, product.view_mut());
-                task.advance(queries.nrows() as u64)?;
-                Ok(lists)
-            })
-            .collect();
-        Ok(Neighbours::from_lists(lists?.into_iter().flatten().collect(), k))
-    }
-
-    /// Neighbours of some queries; `first_row` is the first one's own row number, to be left out.
-    fn search_block(
-        &self,
-        queries: ArrayView2<'_, f32>,
-        first_row: Option<usize>,
-        k: usize,
-        mut product: ArrayViewMut2<'_, f32>,
-    ) -> Vec<Vec<(f32, u32)>> {
-        let mut candidates: Vec<Candidates> =
-            queries.outer_iter().map(|query| Candidates::new(k, self.product_error(query))).collect();
-        for (block, rows) in self.rows.axis_chunks_iter(Axis(0), ROW_BLOCK).enumerate() {
-            let start = block * ROW_BLOCK;
-            let norms = &self.squared_norms[start..start + rows.nrows()];
-            let mut product = product.slice_mut(s![..queries.nrows(), ..rows.nrows()]);
-            general_mat_mul(-2.0, &queries, &rows.t(), 0.0, &mut product);
-            for (q, candidates) in candidates.iter_mut().enumerate() {
-                let own = first_row.map(|first| first + q);
-                candidates.scan(product.row(q).as_slice().expect("rows are contiguous"), norms, start, own);
-            }
+        let n_blocks = self.rows.len().div_ceil(BLOCK_ROWS);
+        // One more, since a row is its own nearest.
+        let states: Vec<_> =
+            (0..n_blocks).map(|block| Mutex::new(Candidates::new(self.block(block).len(), k + 1))).collect();
+        let task = progress.task("nearest neighbours", (n_blocks * (n_blocks + 1) / 2) as u64);
+        for round in rounds(n_blocks) {
+            let products = || Array2::<f32>::zeros((BLOCK_ROWS, BLOCK_ROWS));
+            round.into_par_iter().try_for_each_init(products, |product, pair| {
+                self.meet(pair, &states, product.view_mut());
+                task.advance(1)
+            })?;
         }
-        candidates
-            .into_iter()
-            .zip(queries.outer_iter())
-            .map(|(candidates, query)| {
-                let query = query.as_slice().expect("rows are contiguous");
-                let mut nearest = Nearest::new(k);
-                for (_, id) in candidates.close {
-                    let row = self.rows.row(id as usize);
-                    nearest.offer(squared_euclidean(query, row.as_slice().expect("rows are contiguous")), id);
-                }
-                nearest.kept
-            })
-            .collect()
+        let blocks = states.into_iter().enumerate().map(|(block, state)| {
+            let range = self.block(block);
+            (range.len(), (range.start, state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+        });
+        let neighbours = Neighbours::from_blocks(k, blocks.collect(), |(start, candidates), place| {
+            let own = *start + place;
+            nearest_of(candidates.take(place), self.rows.row(own), Some(own as u32), k, &self.rows)
+        });
+        Ok((neighbours, GraphReport { method: KnnMethod::Exact, recall: 1.0, sampled_rows: self.rows.len() }))
     }
 
-    /// A bound on how far `|y|² - 2 x·y` by products and direct computation can differ, for any row `y`.
-    ///
-    /// Each of the two sums has d terms and relative error at most `d · ε` of the sum of magnitudes
-    /// (Higham 2002, section 3.1), which is at most `(|x| + |y|)²`.
-    fn product_error(&self, query: ndarray::ArrayView1<'_, f32>) -> f32 {
-        let norm = query.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-        let terms = self.rows.ncols() as f64 + 4.0;
-        (2.0 * terms * f64::from(f32::EPSILON) * (norm + self.largest_norm).powi(2)) as f32
+    fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
+        search(&self.rows, queries, k, progress)
     }
 }
 
-/// The rows that may be among the k nearest of one query, by approximate distance.
-struct Candidates {
+/// The `k` nearest of all `rows` for each query.
+pub(super) fn search(
+    rows: &Rows,
+    queries: ArrayView2<'_, f32>,
     k: usize,
-    slack: f32,
-    /// Farther than this is certainly not among the k nearest.
-    cut: f32,
-    close: Vec<(f32, u32)>,
-    /// When to drop what has become too far.
-    limit: usize,
+    progress: &Progress,
+) -> Result<Neighbours, ReduceError> {
+    let _single = SingleThreadedBlas::begin();
+    let queries = queries.as_standard_layout();
+    let task = progress.task("nearest neighbours", queries.nrows() as u64);
+    let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).collect();
+    let lists: Result<Vec<_>, Cancelled> = blocks
+        .into_par_iter()
+        .map(|queries| {
+            let mut candidates = Candidates::new(queries.nrows(), k);
+            let mut product = Array2::<f32>::zeros((queries.nrows(), BLOCK_ROWS.min(rows.len())));
+            let norm = Rows::largest_norm_of(queries);
+            for start in (0..rows.len()).step_by(BLOCK_ROWS) {
+                let range = start..(start + BLOCK_ROWS).min(rows.len());
+                let mut product = product.slice_mut(s![.., ..range.len()]);
+                general_mat_mul(-2.0, &queries, &rows.view().slice(s![range.clone(), ..]).t(), 0.0, &mut product);
+                let error = product_error(queries.ncols(), norm, rows.largest_norm(range.clone()));
+                candidates.offer_columns(product.view(), &rows.squared_norms()[range], error, |at| (start + at) as u32);
+            }
+            task.advance(queries.nrows() as u64)?;
+            let nearest = queries.outer_iter().enumerate().map(|(query, values)| {
+                nearest_of(candidates.take(query), values.to_slice().expect("standard layout"), None, k, rows)
+            });
+            Ok(nearest.collect::<Vec<_>>())
+        })
+        .collect();
+    Ok(Neighbours::from_lists(lists?.into_iter().flatten().collect(), k))
 }
 
-impl Candidates {
-    fn new(k: usize, error: f32) -> Self {
-        Self { k, slack: 2.0 * error, cut: f32::INFINITY, close: Vec::new(), limit: 2 * k + 64 }
-    }
+/// All pairs of `0..n`, equal ones included, in rounds in which each number occurs once at most: the
+/// circle method of tournaments.
+fn rounds(n: usize) -> impl Iterator<Item = Vec<[usize; 2]>> {
+    let seats = n + n % 2;
+    let with_itself = std::iter::once((0..n).map(|block| [block, block]).collect());
+    with_itself.chain((0..seats.saturating_sub(1)).map(move |round| {
+        // Seat 0 stays, the others move on by one each round.
+        let at = |seat: usize| if seat == 0 { 0 } else { 1 + (seat - 1 + round) % (seats - 1) };
+        (0..seats / 2)
+            .map(|seat| [at(seat), at(seats - 1 - seat)])
+            .map(|[a, b]| [a.min(b), a.max(b)])
+            .filter(|pair| pair[1] < n)
+            .collect()
+    }))
+}
 
-    fn scan(&mut self, product: &[f32], norms: &[f32], start: usize, own: Option<usize>) {
-        const LANES: usize = 16;
-        assert_eq!(product.len(), norms.len());
-        for (chunk, (p, n)) in product.chunks(LANES).zip(norms.chunks(LANES)).enumerate() {
-            // Most chunks hold nothing close: one vector comparison decides.
-            let least = p.iter().zip(n).fold(f32::INFINITY, |least, (p, n)| if p + n < least { p + n } else { least });
-            if least > self.cut {
-                continue;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_meets_once_and_nobody_twice_in_a_round() {
+        for n in 0..12 {
+            let mut all: Vec<[usize; 2]> = Vec::new();
+            for round in rounds(n) {
+                let mut seen: Vec<usize> =
+                    round.iter().flat_map(|[a, b]| if a == b { vec![*a] } else { vec![*a, *b] }).collect();
+                let count = seen.len();
+                seen.sort_unstable();
+                seen.dedup();
+                assert_eq!(seen.len(), count, "{n} blocks: {round:?}");
+                all.extend(round);
             }
-            for (lane, (p, n)) in p.iter().zip(n).enumerate() {
-                let id = start + chunk * LANES + lane;
-                if p + n <= self.cut && Some(id) != own {
-                    self.close.push((p + n, id as u32));
-                }
-            }
-            if self.close.len() >= self.limit {
-                self.tighten();
-            }
+            all.sort_unstable();
+            let expected: Vec<[usize; 2]> = (0..n).flat_map(|a| (a..n).map(move |b| [a, b])).collect();
+            assert_eq!(all, expected);
         }
-    }
-
-    fn tighten(&mut self) {
-        let (_, kth, _) = self.close.select_nth_unstable_by(self.k - 1, |a, b| a.0.total_cmp(&b.0));
-        self.cut = kth.0 + self.slack;
-        let cut = self.cut;
-        self.close.retain(|(distance, _)| *distance <= cut);
-        // Many ties may remain; do not look at them again for every newcomer.
-        self.limit = (2 * self.close.len()).max(2 * self.k + 64);
     }
 }

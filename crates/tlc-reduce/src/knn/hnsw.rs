@@ -18,7 +18,10 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use tlc_core::{Cancelled, Progress, ReduceError};
 
-use super::{Nearest, Neighbours};
+use super::recall::TrueNeighbours;
+use super::rows::Rows;
+use super::sweep::sweep;
+use super::{GraphReport, KnnIndex, KnnMethod, Nearest, Neighbours};
 use crate::distance::squared_euclidean;
 
 const MAX_LINKS: usize = 16;
@@ -27,7 +30,7 @@ const MAX_LAYERS: usize = 16;
 
 /// Answers queries by walking a graph.
 pub struct HnswIndex {
-    rows: Array2<f32>,
+    rows: Rows,
     graph: Hnsw<'static, f32, DistL2>,
     /// Rows that the graph does not lead to.
     hidden: Vec<u32>,
@@ -35,7 +38,7 @@ pub struct HnswIndex {
 
 impl fmt::Debug for HnswIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HnswIndex").field("rows", &self.rows.dim()).finish_non_exhaustive()
+        f.debug_struct("HnswIndex").field("rows", &self.rows.view().dim()).finish_non_exhaustive()
     }
 }
 
@@ -45,18 +48,18 @@ impl HnswIndex {
     /// # Errors
     /// Cancellation.
     pub fn build(rows: Array2<f32>, progress: &Progress) -> Result<Self, ReduceError> {
-        let rows = if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() };
-        let graph = Hnsw::new(MAX_LINKS, rows.nrows(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
-        let task = progress.task("build hnsw graph", rows.nrows() as u64);
-        for (id, row) in rows.outer_iter().enumerate() {
-            graph.insert((row.as_slice().expect("standard layout"), id));
+        let rows = Rows::new(rows);
+        let graph = Hnsw::new(MAX_LINKS, rows.len(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
+        let task = progress.task("build hnsw graph", rows.len() as u64);
+        for id in 0..rows.len() {
+            graph.insert((rows.row(id), id));
             if id % 256 == 255 {
                 task.advance(256)?;
             }
         }
         let mut index = Self { rows, graph, hidden: Vec::new() };
-        let task = progress.task("check hnsw graph", index.rows.nrows() as u64);
-        let missed: Result<Vec<_>, Cancelled> = (0..index.rows.nrows())
+        let task = progress.task("check hnsw graph", index.rows.len() as u64);
+        let missed: Result<Vec<_>, Cancelled> = (0..index.rows.len())
             .into_par_iter()
             .map(|id| {
                 task.advance(1)?;
@@ -69,54 +72,9 @@ impl HnswIndex {
         Ok(index)
     }
 
-    /// The rows it was built on.
-    pub fn rows(&self) -> ArrayView2<'_, f32> {
-        self.rows.view()
-    }
-
-    pub(super) fn graph(&self, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
-        let n = self.rows.nrows();
-        let task = progress.task("nearest neighbours", n as u64);
-        let found: Result<Vec<_>, Cancelled> = (0..n)
-            .into_par_iter()
-            .map(|id| {
-                let list = self.search(self.row(id), k + 1).into_iter().filter(|(_, other)| *other as usize != id);
-                task.advance(1)?;
-                Ok(list.take(k).collect::<Vec<_>>())
-            })
-            .collect();
-        let swept = self.sweep(&found?, k);
-        Ok(Neighbours::from_lists(swept, k))
-    }
-
-    pub(super) fn query(
-        &self,
-        queries: ArrayView2<'_, f32>,
-        k: usize,
-        progress: &Progress,
-    ) -> Result<Neighbours, ReduceError> {
-        let queries = queries.as_standard_layout();
-        let task = progress.task("nearest neighbours", queries.nrows() as u64);
-        let lists: Result<Vec<_>, Cancelled> = queries
-            .axis_iter(Axis(0))
-            .into_par_iter()
-            .map(|query| {
-                let query = query.as_slice().expect("standard layout");
-                let mut list = self.search(query, k);
-                if list.len() < k {
-                    list = self.search_all(query, k);
-                }
-                task.advance(1)?;
-                Ok(list)
-            })
-            .collect();
-        Ok(Neighbours::from_lists(lists?, k))
-    }
-
     fn row(&self, id: usize) -> &[f32] {
-        self.rows.row(id).to_slice().expect("standard layout")
+        self.rows.row(id)
     }
-
     /// Up to `k` near rows with directly computed distances, nearest first.
     fn search(&self, query: &[f32], k: usize) -> Vec<(f32, u32)> {
         let mut nearest = Nearest::new(k);
@@ -135,46 +93,58 @@ impl HnswIndex {
     /// The way out when the graph does not reach enough rows.
     fn search_all(&self, query: &[f32], k: usize) -> Vec<(f32, u32)> {
         let mut nearest = Nearest::new(k);
-        (0..self.rows.nrows()).for_each(|id| nearest.offer(squared_euclidean(query, self.row(id)), id as u32));
+        (0..self.rows.len()).for_each(|id| nearest.offer(squared_euclidean(query, self.row(id)), id as u32));
         nearest.kept
     }
+}
 
-    /// Looks for nearer neighbours among the neighbours of neighbours, forward and reverse, as one
-    /// round of NN-descent (Dong, Moses, Li 2011) over the lists as they came in.
-    fn sweep(&self, lists: &[Vec<(f32, u32)>], k: usize) -> Vec<Vec<(f32, u32)>> {
-        let n = lists.len();
-        let width = k.min(15);
-        let mut near: Vec<Vec<u32>> = lists.iter().map(|list| list.iter().take(width).map(|e| e.1).collect()).collect();
-        for (id, list) in lists.iter().enumerate() {
-            for &(_, other) in list.iter().take(width) {
-                let reverse = &mut near[other as usize];
-                if reverse.len() < 2 * width && !reverse.contains(&(id as u32)) {
-                    reverse.push(id as u32);
-                }
-            }
-        }
-        (0..n)
+impl KnnIndex for HnswIndex {
+    fn rows(&self) -> ArrayView2<'_, f32> {
+        self.rows.view()
+    }
+
+    fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
+        let n = self.rows.len();
+        let task = progress.task("nearest neighbours", n as u64);
+        let others = |mut list: Vec<(f32, u32)>, id: usize| {
+            list.retain(|&(_, other)| other as usize != id);
+            list.truncate(k);
+            list
+        };
+        let found: Result<Vec<_>, Cancelled> = (0..n)
             .into_par_iter()
             .map(|id| {
-                let mut candidates: Vec<u32> = lists[id].iter().map(|e| e.1).collect();
-                for &other in &near[id] {
-                    candidates.push(other);
-                    candidates.extend_from_slice(&near[other as usize]);
+                let mut list = others(self.search(self.row(id), k + 1), id);
+                if list.len() < k {
+                    list = others(self.search_all(self.row(id), k + 1), id);
                 }
-                candidates.sort_unstable();
-                candidates.dedup();
-                let mut nearest = Nearest::new(k);
-                for other in candidates.into_iter().filter(|&other| other as usize != id) {
-                    nearest.offer(squared_euclidean(self.row(id), self.row(other as usize)), other);
-                }
-                if nearest.kept.len() == k {
-                    return nearest.kept;
-                }
-                let mut all = self.search_all(self.row(id), k + 1);
-                all.retain(|&(_, other)| other as usize != id);
-                all.truncate(k);
-                all
+                task.advance(1)?;
+                Ok(list)
             })
-            .collect()
+            .collect();
+        let mut neighbours = Neighbours::from_lists(found?, k);
+        sweep(&mut neighbours, &self.rows, progress)?;
+        let truth = TrueNeighbours::of_sample(&self.rows, k, 0, progress)?;
+        let recall = truth.recall(&neighbours, |row| row as usize);
+        Ok((neighbours, GraphReport { method: KnnMethod::Hnsw, recall, sampled_rows: truth.len() }))
+    }
+
+    fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
+        let queries = queries.as_standard_layout();
+        let task = progress.task("nearest neighbours", queries.nrows() as u64);
+        let lists: Result<Vec<_>, Cancelled> = queries
+            .axis_iter(Axis(0))
+            .into_par_iter()
+            .map(|query| {
+                let query = query.as_slice().expect("standard layout");
+                let mut list = self.search(query, k);
+                if list.len() < k {
+                    list = self.search_all(query, k);
+                }
+                task.advance(1)?;
+                Ok(list)
+            })
+            .collect();
+        Ok(Neighbours::from_lists(lists?, k))
     }
 }

@@ -1,25 +1,46 @@
-//! Nearest neighbours: the graph over known rows, and queries against them.
+//! The nearest neighbours of rows.
 //!
-//! Two ways, chosen by [`KnnMethod`]: `exact` for up to 100,000 rows, `hnsw` above. Both
-//! give distances that were computed directly from the rows in a fixed order, ties broken by row
+//! Three ways to find them, each a [`KnnIndex`]: all distances ([`ExactIndex`]), cells of near rows
+//! ([`CellsIndex`]), a navigable graph ([`HnswIndex`]). Which one serves is chosen by name or by
+//! measured thresholds; rows wider than 128 are searched by their principal components and ranked by
+//! their full width ([`ProjectedIndex`]).
+//!
+//! All give distances that were computed directly from the rows in a fixed order, ties broken by row
 //! number, so that what follows depends on the rows alone.
 
+mod candidates;
+mod cells;
 mod exact;
 mod hnsw;
+mod kmeans;
+mod projected;
+mod recall;
+mod rows;
+mod sweep;
+
+use std::fmt::Debug;
 
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tlc_core::{Progress, ReduceError};
+use tlc_core::{Arrays, Progress, ReduceError};
 
+pub use cells::CellsIndex;
 pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
+pub use projected::ProjectedIndex;
+pub use recall::estimate_recall;
+use rows::Rows;
+
+use crate::distance::squared_euclidean;
+use crate::simd::vectorised;
 
 /// How neighbours are searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KnnMethod {
-    /// `exact` for up to 100,000 rows, otherwise `hnsw`.
+    /// `exact` for few rows, `cells` for many: see [`KnnMethod::for_size`].
     #[default]
     Auto,
     /// All distances, by blocked matrix products. Recall 1; time `n² · d`.
@@ -27,10 +48,45 @@ pub enum KnnMethod {
     /// A hierarchical navigable small world graph (Malkov and Yashunin 2018) by `hnsw_rs`, repaired by
     /// one sweep over neighbours of neighbours. Inserted serially, since parallel insertion is a race.
     Hnsw,
+    /// Cells by k-means, each joined with its nearest cells, which a navigable graph over their centres
+    /// finds; then sweeps over neighbours of neighbours until the estimated recall is high enough.
+    Cells,
 }
 
-/// Measured on 2 cores at d = 100: exact needs 13.6 s for 70,000 rows, hnsw 27 s; exact is quadratic.
-const EXACT_UP_TO_ROWS: usize = 100_000;
+/// Up to how many rows `exact` is at least as fast as `cells`, by the width of the rows up to which this
+/// holds. Measured on 2 cores with `cargo xtask bench`; rows wider than 128 are projected first.
+const EXACT_UP_TO_ROWS: [(usize, usize); 3] = [(16, 12_000), (64, 8_000), (usize::MAX, 6_000)];
+/// Rows wider than this are searched by principal components where that is worth it.
+const PROJECT_ABOVE_FEATURES: usize = 128;
+
+impl KnnMethod {
+    /// What `auto` means for `n` rows of `d` values; other methods mean themselves.
+    pub fn for_size(self, n: usize, d: usize) -> Self {
+        if self != KnnMethod::Auto {
+            return self;
+        }
+        let up_to = EXACT_UP_TO_ROWS.iter().find(|(width, _)| d <= *width).map_or(0, |(_, rows)| *rows);
+        if n <= up_to { KnnMethod::Exact } else { KnnMethod::Cells }
+    }
+}
+
+/// How an [`Index`] is built.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KnnOptions {
+    /// Default auto.
+    pub method: KnnMethod,
+    /// The share of true neighbours that a graph shall hold, above 0 and up to 1; methods that are not exact
+    /// work until the estimate on a sample reaches it. Default 0.99.
+    pub target_recall: f64,
+    /// Of the samples on which cells are made and recall is estimated. Default 42.
+    pub seed: u64,
+}
+
+impl Default for KnnOptions {
+    fn default() -> Self {
+        Self { method: KnnMethod::Auto, target_recall: 0.99, seed: 42 }
+    }
+}
 
 /// The `k` nearest of the known rows for each query, nearest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,42 +108,130 @@ impl Neighbours {
         }
     }
 
+    /// Asks `list` for the neighbours of each row, block by block in parallel: `sizes` are the blocks'
+    /// numbers of rows, `list` gets the block's state and a row's place in the block.
+    fn from_blocks<S: Send>(
+        k: usize,
+        blocks: Vec<(usize, S)>,
+        list: impl Fn(&mut S, usize) -> Vec<(f32, u32)> + Sync,
+    ) -> Self {
+        let n = blocks.iter().map(|(size, _)| size).sum();
+        let (mut indices, mut squared) = (Array2::<u32>::zeros((n, k)), Array2::<f32>::zeros((n, k)));
+        let mut rest = (indices.as_slice_mut().expect("new"), squared.as_slice_mut().expect("new"));
+        let parts: Vec<_> = blocks
+            .into_iter()
+            .map(|(size, state)| {
+                let (ids, more_ids) = std::mem::take(&mut rest.0).split_at_mut(size * k);
+                let (distances, more_distances) = std::mem::take(&mut rest.1).split_at_mut(size * k);
+                rest = (more_ids, more_distances);
+                (state, ids, distances)
+            })
+            .collect();
+        parts.into_par_iter().for_each(|(mut state, ids, distances)| {
+            for (place, (ids, distances)) in ids.chunks_exact_mut(k).zip(distances.chunks_exact_mut(k)).enumerate() {
+                let found = list(&mut state, place);
+                assert_eq!(found.len(), k, "every list has k entries");
+                for ((id, distance), (squared, other)) in ids.iter_mut().zip(distances).zip(found) {
+                    (*id, *distance) = (other, squared);
+                }
+            }
+        });
+        Self { indices, squared }
+    }
+
     /// The number of neighbours per row.
     pub fn k(&self) -> usize {
         self.indices.ncols()
     }
 }
 
-/// Finds neighbours among the rows it was built on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Index {
-    /// By all distances.
-    Exact(ExactIndex),
-    /// By a navigable graph.
-    Hnsw(HnswIndex),
+/// What a search for the graph of the known rows came to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GraphReport {
+    /// How it was searched; never auto.
+    pub method: KnnMethod,
+    /// The share of true neighbours that it holds: 1 for exact, otherwise an estimate.
+    pub recall: f64,
+    /// On how many rows recall was estimated; all if exact.
+    pub sampled_rows: usize,
 }
 
+/// A way to find neighbours among the rows it was built on.
+///
+/// Promises: the same bits for any number of threads; each query is answered by itself.
+pub trait KnnIndex: Debug + Send + Sync {
+    /// The rows it was built on, `(n, d)`.
+    fn rows(&self) -> ArrayView2<'_, f32>;
+
+    /// The `k` nearest other rows of every row, `1 <= k < n`.
+    ///
+    /// # Errors
+    /// Cancellation.
+    fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError>;
+
+    /// The `k` nearest rows of each query, `(m, d)`, `1 <= k <= n`.
+    ///
+    /// # Errors
+    /// Cancellation.
+    fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError>;
+
+    /// The arrays with what is dear to build anew.
+    fn add_to(&self, arrays: Arrays) -> Arrays {
+        arrays
+    }
+}
+
+/// Finds neighbours among the rows it was built on.
+#[derive(Debug)]
+pub struct Index(Box<dyn KnnIndex>);
+
 impl Index {
-    /// An index of `rows`, `(n, d)`, whose values must be within ±1e15.
+    /// An index of `rows`, `(n, d)`, whose values must be within ±1e15, with default options but `method`.
     ///
     /// # Errors
     /// Cancellation.
     pub fn build(rows: Array2<f32>, method: KnnMethod, progress: &Progress) -> Result<Self, ReduceError> {
-        match method {
-            KnnMethod::Exact => Ok(Index::Exact(ExactIndex::new(rows))),
-            KnnMethod::Hnsw => Ok(Index::Hnsw(HnswIndex::build(rows, progress)?)),
-            KnnMethod::Auto if rows.nrows() <= EXACT_UP_TO_ROWS => Self::build(rows, KnnMethod::Exact, progress),
-            KnnMethod::Auto => Self::build(rows, KnnMethod::Hnsw, progress),
+        Self::build_with(rows, KnnOptions { method, ..KnnOptions::default() }, progress)
+    }
+
+    /// An index of `rows`, `(n, d)`, whose values must be within ±1e15.
+    ///
+    /// # Errors
+    /// A target recall out of its range; cancellation.
+    pub fn build_with(rows: Array2<f32>, options: KnnOptions, progress: &Progress) -> Result<Self, ReduceError> {
+        Self::from_parts(rows, options, &mut Arrays::default(), progress)
+    }
+
+    /// As [`build_with`](Self::build_with), from `arrays` that [`add_to`](Self::add_to) made where they
+    /// hold something.
+    pub(crate) fn from_parts(
+        rows: Array2<f32>,
+        options: KnnOptions,
+        arrays: &mut Arrays,
+        progress: &Progress,
+    ) -> Result<Self, ReduceError> {
+        if !(options.target_recall > 0.0 && options.target_recall <= 1.0) {
+            let accepted = "use a number above 0 and up to 1";
+            return Err(ReduceError::parameter("target_recall", options.target_recall, accepted));
         }
+        let (n, d) = rows.dim();
+        let is_projected = d > PROJECT_ABOVE_FEATURES;
+        let d = if is_projected { PROJECT_ABOVE_FEATURES } else { d };
+        Ok(Self(match options.method.for_size(n, d) {
+            KnnMethod::Hnsw => Box::new(HnswIndex::build(rows, progress)?),
+            KnnMethod::Cells if is_projected => Box::new(ProjectedIndex::build(rows, options, arrays, progress)?),
+            KnnMethod::Cells => Box::new(CellsIndex::build(rows, options, arrays, progress)?),
+            KnnMethod::Auto | KnnMethod::Exact => Box::new(ExactIndex::new(rows)),
+        }))
+    }
+
+    pub(crate) fn add_to(&self, arrays: Arrays) -> Arrays {
+        self.0.add_to(arrays)
     }
 
     /// The rows it was built on.
     pub fn rows(&self) -> ArrayView2<'_, f32> {
-        match self {
-            Index::Exact(index) => index.rows(),
-            Index::Hnsw(index) => index.rows(),
-        }
+        self.0.rows()
     }
 
     /// The `k` nearest other rows of every row; a row is left out by its number, so that a duplicate
@@ -96,11 +240,16 @@ impl Index {
     /// # Errors
     /// `k` not in `1..n`; cancellation.
     pub fn graph(&self, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
+        self.graph_with_report(k, progress).map(|(neighbours, _)| neighbours)
+    }
+
+    /// As [`graph`](Self::graph), with its recall.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph).
+    pub fn graph_with_report(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
         check_k(k, self.rows().nrows().saturating_sub(1))?;
-        match self {
-            Index::Exact(index) => index.graph(k, progress),
-            Index::Hnsw(index) => index.graph(k, progress),
-        }
+        self.0.graph(k, progress)
     }
 
     /// The `k` nearest rows of each query, `(m, d)`. Each query is answered by itself.
@@ -115,10 +264,7 @@ impl Index {
     ) -> Result<Neighbours, ReduceError> {
         check_k(k, self.rows().nrows())?;
         crate::input::check_width(&queries, self.rows().ncols())?;
-        match self {
-            Index::Exact(index) => index.query(queries, k, progress),
-            Index::Hnsw(index) => index.query(queries, k, progress),
-        }
+        self.0.query(queries, k, progress)
     }
 }
 
@@ -141,7 +287,15 @@ impl Nearest {
         Self { k, kept: Vec::with_capacity(k + 1) }
     }
 
+    /// Farther candidates are of no use.
+    fn worst(&self) -> f32 {
+        if self.kept.len() < self.k { f32::INFINITY } else { self.kept[self.k - 1].0 }
+    }
+
     fn offer(&mut self, squared: f32, id: u32) {
+        if squared > self.worst() {
+            return;
+        }
         let place = self.kept.partition_point(|&(d, i)| (d, i) <= (squared, id));
         if place < self.k {
             self.kept.insert(place, (squared, id));
@@ -150,108 +304,27 @@ impl Nearest {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use ndarray::{Axis, concatenate, s};
-    use tlc_core::rng::Stream;
-
-    use super::*;
-    use crate::distance::squared_euclidean;
-
-    fn noise(n: usize, d: usize) -> Array2<f32> {
-        let stream = Stream::new(9, "test");
-        Array2::from_shape_fn((n, d), |(i, j)| stream.normal(i as u64, j as u64) as f32)
-    }
-
-    /// The plain definition: sort all distances.
-    fn naive(rows: &Array2<f32>, query: &[f32], k: usize, leave_out: Option<usize>) -> Vec<u32> {
-        let distance = |i: usize| squared_euclidean(query, rows.row(i).as_slice().expect("contiguous"));
-        let mut all: Vec<(f32, usize)> =
-            (0..rows.nrows()).filter(|&i| Some(i) != leave_out).map(|i| (distance(i), i)).collect();
-        all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        all[..k].iter().map(|&(_, i)| i as u32).collect()
-    }
-
-    fn check(rows: Array2<f32>, k: usize, method: KnnMethod, least_recall: f64) {
-        let progress = Progress::default();
-        let index = Index::build(rows.clone(), method, &progress).expect("builds");
-        let graph = index.graph(k, &progress).expect("k fits");
-        let mut found = 0;
-        for i in 0..rows.nrows() {
-            let expected = naive(&rows, rows.row(i).as_slice().expect("contiguous"), k, Some(i));
-            let list = graph.indices.row(i);
-            assert!(list.iter().all(|&j| j as usize != i), "a row is not its own neighbour");
-            found += list.iter().filter(|j| expected.contains(j)).count();
-        }
-        let recall = found as f64 / (rows.nrows() * k) as f64;
-        assert!(recall >= least_recall, "{method:?}: recall {recall}");
-
-        let queries = noise(70, rows.ncols()) + 0.1;
-        let all = index.query(queries.view(), k, &progress).expect("k fits");
-        let some = index.query(queries.slice(s![10..13, ..]), k, &progress).expect("k fits");
-        assert_eq!(all.indices.slice(s![10..13, ..]), some.indices, "each query is answered by itself");
-        assert_eq!(all.squared.slice(s![10..13, ..]), some.squared);
-    }
-
-    #[test]
-    fn exact_agrees_with_sorting_all_distances() {
-        check(noise(700, 33), 15, KnnMethod::Exact, 1.0);
-        check(noise(5, 3), 4, KnnMethod::Exact, 1.0);
-        // Far from the origin the products cancel; the direct recomputation must still be right.
-        check(noise(300, 8) + 1000.0, 10, KnnMethod::Exact, 1.0);
-    }
-
-    #[test]
-    fn exact_keeps_duplicates_and_breaks_ties_by_row_number() {
-        let rows =
-            concatenate(Axis(0), &[noise(50, 4).view(), noise(50, 4).view(), noise(50, 4).view()]).expect("one width");
-        check(rows, 7, KnnMethod::Exact, 1.0);
-        let progress = Progress::default();
-        let index = Index::build(Array2::zeros((400, 4)), KnnMethod::Exact, &progress).expect("builds");
-        let graph = index.graph(3, &progress).expect("k fits");
-        assert_eq!(graph.indices.row(0).to_vec(), [1, 2, 3]);
-        assert_eq!(graph.indices.row(399).to_vec(), [0, 1, 2]);
-    }
-
-    #[test]
-    fn hnsw_finds_nearly_all_and_every_row_finds_itself() {
-        let rows = noise(2000, 16);
-        check(rows.clone(), 15, KnnMethod::Hnsw, 0.97);
-        let progress = Progress::default();
-        let index = Index::build(rows.clone(), KnnMethod::Hnsw, &progress).expect("builds");
-        let nearest = index.query(rows.view(), 1, &progress).expect("k fits");
-        let found = nearest.indices.iter().enumerate().filter(|&(i, &j)| i == j as usize).count();
-        assert_eq!(found, 2000, "every point finds itself");
-    }
-
-    #[test]
-    fn hnsw_is_repeatable_and_survives_duplicates() {
-        let progress = Progress::default();
-        let rows = concatenate(Axis(0), &[noise(300, 6).view(), Array2::ones((300, 6)).view()]).expect("one width");
-        let build =
-            || Index::build(rows.clone(), KnnMethod::Hnsw, &progress).and_then(|index| index.graph(10, &progress));
-        let graph = build().expect("builds");
-        assert_eq!(build().expect("builds"), graph);
-        assert!(graph.squared.iter().all(|d| d.is_finite()));
-    }
-
-    #[test]
-    fn the_number_of_threads_does_not_matter() {
-        let rows = noise(1500, 24);
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-            pool.install(|| {
-                let progress = Progress::default();
-                Index::build(rows.clone(), KnnMethod::Exact, &progress)?.graph(12, &progress)
-            })
-        };
-        assert_eq!(run(1).expect("runs"), run(5).expect("runs"));
-    }
-
-    #[test]
-    fn an_impossible_k_is_refused() {
-        let index = Index::build(noise(5, 2), KnnMethod::Auto, &Progress::default()).expect("builds");
-        let error = index.graph(5, &Progress::default()).expect_err("only 4 others");
-        assert_eq!(error.to_string(), "k is 5; between 1 and 4 neighbours can be found among these rows");
-    }
+/// The `k` nearest of `candidates` to `query` by direct distances, without the row `own`.
+fn nearest_of(
+    candidates: impl Iterator<Item = u32>,
+    query: &[f32],
+    own: Option<u32>,
+    k: usize,
+    rows: &Rows,
+) -> Vec<(f32, u32)> {
+    let mut all = Vec::with_capacity(2 * k);
+    vectorised(
+        #[inline(always)]
+        || {
+            for id in candidates.filter(|&id| Some(id) != own) {
+                all.push((squared_euclidean(query, rows.row(id as usize)), id));
+            }
+        },
+    );
+    all.sort_unstable_by(|a: &(f32, u32), b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    all.truncate(k);
+    all
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Cells of near rows: k-means (Lloyd 1982) on a seeded sample, by matrix products.
+//!
+//! Cells need not be good clusters, only small and compact: few iterations on a sample do. Cells that
+//! come out empty are dropped, those that come out much too large are split again.
+
+use ndarray::{Array2, ArrayView2, Axis, linalg::general_mat_mul};
+use rayon::prelude::*;
+use tlc_core::rng::Stream;
+use tlc_core::{Cancelled, Progress};
+
+use super::recall::sample;
+use super::rows::Rows;
+use crate::simd::vectorised;
+
+const SAMPLED_PER_CELL: usize = 48;
+const ITERATIONS: usize = 6;
+const BLOCK_ROWS: usize = 512;
+/// A cell this many times the mean size is split.
+const TOO_LARGE: usize = 3;
+/// Splits of splits; what is still too large then is cut without regard to distance (equal rows).
+const MAX_SPLITS: usize = 4;
+
+/// Rows by cell.
+#[derive(Debug)]
+pub(super) struct Cells {
+    /// Row numbers, cell after cell, ascending within each.
+    pub(super) order: Vec<u32>,
+    /// Where each cell begins in `order`, `(n_cells + 1,)`.
+    pub(super) offsets: Vec<usize>,
+    /// Mean of each cell's rows, `(n_cells, d)`.
+    pub(super) centres: Array2<f32>,
+}
+
+impl Cells {
+    /// About `n_cells` cells of `rows`.
+    pub(super) fn build(rows: &Rows, n_cells: usize, seed: u64, progress: &Progress) -> Result<Self, Cancelled> {
+        let n_cells = n_cells.clamp(1, rows.len());
+        let largest = (TOO_LARGE * rows.len()).div_ceil(n_cells);
+        let everything: Vec<u32> = (0..rows.len() as u32).collect();
+        let mut lists = Vec::with_capacity(n_cells);
+        split(rows, everything, n_cells, largest, Stream::new(seed, "knn-cells"), 0, progress, &mut lists)?;
+        let mut offsets = vec![0];
+        offsets.extend(lists.iter().scan(0, |end, list| {
+            *end += list.len();
+            Some(*end)
+        }));
+        let mut centres = Array2::<f32>::zeros((lists.len(), rows.view().ncols()));
+        centres.axis_iter_mut(Axis(0)).into_par_iter().zip(&lists).for_each(|(mut centre, list)| {
+            for &id in list {
+                centre += &ArrayView2::from_shape((1, rows.row(id as usize).len()), rows.row(id as usize))
+                    .expect("one row")
+                    .row(0);
+            }
+            centre /= list.len() as f32;
+        });
+        Ok(Self { order: lists.concat(), offsets, centres })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    pub(super) fn range(&self, cell: usize) -> std::ops::Range<usize> {
+        self.offsets[cell]..self.offsets[cell + 1]
+    }
+}
+
+/// Appends the cells of the rows `ids` to `cells`.
+#[expect(clippy::too_many_arguments, reason = "one recursion whose steps share all of it")]
+fn split(
+    rows: &Rows,
+    ids: Vec<u32>,
+    n_cells: usize,
+    largest: usize,
+    draws: Stream,
+    depth: usize,
+    progress: &Progress,
+    cells: &mut Vec<Vec<u32>>,
+) -> Result<(), Cancelled> {
+    if n_cells == 1 {
+        cells.push(ids);
+        return Ok(());
+    }
+    let chosen: Option<Rows> = (depth > 0).then(|| rows.select(&ids));
+    let chosen = chosen.as_ref().unwrap_or(rows);
+    let centres = centres_of(chosen, n_cells, draws.substream(depth as u64), progress)?;
+    let mut lists = vec![Vec::new(); centres.nrows()];
+    for (place, cell) in nearest_centres(chosen, &centres, progress)?.into_iter().enumerate() {
+        lists[cell as usize].push(ids[place]);
+    }
+    drop(ids);
+    for (cell, list) in lists.into_iter().enumerate().filter(|(_, list)| !list.is_empty()) {
+        if list.len() <= largest {
+            cells.push(list);
+        } else if depth < MAX_SPLITS {
+            let parts = (TOO_LARGE * list.len()).div_ceil(largest);
+            split(rows, list, parts, largest, draws.substream(cell as u64), depth + 1, progress, cells)?;
+        } else {
+            cells.extend(list.chunks(largest).map(<[u32]>::to_vec));
+        }
+    }
+    Ok(())
+}
+
+/// Lloyd's iterations on a sample: one row from each of as many equal stretches.
+fn centres_of(rows: &Rows, n_cells: usize, draws: Stream, progress: &Progress) -> Result<Array2<f32>, Cancelled> {
+    let n = rows.len();
+    let n_sampled = (SAMPLED_PER_CELL * n_cells).min(n);
+    let sample = rows.select(&sample(n, n_sampled, draws.bits(0, 0)));
+    let starts: Vec<u32> = (0..n_cells).map(|cell| (cell * n_sampled / n_cells) as u32).collect();
+    let mut centres = sample.select(&starts).view().to_owned();
+    for _ in 0..ITERATIONS {
+        let nearest = nearest_centres(&sample, &centres, progress)?;
+        let mut sums = Array2::<f32>::zeros(centres.dim());
+        let mut counts = vec![0_u32; n_cells];
+        for (place, &cell) in nearest.iter().enumerate() {
+            let mut sum = sums.row_mut(cell as usize);
+            sum.iter_mut().zip(sample.row(place)).for_each(|(sum, value)| *sum += value);
+            counts[cell as usize] += 1;
+        }
+        for ((mut centre, sum), &count) in centres.outer_iter_mut().zip(sums.outer_iter()).zip(&counts) {
+            // A centre without rows stays; its cell is dropped in the end if it still has none.
+            if count > 0 {
+                centre.assign(&(&sum / count as f32));
+            }
+        }
+    }
+    Ok(centres)
+}
+
+/// The nearest centre of each row.
+fn nearest_centres(rows: &Rows, centres: &Array2<f32>, progress: &Progress) -> Result<Vec<u32>, Cancelled> {
+    let norms: Vec<f32> = centres.outer_iter().map(|centre| centre.dot(&centre)).collect();
+    let blocks: Vec<_> = rows.view().axis_chunks_iter(Axis(0), BLOCK_ROWS).map(|block| block.to_owned()).collect();
+    let found: Result<Vec<Vec<u32>>, Cancelled> = blocks
+        .into_par_iter()
+        .map(|block| {
+            progress.check()?;
+            let mut product = Array2::<f32>::zeros((block.nrows(), centres.nrows()));
+            general_mat_mul(-2.0, &block, &centres.t(), 0.0, &mut product);
+            Ok(product.outer_iter().map(|row| least(row.to_slice().expect("new"), &norms)).collect())
+        })
+        .collect();
+    Ok(found?.concat())
+}
+
+/// The first place of the least `product + norm`.
+fn least(product: &[f32], norms: &[f32]) -> u32 {
+    const LANES: usize = 16;
+    let (products, product_rest) = product.as_chunks::<LANES>();
+    let (norm_chunks, norm_rest) = norms.as_chunks::<LANES>();
+    let mut best = [f32::INFINITY; LANES];
+    let mut places = [0_u32; LANES];
+    vectorised(
+        #[inline(always)]
+        || {
+            for (at, (p, n)) in products.iter().zip(norm_chunks).enumerate() {
+                for lane in 0..LANES {
+                    let value = p[lane] + n[lane];
+                    let is_less = value < best[lane];
+                    places[lane] = if is_less { at as u32 } else { places[lane] };
+                    best[lane] = if is_less { value } else { best[lane] };
+                }
+            }
+        },
+    );
+    let lanes = (0..LANES).map(|lane| (best[lane], places[lane] * LANES as u32 + lane as u32));
+    let first_rest = products.len() * LANES;
+    let rest = product_rest.iter().zip(norm_rest).enumerate().map(|(at, (p, n))| (p + n, (first_rest + at) as u32));
+    lanes.chain(rest).min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))).map_or(0, |(_, place)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(n: usize, d: usize) -> Rows {
+        let noise = Stream::new(3, "test");
+        Rows::new(Array2::from_shape_fn((n, d), |(i, j)| noise.normal(i as u64, j as u64) as f32))
+    }
+
+    #[test]
+    fn every_row_is_in_one_cell_and_no_cell_is_empty_or_huge() {
+        for (n, n_cells) in [(1, 1), (5, 5), (1000, 20), (3000, 64)] {
+            let cells = Cells::build(&rows(n, 7), n_cells, 1, &Progress::default()).expect("not cancelled");
+            let mut order = cells.order.clone();
+            order.sort_unstable();
+            assert!(order.into_iter().eq(0..n as u32));
+            assert_eq!(cells.centres.nrows(), cells.len());
+            for cell in 0..cells.len() {
+                let size = cells.range(cell).len();
+                assert!((1..=(3 * n).div_ceil(n_cells)).contains(&size), "{size} rows in a cell");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_rows_are_cut_into_cells() {
+        let rows = Rows::new(Array2::ones((5000, 3)));
+        let cells = Cells::build(&rows, 50, 1, &Progress::default()).expect("not cancelled");
+        assert!((0..cells.len()).all(|cell| cells.range(cell).len() <= 300), "{:?}", cells.offsets);
+    }
+
+    #[test]
+    fn the_least_is_found_wherever_it_is() {
+        for n in [1, 15, 16, 40] {
+            for place in 0..n {
+                let mut product = vec![2.0; n];
+                product[place] = 1.0;
+                assert_eq!(least(&product, &vec![0.5; n]), place as u32);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! All ways of search against the plain definition.
+
+use ndarray::{Axis, concatenate, s};
+use tlc_core::rng::Stream;
+
+use super::*;
+use crate::distance::squared_euclidean;
+
+fn noise(n: usize, d: usize) -> Array2<f32> {
+    let stream = Stream::new(9, "test");
+    Array2::from_shape_fn((n, d), |(i, j)| stream.normal(i as u64, j as u64) as f32)
+}
+
+/// The plain definition: sort all distances.
+fn naive(rows: &Array2<f32>, query: &[f32], k: usize, leave_out: Option<usize>) -> Vec<u32> {
+    let distance = |i: usize| squared_euclidean(query, rows.row(i).as_slice().expect("contiguous"));
+    let mut all: Vec<(f32, usize)> =
+        (0..rows.nrows()).filter(|&i| Some(i) != leave_out).map(|i| (distance(i), i)).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    all[..k].iter().map(|&(_, i)| i as u32).collect()
+}
+
+fn check(rows: Array2<f32>, k: usize, method: KnnMethod, least_recall: f64) {
+    let progress = Progress::default();
+    let index = Index::build(rows.clone(), method, &progress).expect("builds");
+    let graph = index.graph(k, &progress).expect("k fits");
+    let mut found = 0;
+    for i in 0..rows.nrows() {
+        let expected = naive(&rows, rows.row(i).as_slice().expect("contiguous"), k, Some(i));
+        let list = graph.indices.row(i);
+        assert!(list.iter().all(|&j| j as usize != i), "a row is not its own neighbour");
+        found += list.iter().filter(|j| expected.contains(j)).count();
+    }
+    let recall = found as f64 / (rows.nrows() * k) as f64;
+    assert!(recall >= least_recall, "{method:?}: recall {recall}");
+
+    let queries = noise(70, rows.ncols()) + 0.1;
+    let all = index.query(queries.view(), k, &progress).expect("k fits");
+    let some = index.query(queries.slice(s![10..13, ..]), k, &progress).expect("k fits");
+    assert_eq!(all.indices.slice(s![10..13, ..]), some.indices, "each query is answered by itself");
+    assert_eq!(all.squared.slice(s![10..13, ..]), some.squared);
+}
+
+#[test]
+fn exact_agrees_with_sorting_all_distances() {
+    check(noise(700, 33), 15, KnnMethod::Exact, 1.0);
+    check(noise(5, 3), 4, KnnMethod::Exact, 1.0);
+    // Far from the origin the products cancel; the direct recomputation must still be right.
+    check(noise(300, 8) + 1000.0, 10, KnnMethod::Exact, 1.0);
+}
+
+#[test]
+fn exact_keeps_duplicates_and_breaks_ties_by_row_number() {
+    let rows =
+        concatenate(Axis(0), &[noise(50, 4).view(), noise(50, 4).view(), noise(50, 4).view()]).expect("one width");
+    check(rows, 7, KnnMethod::Exact, 1.0);
+    let progress = Progress::default();
+    let index = Index::build(Array2::zeros((400, 4)), KnnMethod::Exact, &progress).expect("builds");
+    let graph = index.graph(3, &progress).expect("k fits");
+    assert_eq!(graph.indices.row(0).to_vec(), [1, 2, 3]);
+    assert_eq!(graph.indices.row(399).to_vec(), [0, 1, 2]);
+}
+
+#[test]
+fn hnsw_finds_nearly_all_and_every_row_finds_itself() {
+    let rows = noise(2000, 16);
+    check(rows.clone(), 15, KnnMethod::Hnsw, 0.97);
+    let progress = Progress::default();
+    let index = Index::build(rows.clone(), KnnMethod::Hnsw, &progress).expect("builds");
+    let nearest = index.query(rows.view(), 1, &progress).expect("k fits");
+    let found = nearest.indices.iter().enumerate().filter(|&(i, &j)| i == j as usize).count();
+    assert_eq!(found, 2000, "every point finds itself");
+}
+
+#[test]
+fn hnsw_is_repeatable_and_survives_duplicates() {
+    let progress = Progress::default();
+    let rows = concatenate(Axis(0), &[noise(300, 6).view(), Array2::ones((300, 6)).view()]).expect("one width");
+    let build = || Index::build(rows.clone(), KnnMethod::Hnsw, &progress).and_then(|index| index.graph(10, &progress));
+    let graph = build().expect("builds");
+    assert_eq!(build().expect("builds"), graph);
+    assert!(graph.squared.iter().all(|d| d.is_finite()));
+}
+
+#[test]
+fn the_number_of_threads_does_not_matter() {
+    let rows = noise(1500, 24);
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| {
+            let progress = Progress::default();
+            Index::build(rows.clone(), KnnMethod::Exact, &progress)?.graph(12, &progress)
+        })
+    };
+    assert_eq!(run(1).expect("runs"), run(5).expect("runs"));
+}
+
+#[test]
+fn an_impossible_k_is_refused() {
+    let index = Index::build(noise(5, 2), KnnMethod::Auto, &Progress::default()).expect("builds");
+    let error = index.graph(5, &Progress::default()).expect_err("only 4 others");
+    assert_eq!(error.to_string(), "k is 5; between 1 and 4 neighbours can be found among these rows");
+}
