@@ -3,10 +3,10 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
-use tlc_core::{Arrays, Progress, ReduceError, Transformed, rng::Stream};
+use tlc_core::{Array, Arrays, Progress, ReduceError, Transformed, rng::Stream};
 
 use crate::input::{Metric, is_usable, usable_rows};
-use crate::knn::{Index, KnnMethod, Neighbours};
+use crate::knn::{Index, KnnMethod, KnnOptions, Neighbours};
 
 /// How many neighbours define the local scale.
 const SCALE_NEIGHBOURS: usize = 10;
@@ -49,8 +49,13 @@ impl FittedRows {
         Self { index, layout, local_scale }
     }
 
-    pub(crate) fn rows(&self) -> ArrayView2<'_, f32> {
-        self.index.rows()
+    pub(crate) fn n_rows(&self) -> usize {
+        self.index.n_rows()
+    }
+
+    /// The number of values per row, in the space where neighbours are searched.
+    pub(crate) fn n_features(&self) -> usize {
+        self.index.n_features()
     }
 
     pub(crate) fn layout(&self) -> ArrayView2<'_, f32> {
@@ -63,8 +68,9 @@ impl FittedRows {
     }
 
     pub(crate) fn add_to(&self, arrays: Arrays) -> Arrays {
+        let arrays = self.index.add_to(arrays);
         arrays
-            .with_f32("rows", &self.index.rows().to_owned())
+            .with("rows", Array::F32(self.index.to_rows().into_dyn()))
             .with_f32("layout", &self.layout)
             .with_f32("local_scale", &self.local_scale)
     }
@@ -85,7 +91,8 @@ impl FittedRows {
         if !rows.outer_iter().all(is_usable) || !local_scale.iter().all(|&scale| scale > 0.0) {
             return Err(ReduceError::model("its rows or scales are out of range"));
         }
-        let index = Index::build(rows, knn, &Progress::default())?;
+        let options = KnnOptions { method: knn, ..KnnOptions::default() };
+        let index = Index::from_parts(rows, options, arrays, &Progress::default())?;
         Ok(Self { index, layout, local_scale })
     }
 
@@ -109,7 +116,7 @@ impl FittedRows {
             // Scaling by the fit's statistics may take a row of other data out of range.
             let in_range: Vec<usize> = (0..block.len()).filter(|&row| is_usable(rows.row(row))).collect();
             let rows = if in_range.len() == block.len() { rows } else { rows.select(Axis(0), &in_range) };
-            let found = self.index.query(rows.view(), k.min(self.rows().nrows()), progress)?;
+            let found = self.index.query(rows.view(), k.min(self.n_rows()), progress)?;
             let placed: Vec<([f32; D], f32)> = (0..in_range.len())
                 .into_par_iter()
                 .map(|row| {

@@ -1,7 +1,7 @@
 //! Principal component analysis: as a reducer, as preprocessing and as initial layout.
 //!
 //! Narrow data (`min(n, d)` up to 1,024): eigenvectors of the covariance or of the Gram matrix by
-//! LAPACK. Wider data: subspace iteration from a seeded start (Halko, Martinsson, Tropp 2011,
+//! LAPACK, or by subspace iteration on the covariance where few of many axes are wanted. Wider data: subspace iteration from a seeded start (Halko, Martinsson, Tropp 2011,
 //! algorithm 4.4), which never forms a `d × d` matrix.
 //!
 //! The sign of an axis is arbitrary; here its entry of largest magnitude is positive, so that layouts
@@ -16,11 +16,18 @@ use tlc_core::{Array, Arrays, FittedReducer, PluginInfo, PluginKind, Progress, R
 
 use crate::blas::SingleThreadedBlas;
 use crate::input::{Metric, check_width, checked_for_fit, usable_rows};
+use crate::simd::vectorised;
 
 const EXACT_UP_TO: usize = 1024;
 const BLOCK_ROWS: usize = 1024;
 const OVERSAMPLING: usize = 10;
 const POWER_ITERATIONS: usize = 6;
+/// On a covariance iterations cost little: enough for the first axes to converge.
+const COVARIANCE_ITERATIONS: usize = 12;
+/// Up to this width LAPACK's solver for all eigenvectors is as fast.
+const ALL_AXES_UP_TO: usize = 256;
+const LANES: usize = 16;
+const ROWS_AT_ONCE: usize = 8;
 
 /// The directions of largest variance of some rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +50,12 @@ impl PrincipalAxes {
         let mut axes = if n.min(d) > EXACT_UP_TO {
             subspace_iteration(data, &mean, n_axes, seed)?
         } else if d <= n {
-            let (_, vectors) = largest_eigenvectors(&covariance(data, &mean), n_axes)?;
-            vectors
+            let covariance = covariance(data, &mean);
+            if d <= ALL_AXES_UP_TO || 4 * n_axes > d {
+                largest_eigenvectors(&covariance, n_axes)?.1
+            } else {
+                iterate_on_covariance(&covariance, n_axes, seed)?
+            }
         } else {
             axes_from_gram(data, &mean, n_axes)?
         };
@@ -81,22 +92,40 @@ impl PrincipalAxes {
         if n_axes == 0 {
             return projected;
         }
-        let axes = self.axes.as_standard_layout();
-        let axes = axes.as_slice().expect("standard layout");
+        let tiles = self.tiles();
         projected
             .as_slice_mut()
             .expect("freshly made")
-            .par_chunks_mut(n_axes)
-            .zip(data.axis_iter(Axis(0)).into_par_iter())
-            .for_each(|(target, row)| {
-                for ((&value, &mean), axis_values) in row.iter().zip(&self.mean).zip(axes.chunks_exact(n_axes)) {
-                    let centred = value - mean;
-                    for (sum, &axis_value) in target.iter_mut().zip(axis_values) {
-                        *sum += centred * axis_value;
+            .par_chunks_mut(ROWS_AT_ONCE * n_axes)
+            .zip(data.axis_chunks_iter(Axis(0), ROWS_AT_ONCE).into_par_iter())
+            .with_min_len(16)
+            .for_each_init(Vec::new, |centred: &mut Vec<f32>, (target, rows)| {
+                // Feature by feature, the rows side by side; rows that are not there stay zero.
+                centred.clear();
+                centred.resize(ROWS_AT_ONCE * rows.ncols(), 0.0);
+                for (place, row) in rows.outer_iter().enumerate() {
+                    for (j, (&value, &mean)) in row.iter().zip(&self.mean).enumerate() {
+                        centred[j * ROWS_AT_ONCE + place] = value - mean;
+                    }
+                }
+                for (t, tile) in tiles.iter().enumerate() {
+                    let sums = multiply_tile(centred, tile);
+                    for (target, sums) in target.chunks_exact_mut(n_axes).zip(&sums) {
+                        let target = &mut target[t * LANES..n_axes.min((t + 1) * LANES)];
+                        target.copy_from_slice(&sums[..target.len()]);
                     }
                 }
             });
         projected
+    }
+
+    /// The axes, some at a time: for each feature their values side by side, zero beyond the last axis.
+    fn tiles(&self) -> Vec<Vec<[f32; LANES]>> {
+        let tile = |first: usize| {
+            let lane = |j: usize, lane: usize| self.axes.get((j, first + lane)).copied().unwrap_or(0.0);
+            (0..self.n_features()).map(|j| std::array::from_fn(|l| lane(j, l))).collect()
+        };
+        (0..self.n_axes()).step_by(LANES).map(tile).collect()
     }
 
     pub(crate) fn into_arrays(self, arrays: Arrays) -> Arrays {
@@ -123,6 +152,25 @@ impl PrincipalAxes {
         }
         Ok(axes)
     }
+}
+
+/// Products of some rows with some axes. Each sum runs over the features in order, whatever is beside it.
+fn multiply_tile(centred: &[f32], tile: &[[f32; LANES]]) -> [[f32; LANES]; ROWS_AT_ONCE] {
+    let mut sums = [[0.0_f32; LANES]; ROWS_AT_ONCE];
+    let (features, _) = centred.as_chunks::<ROWS_AT_ONCE>();
+    vectorised(
+        #[inline(always)]
+        || {
+            for (values, axes) in features.iter().zip(tile) {
+                for row in 0..ROWS_AT_ONCE {
+                    for lane in 0..LANES {
+                        sums[row][lane] = values[row].mul_add(axes[lane], sums[row][lane]);
+                    }
+                }
+            }
+        },
+    );
+    sums
 }
 
 fn column_means(data: ArrayView2<'_, f32>) -> Array1<f64> {
@@ -206,6 +254,20 @@ fn subspace_iteration(
         projected.t().dot(&projected)
     });
     let (_, vectors) = largest_eigenvectors(&inner, n_axes)?;
+    Ok(basis.dot(&vectors))
+}
+
+/// The same on a covariance that is there anyway: the first axes in a fraction of a full solver's time.
+fn iterate_on_covariance(covariance: &Array2<f64>, n_axes: usize, seed: u64) -> Result<Array2<f64>, ReduceError> {
+    let d = covariance.nrows();
+    let start = Stream::new(seed, "pca-start");
+    let width = (n_axes + OVERSAMPLING).min(d);
+    let mut basis = orthonormal(Array2::from_shape_fn((d, width), |(i, j)| start.normal(i as u64, j as u64)))?;
+    for _ in 0..COVARIANCE_ITERATIONS {
+        basis = orthonormal(covariance.dot(&basis))?;
+    }
+    // Rayleigh and Ritz: the best axes within the subspace.
+    let (_, vectors) = largest_eigenvectors(&basis.t().dot(&covariance.dot(&basis)), n_axes)?;
     Ok(basis.dot(&vectors))
 }
 
@@ -395,8 +457,8 @@ mod tests {
 
     #[test]
     fn the_first_axis_is_the_direction_of_largest_variance() {
-        // Covariance, Gram matrix and subspace iteration.
-        for (n, d) in [(500, 20), (40, 300), (1100, 1200)] {
+        // Covariance, Gram matrix, iteration on the covariance and on the rows.
+        for (n, d) in [(500, 20), (40, 300), (400, 300), (1100, 1200)] {
             let (data, direction) = stretched(n, d);
             let axes = PrincipalAxes::fit(data.view(), 2, 0).expect("fits");
             let cosine = axes.axes.column(0).dot(&direction);

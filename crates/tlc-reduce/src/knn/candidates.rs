@@ -11,6 +11,8 @@ use ndarray::ArrayView2;
 use crate::simd::vectorised;
 
 const LANES: usize = 16;
+/// From here on candidates are decided by direct distances.
+const TOO_MANY: usize = 2048;
 
 /// How far a product's `|y|² - 2 x·y` and the directly computed one can differ.
 ///
@@ -64,12 +66,13 @@ impl Candidates {
         norms: &[f32],
         error: f32,
         id_of: impl Fn(usize) -> u32,
+        direct: &impl Fn(usize, u32) -> f32,
     ) {
         let mut hits = std::mem::take(&mut self.hits);
         hits_in_rows(product, norms, &self.cuts, error, &mut hits);
         for &(query, other) in &hits {
             let (query, other) = (query as usize, other as usize);
-            self.push(query, product[[query, other]] + norms[other], error, id_of(other));
+            self.push(query, product[[query, other]] + norms[other], error, id_of(other), direct);
         }
         self.hits = hits;
     }
@@ -81,30 +84,49 @@ impl Candidates {
         norms: &[f32],
         error: f32,
         id_of: impl Fn(usize) -> u32,
+        direct: &impl Fn(usize, u32) -> f32,
     ) {
         let mut hits = std::mem::take(&mut self.hits);
         hits_in_columns(product, norms, &self.cuts, error, &mut hits);
         for &(query, other) in &hits {
             let (query, other) = (query as usize, other as usize);
-            self.push(query, product[[other, query]] + norms[other], error, id_of(other));
+            self.push(query, product[[other, query]] + norms[other], error, id_of(other), direct);
         }
         self.hits = hits;
     }
 
     #[inline]
-    fn push(&mut self, query: usize, value: f32, error: f32, id: u32) {
+    fn push(&mut self, query: usize, value: f32, error: f32, id: u32, direct: &impl Fn(usize, u32) -> f32) {
         // The cut may have come nearer since this was found.
         if value - error <= self.cuts[query] {
             self.close[query].push(Candidate { lower: value - error, upper: value + error, id });
             if self.close[query].len() >= self.limits[query] {
                 self.tighten(query);
+                if self.close[query].len() > TOO_MANY.max(8 * self.k) {
+                    self.resolve(query, direct);
+                }
             }
         }
     }
 
+    /// Decides among candidates that products cannot tell apart, such as duplicates: keeps the nearest by
+    /// direct distances. Where these are all zero no other row can be nearer, and no more are looked at.
+    #[cold]
+    fn resolve(&mut self, query: usize, direct: &impl Fn(usize, u32) -> f32) {
+        let close = &mut self.close[query];
+        let distances: Vec<f32> = close.iter().map(|candidate| direct(query, candidate.id)).collect();
+        let mut order: Vec<usize> = (0..close.len()).collect();
+        order.sort_by(|&a, &b| distances[a].total_cmp(&distances[b]).then(close[a].id.cmp(&close[b].id)));
+        order.truncate(self.k);
+        let farthest = order.last().map_or(0.0, |&last| distances[last]);
+        *close = order.into_iter().map(|at| close[at]).collect();
+        self.cuts[query] = if farthest == 0.0 { f32::NEG_INFINITY } else { self.cuts[query] };
+        self.limits[query] = slots(self.k);
+    }
+
     fn tighten(&mut self, query: usize) {
         let close = &mut self.close[query];
-        if close.len() <= self.k {
+        if close.len() <= self.k || self.cuts[query] == f32::NEG_INFINITY {
             return;
         }
         let (_, kth, _) = close.select_nth_unstable_by(self.k - 1, |a, b| a.upper.total_cmp(&b.upper));

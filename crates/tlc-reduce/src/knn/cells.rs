@@ -1,18 +1,16 @@
 //! Neighbours by cells: only rows of near cells are compared, by blocked matrix products.
 //!
-//! 1. k-means cells of some hundred rows (`kmeans.rs`).
-//! 2. A navigable graph over their centres ([`HnswIndex`]) routes: a cell to its nearest cells, a query
-//!    to its cell.
-//! 3. Each cell is joined with its nearest cells, nearest first: one matrix product per pair excludes
-//!    nearly all, the rest is compared directly (`candidates.rs`).
+//! 1. k-means cells of some hundred rows (`kmeans.rs`); rows are kept in the order of the cells.
+//! 2. A navigable graph over the centres ([`HnswIndex`]) gives each cell its nearest cells.
+//! 3. Each cell is joined with those: one matrix product per pair excludes nearly all rows, the rest is
+//!    compared directly (`candidates.rs`).
 //! 4. For the graph of the known rows, sweeps over neighbours of neighbours (`sweep.rs`), then more cells,
 //!    until the recall estimated on a sample reaches the target.
 //!
-//! A query is joined with the cells near the cell that it is routed to, so that its neighbours depend
-//! on itself alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2` rows: `n^1.5`,
-//! but at the speed of a matrix product, 10 to 100 times that of a walk.
-
-use std::collections::BTreeMap;
+//! A query goes to the cell of its nearest centre, found among all of them: a walk over the graph could
+//! miss it, and a known row must find itself. It is joined with the cells near that one, so that its
+//! neighbours depend on itself alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2`
+//! rows: `n^1.5`, but at the speed of a matrix product.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, s};
 use rayon::prelude::*;
@@ -24,31 +22,39 @@ use super::recall::TrueNeighbours;
 use super::rows::Rows;
 use super::{GraphReport, HnswIndex, KnnIndex, KnnMethod, KnnOptions, Neighbours, nearest_of, sweep::sweep};
 use crate::blas::SingleThreadedBlas;
+use crate::distance::squared_euclidean;
+use crate::input::is_usable;
 
+/// The name under which a model keeps the centres.
+const CENTRES: &str = "cell_centres";
 /// Cells per square root of the number of rows.
 const CELLS_PER_ROOT: f64 = 2.0;
-/// Cells that a cell is joined with, itself included; doubled until recall is reached, up to the last.
+/// Cells that a cell is joined with, itself included: more until recall is reached.
 const JOINED: [usize; 3] = [16, 32, 64];
 /// Cells that a query is compared with.
 const JOINED_FOR_QUERIES: usize = 48;
 /// Sweeps before more cells are joined.
 const SWEEPS: usize = 2;
+/// Rows in one matrix product; cells may be larger where many rows are equal.
+const BLOCK_ROWS: usize = 512;
 /// Queries that are answered at a time: bounds memory, and paces progress.
 const QUERY_BLOCK: usize = 4096;
 
 /// Answers queries by looking into near cells.
 #[derive(Debug)]
 pub struct CellsIndex {
-    rows: Rows,
     cells: Cells,
-    router: HnswIndex,
-    /// For each cell all those it may be joined with, nearest first; itself is among them.
+    /// The rows in the order of the cells.
+    ordered: Rows,
+    /// Where each row is in that order.
+    place_of: Vec<u32>,
+    /// For each cell those it may be joined with, itself first, then by distance.
     near_cells: Array2<u32>,
     options: KnnOptions,
 }
 
 impl CellsIndex {
-    /// Makes the cells of `rows`, `(n, d)`, or takes them from `arrays`.
+    /// Makes the cells of `rows`, `(n, d)`, or takes their centres from `arrays`.
     pub(crate) fn build(
         rows: Array2<f32>,
         options: KnnOptions,
@@ -58,69 +64,97 @@ impl CellsIndex {
         let _single = SingleThreadedBlas::begin();
         let rows = Rows::new(rows);
         let task = progress.task("make cells", 1);
-        let cells = if arrays.contains("cell_order") {
-            cells_from_arrays(arrays, &rows)?
+        let cells = if arrays.contains(CENTRES) {
+            let centres: Array2<f32> = arrays.take_f32(CENTRES)?;
+            if centres.nrows() == 0 || centres.ncols() != rows.width() || !centres.outer_iter().all(is_usable) {
+                return Err(ReduceError::model("the centres of its cells do not fit its rows"));
+            }
+            Cells::with_centres(&rows, centres, progress)?
         } else {
             let n_cells = (CELLS_PER_ROOT * (rows.len() as f64).sqrt()).round() as usize;
             Cells::build(&rows, n_cells, options.seed, progress)?
         };
-        let router = HnswIndex::build(cells.centres.clone(), progress)?;
-        let n_near = JOINED[JOINED.len() - 1].max(JOINED_FOR_QUERIES).min(cells.len());
-        let near_cells = router.query(cells.centres.view(), n_near, progress)?.indices;
+        let near_cells = near_cells(&cells, progress)?;
+        let ordered = rows.select(&cells.order);
+        let mut place_of = vec![0; rows.len()];
+        for (place, &row) in cells.order.iter().enumerate() {
+            place_of[row as usize] = place as u32;
+        }
         task.advance(1)?;
-        Ok(Self { rows, cells, router, near_cells, options })
+        Ok(Self { cells, ordered, place_of, near_cells, options })
     }
 
-    /// The neighbours by joining each cell with its nearest `joined`, in cell order.
-    fn join(&self, ordered: &Rows, k: usize, joined: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
-        let task = progress.task("nearest neighbours", self.rows.len() as u64);
-        let near = self.near_cells.slice(s![.., ..joined.min(self.near_cells.ncols())]);
-        // A cell and its nearest may hold too few rows: then those and all others are compared.
-        let is_enough =
-            |cell: usize| near.row(cell).iter().map(|&c| self.cells.range(c as usize).len()).sum::<usize>() > k;
-        let lists: Result<Vec<_>, Cancelled> = (0..self.cells.len())
+    /// The cells that `cell` is joined with: the nearest `joined`, or all if those hold too few rows.
+    fn joined_with(&self, cell: usize, joined: usize, least_rows: usize) -> Vec<usize> {
+        let joined = joined.min(self.near_cells.ncols());
+        let near: Vec<usize> = self.near_cells.slice(s![cell, ..joined]).iter().map(|&cell| cell as usize).collect();
+        let n_rows: usize = near.iter().map(|&cell| self.cells.range(cell).len()).sum();
+        if n_rows >= least_rows { near } else { (0..self.cells.len()).collect() }
+    }
+
+    /// Candidates for `queries` among the rows of some cells.
+    fn candidates(&self, queries: ArrayView2<'_, f32>, k: usize, cells: &[usize]) -> Candidates {
+        let mut candidates = Candidates::new(queries.nrows(), k);
+        let mut product = Array2::<f32>::zeros((queries.nrows(), BLOCK_ROWS));
+        let norm = Rows::largest_norm_of(queries);
+        let values = |query: usize| queries.row(query).to_slice().expect("standard layout");
+        let direct = |query: usize, id: u32| squared_euclidean(values(query), self.ordered.row(id as usize));
+        for &cell in cells {
+            let range = self.cells.range(cell);
+            for start in range.clone().step_by(BLOCK_ROWS) {
+                let block = start..(start + BLOCK_ROWS).min(range.end);
+                // A product's rows lie together, which is faster to look through.
+                let mut product = ArrayViewMut2::from_shape(
+                    (queries.nrows(), block.len()),
+                    &mut product.as_slice_mut().expect("new")[..queries.nrows() * block.len()],
+                )
+                .expect("as many values");
+                let rows = self.ordered.view();
+                general_mat_mul(-2.0, &queries, &rows.slice(s![block.clone(), ..]).t(), 0.0, &mut product);
+                let error = product_error(queries.ncols(), norm, self.ordered.largest_norm(block.clone()));
+                let norms = &self.ordered.squared_norms()[block];
+                candidates.offer_columns(product.view(), norms, error, |at| (start + at) as u32, &direct);
+            }
+        }
+        candidates
+    }
+
+    /// The neighbours by joining each cell with its nearest `joined`, in the order of the cells.
+    fn join(&self, k: usize, joined: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
+        let task = progress.task("nearest neighbours", self.ordered.len() as u64);
+        let blocks: Vec<(usize, std::ops::Range<usize>)> = (0..self.cells.len())
+            .flat_map(|cell| {
+                let range = self.cells.range(cell);
+                let starts = range.clone().step_by(BLOCK_ROWS);
+                starts.map(move |start| (cell, start..(start + BLOCK_ROWS).min(range.end)))
+            })
+            .collect();
+        let lists: Result<Vec<_>, Cancelled> = blocks
             .into_par_iter()
-            .map(|cell| {
-                let own = self.cells.range(cell);
-                let near: Vec<usize> = if is_enough(cell) {
-                    near.row(cell).iter().map(|&cell| cell as usize).collect()
-                } else {
-                    (0..self.cells.len()).collect()
-                };
-                let queries = ordered.view();
-                let queries = queries.slice(s![own.clone(), ..]);
-                let mut candidates = Candidates::new(own.len(), k + 1);
-                let largest = near.iter().map(|&cell| self.cells.range(cell).len()).max().unwrap_or(0);
-                let mut product = Array2::<f32>::zeros((own.len(), largest));
-                for other in near.into_iter().map(|cell| self.cells.range(cell)) {
-                    let product = product.slice_mut(s![.., ..other.len()]);
-                    offer(queries, ordered, other.clone(), product, &mut candidates, |place| {
-                        (other.start + place) as u32
-                    });
-                }
-                task.advance(own.len() as u64)?;
-                let nearest = own.clone().enumerate().map(|(place, row)| {
-                    nearest_of(candidates.take(place), ordered.row(row), Some(row as u32), k, ordered)
+            .map(|(cell, block)| {
+                let near = self.joined_with(cell, joined, k + 1);
+                let rows = self.ordered.view();
+                // One more, since a row is its own nearest.
+                let mut candidates = self.candidates(rows.slice(s![block.clone(), ..]), k + 1, &near);
+                task.advance(block.len() as u64)?;
+                let nearest = block.clone().enumerate().map(|(place, row)| {
+                    nearest_of(candidates.take(place), self.ordered.row(row), Some(row as u32), k, &self.ordered)
                 });
-                Ok((own.len(), nearest.collect::<Vec<_>>()))
+                Ok((block.len(), nearest.collect::<Vec<_>>()))
             })
             .collect();
         Ok(Neighbours::from_blocks(k, lists?, |lists, place| std::mem::take(&mut lists[place])))
     }
 
-    /// From cell order to row order.
+    /// From the order of the cells to that of the rows.
     fn in_row_order(&self, ordered: Neighbours) -> Neighbours {
         let Neighbours { indices, squared } = ordered;
         let k = indices.ncols();
-        let mut place_of = vec![0_u32; self.rows.len()];
-        for (place, &row) in self.cells.order.iter().enumerate() {
-            place_of[row as usize] = place as u32;
-        }
         let mut result = Neighbours { indices: Array2::zeros(indices.dim()), squared: Array2::zeros(squared.dim()) };
         let (ids, distances) = (indices.as_slice().expect("new"), squared.as_slice().expect("new"));
         let targets = result.indices.as_slice_mut().expect("new").par_chunks_mut(k);
         let targets = targets.zip(result.squared.as_slice_mut().expect("new").par_chunks_mut(k));
-        targets.zip(&place_of).with_min_len(512).for_each(|((target_ids, target_distances), &place)| {
+        targets.zip(&self.place_of).with_min_len(512).for_each(|((target_ids, target_distances), &place)| {
             let from = place as usize * k..(place as usize + 1) * k;
             let mut list: Vec<(f32, u32)> = distances[from.clone()]
                 .iter()
@@ -134,140 +168,96 @@ impl CellsIndex {
         });
         result
     }
-
-    /// Answers queries that were routed to the same cell.
-    fn answer(&self, cell: usize, queries: &Array2<f32>, k: usize) -> Vec<Vec<(f32, u32)>> {
-        let joined = JOINED_FOR_QUERIES.min(self.near_cells.ncols());
-        let mut near: Vec<usize> =
-            self.near_cells.slice(s![cell, ..joined]).iter().map(|&cell| cell as usize).collect();
-        if near.iter().map(|&cell| self.cells.range(cell).len()).sum::<usize>() < k {
-            near = (0..self.cells.len()).collect();
-        }
-        let mut candidates = Candidates::new(queries.nrows(), k);
-        for range in near.into_iter().map(|cell| self.cells.range(cell)) {
-            let ids = &self.cells.order[range];
-            let rows = self.rows.select(ids);
-            let mut product = Array2::<f32>::zeros((queries.nrows(), ids.len()));
-            offer(queries.view(), &rows, 0..ids.len(), product.view_mut(), &mut candidates, |place| ids[place]);
-        }
-        let nearest = queries.outer_iter().enumerate().map(|(place, query)| {
-            let query = query.to_slice().expect("standard layout");
-            nearest_of(candidates.take(place), query, None, k, &self.rows)
-        });
-        nearest.collect()
-    }
 }
 
-/// Offers `range` of `rows` to all `queries`.
-fn offer(
-    queries: ArrayView2<'_, f32>,
-    rows: &Rows,
-    range: std::ops::Range<usize>,
-    mut product: ArrayViewMut2<'_, f32>,
-    candidates: &mut Candidates,
-    id_of: impl Fn(usize) -> u32,
-) {
-    general_mat_mul(-2.0, &queries, &rows.view().slice(s![range.clone(), ..]).t(), 0.0, &mut product);
-    let error = product_error(queries.ncols(), Rows::largest_norm_of(queries), rows.largest_norm(range.clone()));
-    candidates.offer_columns(product.view(), &rows.squared_norms()[range], error, id_of);
+/// For each cell its nearest, itself first.
+fn near_cells(cells: &Cells, progress: &Progress) -> Result<Array2<u32>, ReduceError> {
+    let n_near = JOINED[JOINED.len() - 1].max(JOINED_FOR_QUERIES).min(cells.len());
+    let centres = cells.centres.view();
+    let mut near = HnswIndex::build(centres.to_owned(), progress)?.query(centres, n_near, progress)?.indices;
+    for (cell, mut list) in near.outer_iter_mut().enumerate() {
+        // Equal centres may come before it or instead of it.
+        let own = list.iter().position(|&near| near as usize == cell).unwrap_or(n_near - 1);
+        for place in (0..own).rev() {
+            list[place + 1] = list[place];
+        }
+        list[0] = cell as u32;
+    }
+    Ok(near)
 }
 
 impl KnnIndex for CellsIndex {
-    fn rows(&self) -> ArrayView2<'_, f32> {
-        self.rows.view()
+    fn n_rows(&self) -> usize {
+        self.ordered.len()
+    }
+
+    fn n_features(&self) -> usize {
+        self.ordered.width()
+    }
+
+    fn row(&self, id: usize) -> &[f32] {
+        self.ordered.row(self.place_of[id] as usize)
     }
 
     fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
         let _single = SingleThreadedBlas::begin();
-        let truth = TrueNeighbours::of_sample(&self.rows, k, self.options.seed, progress)?;
-        let ordered = self.rows.select(&self.cells.order);
-        let is_sampled = |row: &u32| truth.rows().binary_search(row).is_ok();
-        let places = self.cells.order.iter().enumerate().filter(|(_, row)| is_sampled(row));
-        let place_of: BTreeMap<u32, usize> = places.map(|(place, &row)| (row, place)).collect();
-        let recall = |neighbours: &Neighbours| truth.recall(neighbours, |row| place_of[&row]);
-        let mut best: Option<(Neighbours, f64)> = None;
-        'search: for joined in JOINED {
-            let mut neighbours = self.join(&ordered, k, joined, progress)?;
+        let truth = TrueNeighbours::of_sample(&self.ordered, k, self.options.seed, progress)?;
+        let recall = |neighbours: &Neighbours| truth.recall(neighbours, |place| place as usize);
+        let mut best = None;
+        for joined in JOINED {
+            let mut neighbours = self.join(k, joined, progress)?;
             let mut found = recall(&neighbours);
             for _ in 0..SWEEPS {
-                if found >= self.options.target_recall {
-                    best = Some((neighbours, found));
-                    break 'search;
+                if found < self.options.target_recall {
+                    sweep(&mut neighbours, &self.ordered, progress)?;
+                    found = recall(&neighbours);
                 }
-                sweep(&mut neighbours, &ordered, progress)?;
-                found = recall(&neighbours);
             }
-            let is_enough = found >= self.options.target_recall || joined >= self.cells.len();
             best = Some((neighbours, found));
-            if is_enough {
+            if found >= self.options.target_recall || joined >= self.cells.len() {
                 break;
             }
         }
-        drop(ordered);
         let (neighbours, recall) = best.expect("at least one number of cells was tried");
-        let report = GraphReport { method: KnnMethod::Cells, recall, sampled_rows: truth.len() };
+        let report = GraphReport { method: KnnMethod::Cells, recall, sampled_rows: truth.n_rows() };
         Ok((self.in_row_order(neighbours), report))
     }
 
     fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
         let _single = SingleThreadedBlas::begin();
         let task = progress.task("nearest neighbours", queries.nrows() as u64);
-        let mut lists: Vec<Vec<(f32, u32)>> = Vec::with_capacity(queries.nrows());
-        for block in queries.axis_chunks_iter(Axis(0), QUERY_BLOCK) {
-            let cells = self.router.query(block, 1, progress)?.indices;
-            let mut by_cell: Vec<(u32, u32)> =
-                cells.iter().enumerate().map(|(place, &cell)| (cell, place as u32)).collect();
+        let mut lists: Vec<Vec<(f32, u32)>> = vec![Vec::new(); queries.nrows()];
+        for (block, queries) in queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).enumerate() {
+            let mut by_cell: Vec<(u32, usize)> =
+                self.cells.nearest(queries, progress)?.into_iter().enumerate().map(|(at, cell)| (cell, at)).collect();
             by_cell.sort_unstable();
-            let groups: Vec<&[(u32, u32)]> = by_cell.chunk_by(|a, b| a.0 == b.0).collect();
+            let groups: Vec<&[(u32, usize)]> = by_cell.chunk_by(|a, b| a.0 == b.0).collect();
             let answers: Result<Vec<_>, Cancelled> = groups
                 .into_par_iter()
                 .map(|group| {
-                    let places: Vec<usize> = group.iter().map(|&(_, place)| place as usize).collect();
-                    let found = self.answer(group[0].0 as usize, &block.select(Axis(0), &places), k);
+                    let places: Vec<usize> = group.iter().map(|&(_, place)| place).collect();
+                    let queries = queries.select(Axis(0), &places);
+                    let near = self.joined_with(group[0].0 as usize, JOINED_FOR_QUERIES, k);
+                    let mut candidates = self.candidates(queries.view(), k, &near);
                     task.advance(places.len() as u64)?;
-                    Ok(places.into_iter().zip(found).collect::<Vec<_>>())
+                    let answer = |(at, place): (usize, usize)| {
+                        let query = queries.row(at).to_slice().expect("standard layout");
+                        let mut list = nearest_of(candidates.take(at), query, None, k, &self.ordered);
+                        list.iter_mut().for_each(|(_, id)| *id = self.cells.order[*id as usize]);
+                        list.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                        (place, list)
+                    };
+                    Ok(places.into_iter().enumerate().map(answer).collect::<Vec<_>>())
                 })
                 .collect();
-            let start = lists.len();
-            lists.resize(start + block.nrows(), Vec::new());
-            answers?.into_iter().flatten().for_each(|(place, list)| lists[start + place] = list);
+            for (place, list) in answers?.into_iter().flatten() {
+                lists[block * QUERY_BLOCK + place] = list;
+            }
         }
         Ok(Neighbours::from_lists(lists, k))
     }
 
     fn add_to(&self, arrays: Arrays) -> Arrays {
-        let sizes: Vec<u32> = (0..self.cells.len()).map(|cell| self.cells.range(cell).len() as u32).collect();
-        arrays
-            .with("cell_order", Array::U32(ndarray::Array1::from(self.cells.order.clone()).into_dyn()))
-            .with("cell_sizes", Array::U32(ndarray::Array1::from(sizes).into_dyn()))
-            .with_f32("cell_centres", &self.cells.centres)
+        arrays.with(CENTRES, Array::F32(self.cells.centres.view().to_owned().into_dyn()))
     }
-}
-
-fn cells_from_arrays(arrays: &mut Arrays, rows: &Rows) -> Result<Cells, ReduceError> {
-    let order: ndarray::Array1<u32> = arrays.take_u32("cell_order")?;
-    let sizes: ndarray::Array1<u32> = arrays.take_u32("cell_sizes")?;
-    let centres: Array2<f32> = arrays.take_f32("cell_centres")?;
-    let mut seen = vec![false; rows.len()];
-    for &row in &order {
-        match seen.get_mut(row as usize) {
-            Some(seen) if !*seen => *seen = true,
-            _ => return Err(ReduceError::model("its cells do not hold each row once")),
-        }
-    }
-    let total: u64 = sizes.iter().map(|&size| u64::from(size)).sum();
-    let fits = order.len() == rows.len()
-        && total == rows.len() as u64
-        && sizes.iter().all(|&size| size > 0)
-        && centres.dim() == (sizes.len(), rows.view().ncols())
-        && centres.outer_iter().all(crate::input::is_usable);
-    if !fits {
-        return Err(ReduceError::model("its cells do not fit its rows"));
-    }
-    let mut offsets = vec![0];
-    offsets.extend(sizes.iter().scan(0, |end, &size| {
-        *end += size as usize;
-        Some(*end)
-    }));
-    Ok(Cells { order: order.to_vec(), offsets, centres })
 }

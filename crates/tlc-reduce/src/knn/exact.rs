@@ -14,6 +14,7 @@ use super::candidates::{Candidates, product_error};
 use super::rows::Rows;
 use super::{GraphReport, KnnIndex, KnnMethod, Neighbours, nearest_of};
 use crate::blas::SingleThreadedBlas;
+use crate::distance::squared_euclidean;
 
 const BLOCK_ROWS: usize = 256;
 /// Small, so that a few hundred queries keep several threads busy.
@@ -39,9 +40,13 @@ impl ExactIndex {
         general_mat_mul(-2.0, &rows.slice(s![a.clone(), ..]), &rows.slice(s![b.clone(), ..]).t(), 0.0, &mut product);
         let error = product_error(rows.ncols(), self.rows.largest_norm(a.clone()), self.rows.largest_norm(b.clone()));
         let lock = |block: usize| states[block].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        lock(first).offer_columns(product.view(), &norms[b.clone()], error, |place| (b.start + place) as u32);
+        let direct = |start: usize| {
+            move |query: usize, id: u32| squared_euclidean(self.rows.row(start + query), self.rows.row(id as usize))
+        };
+        let (of_a, of_b) = (|at: usize| (a.start + at) as u32, |at: usize| (b.start + at) as u32);
+        lock(first).offer_columns(product.view(), &norms[b.clone()], error, of_b, &direct(a.start));
         if first != second {
-            lock(second).offer_rows(product.view(), &norms[a.clone()], error, |place| (a.start + place) as u32);
+            lock(second).offer_rows(product.view(), &norms[a.clone()], error, of_a, &direct(b.start));
         }
     }
 
@@ -51,8 +56,16 @@ impl ExactIndex {
 }
 
 impl KnnIndex for ExactIndex {
-    fn rows(&self) -> ArrayView2<'_, f32> {
-        self.rows.view()
+    fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn n_features(&self) -> usize {
+        self.rows.width()
+    }
+
+    fn row(&self, id: usize) -> &[f32] {
+        self.rows.row(id)
     }
 
     fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
@@ -102,17 +115,19 @@ pub(super) fn search(
             let mut candidates = Candidates::new(queries.nrows(), k);
             let mut product = Array2::<f32>::zeros((queries.nrows(), BLOCK_ROWS.min(rows.len())));
             let norm = Rows::largest_norm_of(queries);
+            let values = |query: usize| queries.row(query).to_slice().expect("standard layout");
+            let direct = |query: usize, id: u32| squared_euclidean(values(query), rows.row(id as usize));
             for start in (0..rows.len()).step_by(BLOCK_ROWS) {
                 let range = start..(start + BLOCK_ROWS).min(rows.len());
                 let mut product = product.slice_mut(s![.., ..range.len()]);
                 general_mat_mul(-2.0, &queries, &rows.view().slice(s![range.clone(), ..]).t(), 0.0, &mut product);
                 let error = product_error(queries.ncols(), norm, rows.largest_norm(range.clone()));
-                candidates.offer_columns(product.view(), &rows.squared_norms()[range], error, |at| (start + at) as u32);
+                let norms = &rows.squared_norms()[range];
+                candidates.offer_columns(product.view(), norms, error, |at| (start + at) as u32, &direct);
             }
             task.advance(queries.nrows() as u64)?;
-            let nearest = queries.outer_iter().enumerate().map(|(query, values)| {
-                nearest_of(candidates.take(query), values.to_slice().expect("standard layout"), None, k, rows)
-            });
+            let nearest =
+                (0..queries.nrows()).map(|query| nearest_of(candidates.take(query), values(query), None, k, rows));
             Ok(nearest.collect::<Vec<_>>())
         })
         .collect();

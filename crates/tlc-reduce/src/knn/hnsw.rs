@@ -64,7 +64,7 @@ impl HnswIndex {
             .map(|id| {
                 task.advance(1)?;
                 // A duplicate in its place is as good.
-                let found = index.search(index.row(id), 1).first().is_some_and(|(squared, _)| *squared == 0.0);
+                let found = index.search(index.rows.row(id), 1).first().is_some_and(|(squared, _)| *squared == 0.0);
                 Ok((!found).then_some(id as u32))
             })
             .collect();
@@ -72,19 +72,16 @@ impl HnswIndex {
         Ok(index)
     }
 
-    fn row(&self, id: usize) -> &[f32] {
-        self.rows.row(id)
-    }
     /// Up to `k` near rows with directly computed distances, nearest first.
     fn search(&self, query: &[f32], k: usize) -> Vec<(f32, u32)> {
         let mut nearest = Nearest::new(k);
         for found in self.graph.search(query, k, (2 * k).max(64)) {
             let id = found.d_id;
-            nearest.offer(squared_euclidean(query, self.row(id)), id as u32);
+            nearest.offer(squared_euclidean(query, self.rows.row(id)), id as u32);
         }
         for &id in &self.hidden {
             if !nearest.kept.iter().any(|&(_, kept)| kept == id) {
-                nearest.offer(squared_euclidean(query, self.row(id as usize)), id);
+                nearest.offer(squared_euclidean(query, self.rows.row(id as usize)), id);
             }
         }
         nearest.kept
@@ -93,14 +90,22 @@ impl HnswIndex {
     /// The way out when the graph does not reach enough rows.
     fn search_all(&self, query: &[f32], k: usize) -> Vec<(f32, u32)> {
         let mut nearest = Nearest::new(k);
-        (0..self.rows.len()).for_each(|id| nearest.offer(squared_euclidean(query, self.row(id)), id as u32));
+        (0..self.rows.len()).for_each(|id| nearest.offer(squared_euclidean(query, self.rows.row(id)), id as u32));
         nearest.kept
     }
 }
 
 impl KnnIndex for HnswIndex {
-    fn rows(&self) -> ArrayView2<'_, f32> {
-        self.rows.view()
+    fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn n_features(&self) -> usize {
+        self.rows.width()
+    }
+
+    fn row(&self, id: usize) -> &[f32] {
+        self.rows.row(id)
     }
 
     fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
@@ -114,9 +119,9 @@ impl KnnIndex for HnswIndex {
         let found: Result<Vec<_>, Cancelled> = (0..n)
             .into_par_iter()
             .map(|id| {
-                let mut list = others(self.search(self.row(id), k + 1), id);
+                let mut list = others(self.search(self.rows.row(id), k + 1), id);
                 if list.len() < k {
-                    list = others(self.search_all(self.row(id), k + 1), id);
+                    list = others(self.search_all(self.rows.row(id), k + 1), id);
                 }
                 task.advance(1)?;
                 Ok(list)
@@ -126,7 +131,7 @@ impl KnnIndex for HnswIndex {
         sweep(&mut neighbours, &self.rows, progress)?;
         let truth = TrueNeighbours::of_sample(&self.rows, k, 0, progress)?;
         let recall = truth.recall(&neighbours, |row| row as usize);
-        Ok((neighbours, GraphReport { method: KnnMethod::Hnsw, recall, sampled_rows: truth.len() }))
+        Ok((neighbours, GraphReport { method: KnnMethod::Hnsw, recall, sampled_rows: truth.n_rows() }))
     }
 
     fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {

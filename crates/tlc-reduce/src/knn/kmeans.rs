@@ -1,13 +1,15 @@
 //! Cells of near rows: k-means (Lloyd 1982) on a seeded sample, by matrix products.
 //!
 //! Cells need not be good clusters, only small and compact: few iterations on a sample do. Cells that
-//! come out empty are dropped, those that come out much too large are split again.
+//! come out empty are dropped, those that come out much too large are split again. Thousands of equal
+//! rows cannot be split and stay in one cell.
 
 use ndarray::{Array2, ArrayView2, Axis, linalg::general_mat_mul};
 use rayon::prelude::*;
 use tlc_core::rng::Stream;
-use tlc_core::{Cancelled, Progress};
+use tlc_core::{Cancelled, Progress, ReduceError};
 
+use super::exact::search;
 use super::recall::sample;
 use super::rows::Rows;
 use crate::simd::vectorised;
@@ -17,7 +19,7 @@ const ITERATIONS: usize = 6;
 const BLOCK_ROWS: usize = 512;
 /// A cell this many times the mean size is split.
 const TOO_LARGE: usize = 3;
-/// Splits of splits; what is still too large then is cut without regard to distance (equal rows).
+/// Splits of splits; what is still too large then are equal rows.
 const MAX_SPLITS: usize = 4;
 
 /// Rows by cell.
@@ -27,33 +29,44 @@ pub(super) struct Cells {
     pub(super) order: Vec<u32>,
     /// Where each cell begins in `order`, `(n_cells + 1,)`.
     pub(super) offsets: Vec<usize>,
-    /// Mean of each cell's rows, `(n_cells, d)`.
-    pub(super) centres: Array2<f32>,
+    /// Each row is in the cell of its nearest centre, `(n_cells, d)`.
+    pub(super) centres: Rows,
 }
 
 impl Cells {
     /// About `n_cells` cells of `rows`.
-    pub(super) fn build(rows: &Rows, n_cells: usize, seed: u64, progress: &Progress) -> Result<Self, Cancelled> {
+    pub(super) fn build(rows: &Rows, n_cells: usize, seed: u64, progress: &Progress) -> Result<Self, ReduceError> {
         let n_cells = n_cells.clamp(1, rows.len());
         let largest = (TOO_LARGE * rows.len()).div_ceil(n_cells);
-        let everything: Vec<u32> = (0..rows.len() as u32).collect();
-        let mut lists = Vec::with_capacity(n_cells);
-        split(rows, everything, n_cells, largest, Stream::new(seed, "knn-cells"), 0, progress, &mut lists)?;
+        let mut centres: Vec<Array2<f32>> = Vec::new();
+        split(rows, n_cells, largest, Stream::new(seed, "knn-cells"), 0, progress, &mut centres)?;
+        let centres = ndarray::concatenate(Axis(0), &centres.iter().map(|centre| centre.view()).collect::<Vec<_>>())
+            .map_err(|error| ReduceError::backend("put the cells' centres together", error))?;
+        Self::with_centres(rows, centres, progress)
+    }
+
+    /// Each row in the cell that [`nearest`](Self::nearest) gives for it; cells without rows are dropped.
+    pub(super) fn with_centres(rows: &Rows, centres: Array2<f32>, progress: &Progress) -> Result<Self, ReduceError> {
+        let router = Rows::new(centres);
+        let found = search(&router, rows.view(), 1, progress)?.indices;
+        let mut lists = vec![Vec::new(); router.len()];
+        for (row, &cell) in found.iter().enumerate() {
+            lists[cell as usize].push(row as u32);
+        }
+        let kept: Vec<u32> = (0..router.len() as u32).filter(|&cell| !lists[cell as usize].is_empty()).collect();
+        lists.retain(|list| !list.is_empty());
         let mut offsets = vec![0];
         offsets.extend(lists.iter().scan(0, |end, list| {
             *end += list.len();
             Some(*end)
         }));
-        let mut centres = Array2::<f32>::zeros((lists.len(), rows.view().ncols()));
-        centres.axis_iter_mut(Axis(0)).into_par_iter().zip(&lists).for_each(|(mut centre, list)| {
-            for &id in list {
-                centre += &ArrayView2::from_shape((1, rows.row(id as usize).len()), rows.row(id as usize))
-                    .expect("one row")
-                    .row(0);
-            }
-            centre /= list.len() as f32;
-        });
-        Ok(Self { order: lists.concat(), offsets, centres })
+        Ok(Self { order: lists.concat(), offsets, centres: router.select(&kept) })
+    }
+
+    /// The cell of the nearest centre for each of some rows. A row that was known when the cells were made
+    /// comes to its own cell, since that was found in the same way, by direct distances.
+    pub(super) fn nearest(&self, rows: ArrayView2<'_, f32>, progress: &Progress) -> Result<Vec<u32>, ReduceError> {
+        Ok(search(&self.centres, rows, 1, progress)?.indices.into_raw_vec_and_offset().0)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,38 +78,30 @@ impl Cells {
     }
 }
 
-/// Appends the cells of the rows `ids` to `cells`.
-#[expect(clippy::too_many_arguments, reason = "one recursion whose steps share all of it")]
+/// Appends the centres of the cells of `rows`; cells with too many rows get several.
 fn split(
     rows: &Rows,
-    ids: Vec<u32>,
     n_cells: usize,
     largest: usize,
     draws: Stream,
     depth: usize,
     progress: &Progress,
-    cells: &mut Vec<Vec<u32>>,
+    centres: &mut Vec<Array2<f32>>,
 ) -> Result<(), Cancelled> {
-    if n_cells == 1 {
-        cells.push(ids);
-        return Ok(());
+    let found = centres_of(rows, n_cells, draws.substream(depth as u64), progress)?;
+    let mut lists = vec![Vec::new(); found.nrows()];
+    for (row, cell) in nearest_centres(rows, &found, progress)?.into_iter().enumerate() {
+        lists[cell as usize].push(row as u32);
     }
-    let chosen: Option<Rows> = (depth > 0).then(|| rows.select(&ids));
-    let chosen = chosen.as_ref().unwrap_or(rows);
-    let centres = centres_of(chosen, n_cells, draws.substream(depth as u64), progress)?;
-    let mut lists = vec![Vec::new(); centres.nrows()];
-    for (place, cell) in nearest_centres(chosen, &centres, progress)?.into_iter().enumerate() {
-        lists[cell as usize].push(ids[place]);
-    }
-    drop(ids);
     for (cell, list) in lists.into_iter().enumerate().filter(|(_, list)| !list.is_empty()) {
-        if list.len() <= largest {
-            cells.push(list);
-        } else if depth < MAX_SPLITS {
-            let parts = (TOO_LARGE * list.len()).div_ceil(largest);
-            split(rows, list, parts, largest, draws.substream(cell as u64), depth + 1, progress, cells)?;
+        // Where splitting does not help, the rows are equal.
+        let is_hopeless = depth == MAX_SPLITS || (depth > 0 && list.len() == rows.len());
+        if list.len() <= largest || is_hopeless {
+            centres.push(found.select(Axis(0), &[cell]));
         } else {
-            cells.extend(list.chunks(largest).map(<[u32]>::to_vec));
+            let parts = (TOO_LARGE * list.len()).div_ceil(largest);
+            let draws = draws.substream(cell as u64);
+            split(&rows.select(&list), parts, largest, draws, depth + 1, progress, centres)?;
         }
     }
     Ok(())
@@ -186,7 +191,7 @@ mod tests {
             let mut order = cells.order.clone();
             order.sort_unstable();
             assert!(order.into_iter().eq(0..n as u32));
-            assert_eq!(cells.centres.nrows(), cells.len());
+            assert_eq!(cells.centres.len(), cells.len());
             for cell in 0..cells.len() {
                 let size = cells.range(cell).len();
                 assert!((1..=(3 * n).div_ceil(n_cells)).contains(&size), "{size} rows in a cell");
@@ -195,10 +200,20 @@ mod tests {
     }
 
     #[test]
-    fn equal_rows_are_cut_into_cells() {
+    fn equal_rows_share_a_cell() {
         let rows = Rows::new(Array2::ones((5000, 3)));
         let cells = Cells::build(&rows, 50, 1, &Progress::default()).expect("not cancelled");
-        assert!((0..cells.len()).all(|cell| cells.range(cell).len() <= 300), "{:?}", cells.offsets);
+        assert_eq!(cells.offsets, [0, 5000]);
+    }
+
+    #[test]
+    fn known_rows_come_to_their_own_cell() {
+        let rows = rows(2000, 5);
+        let cells = Cells::build(&rows, 40, 1, &Progress::default()).expect("not cancelled");
+        let found = cells.nearest(rows.view(), &Progress::default()).expect("not cancelled");
+        for cell in 0..cells.len() {
+            assert!(cells.order[cells.range(cell)].iter().all(|&row| found[row as usize] as usize == cell));
+        }
     }
 
     #[test]

@@ -160,8 +160,17 @@ pub struct GraphReport {
 ///
 /// Promises: the same bits for any number of threads; each query is answered by itself.
 pub trait KnnIndex: Debug + Send + Sync {
-    /// The rows it was built on, `(n, d)`.
-    fn rows(&self) -> ArrayView2<'_, f32>;
+    /// The number of rows it was built on.
+    fn n_rows(&self) -> usize;
+
+    /// The number of values per row.
+    fn n_features(&self) -> usize;
+
+    /// One of the rows.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    fn row(&self, id: usize) -> &[f32];
 
     /// The `k` nearest other rows of every row, `1 <= k < n`.
     ///
@@ -229,9 +238,32 @@ impl Index {
         self.0.add_to(arrays)
     }
 
-    /// The rows it was built on.
-    pub fn rows(&self) -> ArrayView2<'_, f32> {
-        self.0.rows()
+    /// The number of rows it was built on.
+    pub fn n_rows(&self) -> usize {
+        self.0.n_rows()
+    }
+
+    /// The number of values per row.
+    pub fn n_features(&self) -> usize {
+        self.0.n_features()
+    }
+
+    /// One of the rows it was built on.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[inline]
+    pub fn row(&self, id: usize) -> &[f32] {
+        self.0.row(id)
+    }
+
+    /// All rows that it was built on, `(n, d)`, in their order.
+    pub fn to_rows(&self) -> Array2<f32> {
+        let mut rows = Array2::zeros((self.n_rows(), self.n_features()));
+        for (id, mut row) in rows.outer_iter_mut().enumerate() {
+            row.as_slice_mut().expect("new").copy_from_slice(self.row(id));
+        }
+        rows
     }
 
     /// The `k` nearest other rows of every row; a row is left out by its number, so that a duplicate
@@ -248,7 +280,7 @@ impl Index {
     /// # Errors
     /// As [`graph`](Self::graph).
     pub fn graph_with_report(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
-        check_k(k, self.rows().nrows().saturating_sub(1))?;
+        check_k(k, self.n_rows().saturating_sub(1))?;
         self.0.graph(k, progress)
     }
 
@@ -262,8 +294,8 @@ impl Index {
         k: usize,
         progress: &Progress,
     ) -> Result<Neighbours, ReduceError> {
-        check_k(k, self.rows().nrows())?;
-        crate::input::check_width(&queries, self.rows().ncols())?;
+        check_k(k, self.n_rows())?;
+        crate::input::check_width(&queries, self.n_features())?;
         self.0.query(queries, k, progress)
     }
 }

@@ -84,8 +84,16 @@ impl ProjectedIndex {
 }
 
 impl KnnIndex for ProjectedIndex {
-    fn rows(&self) -> ArrayView2<'_, f32> {
-        self.rows.view()
+    fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn n_features(&self) -> usize {
+        self.rows.width()
+    }
+
+    fn row(&self, id: usize) -> &[f32] {
+        self.rows.row(id)
     }
 
     fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
@@ -102,7 +110,7 @@ impl KnnIndex for ProjectedIndex {
             }
         }
         let (neighbours, recall) = best.expect("at least one number was tried");
-        Ok((neighbours, GraphReport { method: KnnMethod::Cells, recall, sampled_rows: truth.len() }))
+        Ok((neighbours, GraphReport { method: KnnMethod::Cells, recall, sampled_rows: truth.n_rows() }))
     }
 
     fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {

@@ -56,12 +56,8 @@ impl TrueNeighbours {
         total as f64 / (self.rows.len() * neighbours.k()) as f64
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn n_rows(&self) -> usize {
         self.rows.len()
-    }
-
-    pub(super) fn rows(&self) -> &[u32] {
-        &self.rows
     }
 }
 

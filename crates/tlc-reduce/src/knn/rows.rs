@@ -27,6 +27,10 @@ impl Rows {
         self.values.nrows()
     }
 
+    pub(super) fn width(&self) -> usize {
+        self.values.ncols()
+    }
+
     #[inline]
     pub(super) fn row(&self, id: usize) -> &[f32] {
         let width = self.values.ncols();

@@ -152,7 +152,7 @@ impl Pacmap {
             return Ok(Box::new(FittedPacmap { reducer: self.clone(), preprocess, fitted }));
         }
         let neighbours = index.graph((counts.near + EXTRA_NEIGHBOURS).min(n - 1), progress)?;
-        let pairs = Pairs::sample(index.rows(), &neighbours, counts, params.seed);
+        let pairs = Pairs::sample(&index, &neighbours, counts, params.seed);
         let points = layout::optimise(&pairs, start, params, progress)?;
         let fitted = FittedRows::new(index, array_from_points(&points), Some(&neighbours));
         Ok(Box::new(FittedPacmap { reducer: self.clone(), preprocess, fitted }))
@@ -216,7 +216,7 @@ impl Reducer for Pacmap {
     fn restore(&self, mut arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {
         let preprocess = Preprocess::from_arrays(&mut arrays, self.params.distance)?;
         let fitted = FittedRows::from_arrays(&mut arrays, self.params.n_components, self.params.knn)?;
-        if preprocess.n_outputs() != fitted.rows().ncols() {
+        if preprocess.n_outputs() != fitted.n_features() {
             return Err(ReduceError::model("its preprocessing has another width than its rows"));
         }
         Ok(Box::new(FittedPacmap { reducer: self.clone(), preprocess, fitted }))
@@ -241,7 +241,7 @@ impl FittedPacmap {
         progress: &Progress,
     ) -> Result<Transformed, ReduceError> {
         let params = &self.reducer.params;
-        let counts = self.reducer.pair_counts(self.fitted.rows().nrows());
+        let counts = self.reducer.pair_counts(self.fitted.n_rows());
         let layout: Vec<[f32; D]> = points_from_array(&self.fitted.layout());
         let local_scale = self.fitted.local_scale();
         let embed = |rows| self.preprocess.apply(rows);

@@ -1,11 +1,11 @@
 //! The three kinds of pairs (section 4.2 of the paper), and each point's share of them.
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::ArrayView1;
 use rayon::prelude::*;
 use tlc_core::rng::Stream;
 
 use crate::distance::squared_euclidean;
-use crate::knn::Neighbours;
+use crate::knn::{Index, Neighbours};
 
 /// The mid-near pair is the second nearest of this many random candidates.
 const MID_NEAR_CANDIDATES: usize = 6;
@@ -67,8 +67,8 @@ impl Adjacency {
 }
 
 impl Pairs {
-    pub(super) fn sample(rows: ArrayView2<'_, f32>, neighbours: &Neighbours, counts: PairCounts, seed: u64) -> Self {
-        let n = rows.nrows();
+    pub(super) fn sample(index: &Index, neighbours: &Neighbours, counts: PairCounts, seed: u64) -> Self {
+        let n = index.n_rows();
         let scales: Vec<f32> = neighbours.squared.outer_iter().map(scale_from_squared).collect();
         let near: Vec<Vec<u32>> = (0..n)
             .into_par_iter()
@@ -79,7 +79,7 @@ impl Pairs {
             .collect();
         let draws = Stream::new(seed, "pacmap-mid-near");
         let mid_near: Vec<Vec<u32>> =
-            (0..n).into_par_iter().map(|i| mid_near_of(rows, i, counts.mid_near, draws)).collect();
+            (0..n).into_par_iter().map(|i| mid_near_of(index, i, counts.mid_near, draws)).collect();
         let draws = Stream::new(seed, "pacmap-further");
         let further: Vec<Vec<u32>> = (0..n)
             .into_par_iter()
@@ -115,14 +115,13 @@ pub(super) fn nearest_by_scaled(
     scaled.into_iter().take(count).map(|(_, j)| j).collect()
 }
 
-fn mid_near_of(rows: ArrayView2<'_, f32>, i: usize, count: usize, draws: Stream) -> Vec<u32> {
-    let row = |i: usize| rows.row(i).to_slice().expect("rows are contiguous");
+fn mid_near_of(index: &Index, i: usize, count: usize, draws: Stream) -> Vec<u32> {
     let mut chosen = Vec::with_capacity(count);
     for pair in 0..count {
         let allowed = |j: u32| j as usize != i && !chosen.contains(&j);
-        let candidates = distinct(rows.nrows(), MID_NEAR_CANDIDATES, draws.substream(pair as u64), i as u64, allowed);
+        let candidates = distinct(index.n_rows(), MID_NEAR_CANDIDATES, draws.substream(pair as u64), i as u64, allowed);
         let mut by_distance: Vec<(f32, u32)> =
-            candidates.into_iter().map(|j| (squared_euclidean(row(i), row(j as usize)), j)).collect();
+            candidates.into_iter().map(|j| (squared_euclidean(index.row(i), index.row(j as usize)), j)).collect();
         by_distance.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         if let Some(&(_, j)) = by_distance.get(1).or(by_distance.first()) {
             chosen.push(j);
@@ -149,7 +148,7 @@ mod tests {
     use tlc_core::Progress;
 
     use super::*;
-    use crate::knn::{Index, KnnMethod};
+    use crate::knn::KnnMethod;
 
     #[test]
     fn every_pair_is_known_at_both_ends() {
@@ -158,7 +157,7 @@ mod tests {
         let index = Index::build(rows, KnnMethod::Exact, &Progress::default()).expect("builds");
         let neighbours = index.graph(20, &Progress::default()).expect("k fits");
         let counts = PairCounts { near: 10, mid_near: 5, further: 20 };
-        let pairs = Pairs::sample(index.rows(), &neighbours, counts, 7);
+        let pairs = Pairs::sample(&index, &neighbours, counts, 7);
         for (adjacency, brought) in [(&pairs.near, 10), (&pairs.mid_near, 5), (&pairs.further, 20)] {
             assert_eq!(adjacency.others.len(), 2 * 60 * brought);
             for i in 0..60 {

@@ -275,7 +275,7 @@ impl Reducer for Umap {
             None
         };
         let fitted = FittedRows::from_arrays(&mut arrays, self.params.n_components, self.params.knn)?;
-        let n_features = fitted.rows().ncols();
+        let n_features = fitted.n_features();
         if scaler.as_ref().is_some_and(|scaler| scaler.mean.len() != n_features || scaler.scale.len() != n_features) {
             return Err(ReduceError::model("its scaler has another width than its rows"));
         }
