@@ -3,15 +3,18 @@
 //! Every distance is summed directly from the differences, in a fixed order. The shorter way,
 //! `|x|² + |y|² - 2 x·y` by a matrix product, cancels for near rows, exactly where ranks are decided,
 //! and its rounding depends on how a BLAS cuts the matrices. Four queries share each load of a row.
-//! Equal rows are at distance exactly 0, and a distance has the same bits both ways round.
+//! Equal rows are at distance exactly 0, and a distance has the same bits both ways round. The
+//! order of a sum depends on the width of the processor's registers, and on nothing else.
+//!
+//! The kernels are types with an always inlined method: a closure of this size is not inlined into the
+//! function that enables the instruction set, and would be compiled without it.
 //!
 //! Ties are broken by row number everywhere, so that equal distances give equal ranks in two spaces.
 
 use ndarray::{Array2, ArrayView2};
+use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 use rayon::prelude::*;
 use tlc_core::{Cancelled, Progress, ReduceError};
-
-use crate::simd::vectorised;
 
 const LANES: usize = 16;
 /// Queries that share a load of a row.
@@ -50,7 +53,7 @@ impl<'a> Space<'a> {
     /// Squared distance of two rows.
     pub(super) fn between(&self, i: usize, j: usize) -> f32 {
         let (i, j) = (self.row(i), self.row(j));
-        vectorised(|| tile([i], j))[0]
+        Arch::new().dispatch(Pair(i, j))
     }
 
     /// Squared distances from each query to each row, into `out`, `(queries, n)`.
@@ -58,32 +61,53 @@ impl<'a> Space<'a> {
         let n = self.n_rows();
         assert_eq!(out.len(), queries.len() * n, "one distance per query and row");
         if let Some(columns) = &self.columns {
-            vectorised(|| {
-                for (query, out) in queries.iter().zip(out.chunks_exact_mut(n)) {
-                    narrow(columns, query, out);
-                }
-            });
+            Arch::new().dispatch(Narrow { columns, queries, out });
         } else {
-            vectorised(|| self.wide(queries, out));
+            Arch::new().dispatch(Wide { rows: self.rows, dim: self.dim, queries, out });
         }
     }
+}
+
+/// The squared distance of two rows.
+struct Pair<'a>(&'a [f32], &'a [f32]);
+
+impl WithSimd for Pair<'_> {
+    type Output = f32;
 
     #[inline(always)]
-    fn wide(&self, queries: &[&[f32]], out: &mut [f32]) {
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        alone(simd, self.0, self.1)
+    }
+}
+
+/// Distances of rows that fill vector registers.
+struct Wide<'a> {
+    rows: &'a [f32],
+    dim: (usize, usize),
+    queries: &'a [&'a [f32]],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Wide<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
         let (n, d) = self.dim;
         let tile_rows = (ROW_TILE_VALUES / d).max(1);
         for (t, rows) in self.rows.chunks(tile_rows * d).enumerate() {
             let first = t * tile_rows;
-            for (q, queries) in queries.chunks(QUERIES).enumerate() {
+            for (q, queries) in self.queries.chunks(QUERIES).enumerate() {
                 let q = q * QUERIES;
                 for (r, row) in rows.chunks_exact(d).enumerate() {
                     if let &[a, b, c, e] = queries {
-                        for (lane, distance) in tile([a, b, c, e], row).into_iter().enumerate() {
-                            out[(q + lane) * n + first + r] = distance;
+                        let distances = together(simd, [a, b, c, e], row);
+                        for (lane, distance) in distances.into_iter().enumerate() {
+                            self.out[(q + lane) * n + first + r] = distance;
                         }
                     } else {
                         for (lane, &query) in queries.iter().enumerate() {
-                            out[(q + lane) * n + first + r] = tile([query], row)[0];
+                            self.out[(q + lane) * n + first + r] = alone(simd, query, row);
                         }
                     }
                 }
@@ -92,44 +116,82 @@ impl<'a> Space<'a> {
     }
 }
 
-/// Squared distances of `Q` queries to one row; each has the same bits whatever `Q`.
+/// Squared distances of four queries to one row; each has the same bits as [`alone`].
+///
+/// Written with vector types: left to itself the compiler gathers one vector from four queries.
 #[inline(always)]
-fn tile<const Q: usize>(queries: [&[f32]; Q], row: &[f32]) -> [f32; Q] {
-    let (row_chunks, row_rest) = row.as_chunks::<LANES>();
-    let parts = queries.map(|query| {
-        assert_eq!(query.len(), row.len(), "rows have one width");
-        let (chunks, rest) = query.as_chunks::<LANES>();
-        (&chunks[..row_chunks.len()], &rest[..row_rest.len()])
-    });
-    let mut sums = [[0.0_f32; LANES]; Q];
-    for (c, row) in row_chunks.iter().enumerate() {
-        for q in 0..Q {
-            let query = &parts[q].0[c];
-            for lane in 0..LANES {
-                let difference = query[lane] - row[lane];
-                sums[q][lane] = difference.mul_add(difference, sums[q][lane]);
-            }
-        }
+fn together<S: Simd>(simd: S, [a, b, c, d]: [&[f32]; QUERIES], row: &[f32]) -> [f32; QUERIES] {
+    assert!([a, b, c, d].iter().all(|query| query.len() == row.len()), "rows have one width");
+    let (vectors, rest) = S::as_simd_f32s(row);
+    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let ((c, c_rest), (d, d_rest)) = (S::as_simd_f32s(c), S::as_simd_f32s(d));
+    let [mut sum_a, mut sum_b, mut sum_c, mut sum_d] = [simd.splat_f32s(0.0); QUERIES];
+    for ((((&row, &a), &b), &c), &d) in vectors.iter().zip(a).zip(b).zip(c).zip(d) {
+        sum_a = add_squares(simd, sum_a, a, row);
+        sum_b = add_squares(simd, sum_b, b, row);
+        sum_c = add_squares(simd, sum_c, c, row);
+        sum_d = add_squares(simd, sum_d, d, row);
     }
-    std::array::from_fn(|q| {
-        let mut total: f32 = sums[q].iter().sum();
-        for (x, y) in parts[q].1.iter().zip(row_rest) {
-            total += (x - y) * (x - y);
-        }
-        total
-    })
+    [
+        finish(simd, sum_a, a_rest, rest),
+        finish(simd, sum_b, b_rest, rest),
+        finish(simd, sum_c, c_rest, rest),
+        finish(simd, sum_d, d_rest, rest),
+    ]
+}
+
+/// The squared distance of one query to one row.
+#[inline(always)]
+fn alone<S: Simd>(simd: S, query: &[f32], row: &[f32]) -> f32 {
+    assert_eq!(query.len(), row.len(), "rows have one width");
+    let ((vectors, rest), (row_vectors, row_rest)) = (S::as_simd_f32s(query), S::as_simd_f32s(row));
+    let mut sum = simd.splat_f32s(0.0);
+    for (&query, &row) in vectors.iter().zip(row_vectors) {
+        sum = add_squares(simd, sum, query, row);
+    }
+    finish(simd, sum, rest, row_rest)
 }
 
 #[inline(always)]
-fn narrow(columns: &Array2<f32>, query: &[f32], out: &mut [f32]) {
-    const TILE: usize = 1024;
-    assert_eq!(query.len(), columns.nrows(), "rows have one width");
-    for (t, out) in out.chunks_mut(TILE).enumerate() {
-        out.fill(0.0);
-        for (column, value) in columns.outer_iter().zip(query) {
-            let column = &column.to_slice().expect("standard layout")[t * TILE..][..out.len()];
-            for (out, x) in out.iter_mut().zip(column) {
-                *out += (x - value) * (x - value);
+fn add_squares<S: Simd>(simd: S, sum: S::f32s, query: S::f32s, row: S::f32s) -> S::f32s {
+    let difference = simd.sub_f32s(query, row);
+    simd.mul_add_f32s(difference, difference, sum)
+}
+
+#[inline(always)]
+fn finish<S: Simd>(simd: S, sum: S::f32s, query: &[f32], row: &[f32]) -> f32 {
+    let mut total = simd.reduce_sum_f32s(sum);
+    for (x, y) in query.iter().zip(row) {
+        total += (x - y) * (x - y);
+    }
+    total
+}
+
+/// Distances of narrow rows, a column at a time.
+struct Narrow<'a> {
+    columns: &'a Array2<f32>,
+    queries: &'a [&'a [f32]],
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Narrow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        const TILE: usize = 1024;
+        let (d, n) = self.columns.dim();
+        let columns = self.columns.as_slice().expect("standard layout");
+        for (query, out) in self.queries.iter().zip(self.out.chunks_exact_mut(n)) {
+            assert_eq!(query.len(), d, "rows have one width");
+            for (t, out) in out.chunks_mut(TILE).enumerate() {
+                out.fill(0.0);
+                for (column, value) in query.iter().enumerate() {
+                    let column = &columns[column * n + t * TILE..][..out.len()];
+                    for (out, x) in out.iter_mut().zip(column) {
+                        *out += (x - value) * (x - value);
+                    }
+                }
             }
         }
     }
@@ -205,47 +267,84 @@ pub(super) fn nearest(distances: &[f32], k: usize) -> Vec<u32> {
     if k == 0 {
         return Vec::new();
     }
-    // Bits of numbers that are not negative sort as the numbers do; the row number breaks ties.
-    let key = |distance: f32, row: usize| (u64::from(distance.to_bits()) << 32) | row as u64;
-    let limit = 2 * k + 64;
-    let mut close: Vec<u64> = Vec::with_capacity(limit + LANES);
-    let mut cut = f32::INFINITY;
-    vectorised(|| {
-        for (c, chunk) in distances.chunks(LANES).enumerate() {
-            // Most chunks hold nothing near: one vector comparison decides.
-            let least = chunk.iter().fold(f32::INFINITY, |least, &d| if d < least { d } else { least });
-            if least >= cut {
-                continue;
-            }
-            for (lane, &distance) in chunk.iter().enumerate() {
-                if distance < cut {
-                    close.push(key(distance, c * LANES + lane));
-                }
-            }
-            if close.len() >= limit {
-                let (_, kth, _) = close.select_nth_unstable(k - 1);
-                // Rows to come have higher numbers, so an equal distance is not enough for them.
-                cut = f32::from_bits((*kth >> 32) as u32);
-                close.truncate(k);
-            }
-        }
-    });
+    let mut close = Arch::new().dispatch(Closest { distances, k });
     close.sort_unstable();
     close.truncate(k);
     close.into_iter().map(|key| key as u32).collect()
+}
+
+/// Finds the `k` nearest and perhaps some more, as keys of distance and row number.
+struct Closest<'a> {
+    distances: &'a [f32],
+    k: usize,
+}
+
+impl NullaryFnOnce for Closest<'_> {
+    type Output = Vec<u64>;
+
+    #[inline(always)]
+    fn call(self) -> Vec<u64> {
+        let limit = 2 * self.k + 64;
+        let mut close: Vec<u64> = Vec::with_capacity(limit + LANES);
+        let mut cut = f32::INFINITY;
+        let (chunks, rest) = self.distances.as_chunks::<LANES>();
+        for (c, chunk) in chunks.iter().enumerate() {
+            // Most chunks hold nothing near: one vector comparison decides.
+            let nearer: u32 = chunk.iter().map(|&distance| u32::from(distance < cut)).sum();
+            if nearer > 0 {
+                take_close(chunk, c * LANES, cut, &mut close);
+                if close.len() >= limit {
+                    cut = tighten(&mut close, self.k);
+                }
+            }
+        }
+        take_close(rest, chunks.len() * LANES, cut, &mut close);
+        close
+    }
+}
+
+fn take_close(distances: &[f32], first: usize, cut: f32, close: &mut Vec<u64>) {
+    for (row, &distance) in distances.iter().enumerate() {
+        if distance < cut {
+            // Bits of numbers that are not negative sort as the numbers do; the row number breaks ties.
+            close.push((u64::from(distance.to_bits()) << 32) | (first + row) as u64);
+        }
+    }
+}
+
+/// Keeps the `k` nearest. Rows to come have higher numbers, so only a distance below the returned one,
+/// the farthest kept, puts them among these.
+fn tighten(close: &mut Vec<u64>, k: usize) -> f32 {
+    let (_, kth, _) = close.select_nth_unstable(k - 1);
+    let cut = f32::from_bits((*kth >> 32) as u32);
+    close.truncate(k);
+    cut
 }
 
 /// The rank of `row` by distance, 1 for the nearest.
 pub(super) fn rank(distances: &[f32], row: u32) -> usize {
     let row = row as usize;
     let distance = distances[row];
-    let (before, after) = (&distances[..row], &distances[row + 1..]);
-    let nearer = vectorised(|| {
-        let before: u32 = before.iter().map(|&other| u32::from(other <= distance)).sum();
-        let after: u32 = after.iter().map(|&other| u32::from(other < distance)).sum();
+    let nearer = Nearer { before: &distances[..row], after: &distances[row + 1..], distance };
+    Arch::new().dispatch(nearer) as usize + 1
+}
+
+/// How many come before the row between `before` and `after`.
+struct Nearer<'a> {
+    before: &'a [f32],
+    after: &'a [f32],
+    distance: f32,
+}
+
+impl NullaryFnOnce for Nearer<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn call(self) -> u32 {
+        let before: u32 = self.before.iter().map(|&other| u32::from(other <= self.distance)).sum();
+        let after: u32 = self.after.iter().map(|&other| u32::from(other < self.distance)).sum();
         before + after
-    });
-    nearer as usize + 1
+    }
 }
 
 #[cfg(test)]

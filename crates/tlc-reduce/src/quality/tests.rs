@@ -189,7 +189,7 @@ fn an_exact_graph_has_recall_1_also_among_the_rows_that_are_kept() {
     let graph = Index::build(data.clone(), KnnMethod::Exact, &progress).and_then(|index| index.graph(20, &progress));
     let graph = graph.expect("k fits");
     let mut layout = noise(700, 2, 11);
-    let recall = |layout: &Array2<f32>, graph| {
+    let recall = |layout: &Array2<f32>, graph: &Neighbours| {
         let report = ask(&data, layout, &QualityOptions { graph: Some(graph), ..Default::default() });
         report.knn_recall.expect("there is a graph")
     };
