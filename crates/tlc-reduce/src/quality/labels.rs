@@ -1,11 +1,16 @@
-//! How good a layout is.
+//! How often the neighbours in a layout have a row's own label.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use tlc_core::{Progress, ReduceError};
 
+use super::distances::{Asked, Space, nearest, scan};
+use super::measure::Measure;
+use super::options::{QualityOptions, check_count};
+use super::sample::Sample;
 use crate::knn::{Index, KnnMethod};
 
 /// The share of rows whose label is the most frequent among their `k` nearest other rows.
@@ -53,9 +58,7 @@ pub fn knn_accuracy_of_others(
 }
 
 fn finite_rows(layout: ArrayView2<'_, f32>, labels: &[i64]) -> Result<(Array2<f32>, Vec<i64>), ReduceError> {
-    if labels.len() != layout.nrows() {
-        return Err(ReduceError::data(format!("it has {} rows and {} labels", layout.nrows(), labels.len())));
-    }
+    check_count(layout.nrows(), labels.len(), "labels")?;
     let finite: Vec<usize> = (0..layout.nrows()).filter(|&row| crate::input::is_usable(layout.row(row))).collect();
     Ok((layout.select(ndarray::Axis(0), &finite), finite.iter().map(|&row| labels[row]).collect()))
 }
@@ -63,16 +66,55 @@ fn finite_rows(layout: ArrayView2<'_, f32>, labels: &[i64]) -> Result<(Array2<f3
 fn share_of_agreement(indices: &Array2<u32>, labels: &[i64], query_labels: &[i64]) -> f64 {
     let agreeing = (0..indices.nrows())
         .into_par_iter()
-        .filter(|&row| {
-            let mut votes: BTreeMap<i64, (usize, std::cmp::Reverse<usize>)> = BTreeMap::new();
-            for (rank, &other) in indices.row(row).iter().enumerate() {
-                votes.entry(labels[other as usize]).or_insert((0, std::cmp::Reverse(rank))).0 += 1;
-            }
-            let winner = votes.into_iter().max_by_key(|(_, votes)| *votes);
-            winner.is_some_and(|(label, _)| label == query_labels[row])
-        })
+        .filter(|&row| vote(indices.row(row).iter().map(|&other| labels[other as usize])) == Some(query_labels[row]))
         .count();
     agreeing as f64 / indices.nrows() as f64
+}
+
+/// The most frequent of some labels, given nearest first; of several, that of the nearest.
+fn vote(labels: impl Iterator<Item = i64>) -> Option<i64> {
+    let mut votes: BTreeMap<i64, (usize, Reverse<usize>)> = BTreeMap::new();
+    for (rank, label) in labels.enumerate() {
+        votes.entry(label).or_insert((0, Reverse(rank))).0 += 1;
+    }
+    votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(label, _)| label)
+}
+
+/// The accuracy of rows of the layout among the others, for a sample of them.
+pub(super) fn accuracy(
+    layout: &Space<'_>,
+    labels: &[i64],
+    options: &QualityOptions<'_>,
+    progress: &Progress,
+) -> Result<Measure, ReduceError> {
+    let sample = layout_sample(layout.n_rows(), options);
+    let asked = Asked::rows(layout, &sample.rows);
+    let truth: Vec<i64> = sample.rows.iter().map(|&row| labels[row]).collect();
+    accuracy_of(&asked, Some(&sample.rows), labels, &truth, sample.population, options, progress)
+}
+
+/// The rows that are looked at where only the layout is.
+pub(super) fn layout_sample(n: usize, options: &QualityOptions<'_>) -> Sample {
+    Sample::draw(n, options.exact_up_to, options.layout_queries, options.seed, "quality: layout rows")
+}
+
+/// The accuracy of queries, whose labels are `truth`.
+pub(super) fn accuracy_of(
+    layout: &Asked<'_>,
+    own: Option<&[usize]>,
+    labels: &[i64],
+    truth: &[i64],
+    population: usize,
+    options: &QualityOptions<'_>,
+    progress: &Progress,
+) -> Result<Measure, ReduceError> {
+    let k = options.label_k.min(layout.space.n_rows().saturating_sub(usize::from(own.is_some())));
+    let agree = scan([layout], own, "compare labels", progress, |query, [distances]| {
+        let near = nearest(distances, k);
+        let agrees = vote(near.into_iter().map(|row| labels[row as usize])) == Some(truth[query]);
+        f64::from(u8::from(agrees))
+    })?;
+    Ok(Measure::mean(Some(k), if k > 0 { &agree } else { &[] }, population))
 }
 
 #[cfg(test)]
