@@ -16,7 +16,6 @@ use tlc_core::{Array, Arrays, FittedReducer, PluginInfo, PluginKind, Progress, R
 
 use crate::blas::SingleThreadedBlas;
 use crate::input::{Metric, check_width, checked_for_fit, usable_rows};
-use crate::simd::vectorised;
 
 const EXACT_UP_TO: usize = 1024;
 const BLOCK_ROWS: usize = 1024;
@@ -109,7 +108,7 @@ impl PrincipalAxes {
                     }
                 }
                 for (t, tile) in tiles.iter().enumerate() {
-                    let sums = multiply_tile(centred, tile);
+                    let sums = pulp::Arch::new().dispatch(MultiplyTile { centred: centred.as_chunks().0, tile });
                     for (target, sums) in target.chunks_exact_mut(n_axes).zip(&sums) {
                         let target = &mut target[t * LANES..n_axes.min((t + 1) * LANES)];
                         target.copy_from_slice(&sums[..target.len()]);
@@ -155,22 +154,36 @@ impl PrincipalAxes {
 }
 
 /// Products of some rows with some axes. Each sum runs over the features in order, whatever is beside it.
-fn multiply_tile(centred: &[f32], tile: &[[f32; LANES]]) -> [[f32; LANES]; ROWS_AT_ONCE] {
-    let mut sums = [[0.0_f32; LANES]; ROWS_AT_ONCE];
-    let (features, _) = centred.as_chunks::<ROWS_AT_ONCE>();
-    vectorised(
-        #[inline(always)]
-        || {
-            for (values, axes) in features.iter().zip(tile) {
+struct MultiplyTile<'a> {
+    /// `centred[feature][row]`.
+    centred: &'a [[f32; ROWS_AT_ONCE]],
+    /// `tile[feature][axis]`.
+    tile: &'a [[f32; LANES]],
+}
+
+impl pulp::WithSimd for MultiplyTile<'_> {
+    type Output = [[f32; LANES]; ROWS_AT_ONCE];
+
+    // By explicit vectors: the compiler does not keep this many sums in registers by itself.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> Self::Output {
+        let mut products = [[0.0_f32; LANES]; ROWS_AT_ONCE];
+        let per_feature = LANES / S::F32_LANES;
+        let (tile, _) = S::as_simd_f32s(self.tile.as_flattened());
+        for part in 0..per_feature {
+            let mut sums = [simd.splat_f32s(0.0); ROWS_AT_ONCE];
+            for (values, axes) in self.centred.iter().zip(tile.iter().skip(part).step_by(per_feature)) {
                 for row in 0..ROWS_AT_ONCE {
-                    for lane in 0..LANES {
-                        sums[row][lane] = values[row].mul_add(axes[lane], sums[row][lane]);
-                    }
+                    sums[row] = simd.mul_add_f32s(simd.splat_f32s(values[row]), *axes, sums[row]);
                 }
             }
-        },
-    );
-    sums
+            for (products, sum) in products.iter_mut().zip(sums) {
+                let (products, _) = S::as_mut_simd_f32s(products);
+                products[part] = sum;
+            }
+        }
+        products
+    }
 }
 
 fn column_means(data: ArrayView2<'_, f32>) -> Array1<f64> {

@@ -30,11 +30,11 @@ const CENTRES: &str = "cell_centres";
 /// Cells per square root of the number of rows.
 const CELLS_PER_ROOT: f64 = 2.0;
 /// Cells that a cell is joined with, itself included: more until recall is reached.
-const JOINED: [usize; 3] = [16, 32, 64];
+const JOINED: [usize; 2] = [24, 48];
 /// Cells that a query is compared with.
 const JOINED_FOR_QUERIES: usize = 48;
 /// Sweeps before more cells are joined.
-const SWEEPS: usize = 2;
+const SWEEPS: usize = 3;
 /// Rows in one matrix product; cells may be larger where many rows are equal.
 const BLOCK_ROWS: usize = 512;
 /// Queries that are answered at a time: bounds memory, and paces progress.
@@ -82,6 +82,16 @@ impl CellsIndex {
         }
         task.advance(1)?;
         Ok(Self { cells, ordered, place_of, near_cells, options })
+    }
+
+    /// The row at each place of the cells' order.
+    pub(super) fn order(&self) -> &[u32] {
+        &self.cells.order
+    }
+
+    /// Where a row is in that order.
+    pub(super) fn place_of(&self, row: u32) -> u32 {
+        self.place_of[row as usize]
     }
 
     /// The cells that `cell` is joined with: the nearest `joined`, or all if those hold too few rows.
@@ -146,8 +156,37 @@ impl CellsIndex {
         Ok(Neighbours::from_blocks(k, lists?, |lists, place| std::mem::take(&mut lists[place])))
     }
 
+    /// The graph in the order of the cells: places instead of row numbers.
+    pub(super) fn ordered_graph(
+        &self,
+        k: usize,
+        progress: &Progress,
+    ) -> Result<(Neighbours, GraphReport), ReduceError> {
+        let _single = SingleThreadedBlas::begin();
+        let truth = TrueNeighbours::of_sample(&self.ordered, k, self.options.seed, progress)?;
+        let recall = |neighbours: &Neighbours| truth.recall(neighbours, |place| place as usize);
+        let mut best = None;
+        for joined in JOINED {
+            let mut neighbours = self.join(k, joined, progress)?;
+            let mut found = recall(&neighbours);
+            for _ in 0..SWEEPS {
+                if found < self.options.target_recall {
+                    sweep(&mut neighbours, &self.ordered, progress)?;
+                    found = recall(&neighbours);
+                }
+            }
+            best = Some((neighbours, found));
+            if found >= self.options.target_recall || joined >= self.cells.len() {
+                break;
+            }
+        }
+        let (neighbours, recall) = best.expect("at least one number of cells was tried");
+        let report = GraphReport { method: KnnMethod::Cells, recall, sampled_rows: truth.n_rows() };
+        Ok((neighbours, report))
+    }
+
     /// From the order of the cells to that of the rows.
-    fn in_row_order(&self, ordered: Neighbours) -> Neighbours {
+    pub(super) fn in_row_order(&self, ordered: Neighbours) -> Neighbours {
         let Neighbours { indices, squared } = ordered;
         let k = indices.ncols();
         let mut result = Neighbours { indices: Array2::zeros(indices.dim()), squared: Array2::zeros(squared.dim()) };
@@ -200,27 +239,8 @@ impl KnnIndex for CellsIndex {
     }
 
     fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
-        let _single = SingleThreadedBlas::begin();
-        let truth = TrueNeighbours::of_sample(&self.ordered, k, self.options.seed, progress)?;
-        let recall = |neighbours: &Neighbours| truth.recall(neighbours, |place| place as usize);
-        let mut best = None;
-        for joined in JOINED {
-            let mut neighbours = self.join(k, joined, progress)?;
-            let mut found = recall(&neighbours);
-            for _ in 0..SWEEPS {
-                if found < self.options.target_recall {
-                    sweep(&mut neighbours, &self.ordered, progress)?;
-                    found = recall(&neighbours);
-                }
-            }
-            best = Some((neighbours, found));
-            if found >= self.options.target_recall || joined >= self.cells.len() {
-                break;
-            }
-        }
-        let (neighbours, recall) = best.expect("at least one number of cells was tried");
-        let report = GraphReport { method: KnnMethod::Cells, recall, sampled_rows: truth.n_rows() };
-        Ok((self.in_row_order(neighbours), report))
+        let (ordered, report) = self.ordered_graph(k, progress)?;
+        Ok((self.in_row_order(ordered), report))
     }
 
     fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
