@@ -11,8 +11,12 @@
 //! 5. The number of neighbours follows the number of rows unless it is given (pacmap's `None`).
 //! 6. Cosine: rows are brought to length 1 first, and Euclidean distance is used from there on.
 
+mod adjacency;
+mod forces;
+mod labels;
 mod layout;
 mod pairs;
+mod place;
 mod preprocess;
 
 use ndarray::ArrayView2;
@@ -152,8 +156,8 @@ impl Pacmap {
             return Ok(Box::new(FittedPacmap { reducer: self.clone(), preprocess, fitted }));
         }
         let neighbours = index.graph((counts.near + EXTRA_NEIGHBOURS).min(n - 1), progress)?;
-        let pairs = Pairs::sample(index.rows(), &neighbours, counts, params.seed);
-        let points = layout::optimise(&pairs, start, params, progress)?;
+        let pairs = Pairs::sample(index.rows(), &neighbours, counts, params.seed, progress)?;
+        let points = layout::optimise(&pairs, start, params, &mut crate::FitOptions::default(), progress)?;
         let fitted = FittedRows::new(index, array_from_points(&points), Some(&neighbours));
         Ok(Box::new(FittedPacmap { reducer: self.clone(), preprocess, fitted }))
     }
@@ -247,7 +251,7 @@ impl FittedPacmap {
         let embed = |rows| self.preprocess.apply(rows);
         let k = (counts.near + EXTRA_NEIGHBOURS).max(1);
         self.fitted.transform(data, params.distance, k, progress, embed, |row| {
-            layout::place(row, &layout, local_scale, counts, params)
+            place::place(row, &layout, local_scale, counts, params)
         })
     }
 }
