@@ -15,8 +15,6 @@ pub(super) trait Label: Copy + Ord + Default + Debug + Send + Sync {
     type Table<'a, const D: usize>: Copy + Send + Sync;
     /// A place where any thread may put a label.
     type Slot: Send + Sync;
-    /// Tables have at least this many points.
-    const LEAST_POINTS: usize;
 
     fn from_index(index: u32) -> Self;
     fn table<const D: usize>(points: &[[f32; D]]) -> Self::Table<'_, D>;
@@ -29,7 +27,6 @@ pub(super) trait Label: Copy + Ord + Default + Debug + Send + Sync {
 impl Label for u16 {
     type Table<'a, const D: usize> = &'a [[f32; D]; SMALL];
     type Slot = AtomicU16;
-    const LEAST_POINTS: usize = SMALL;
 
     #[inline]
     fn from_index(index: u32) -> Self {
@@ -63,7 +60,6 @@ impl Label for u16 {
 impl Label for u32 {
     type Table<'a, const D: usize> = &'a [[f32; D]];
     type Slot = AtomicU32;
-    const LEAST_POINTS: usize = 0;
 
     #[inline]
     fn from_index(index: u32) -> Self {

@@ -3,25 +3,26 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use tlc_core::{Progress, ReduceError};
 
-use super::PacmapParams;
-use super::adjacency::Adjacency;
+use super::adjacency::{Adjacency, Lists};
+use super::fit::Method;
 use super::forces::{Scratch, Slope, Slopes, gradient};
 use super::labels::{Label, SMALL};
 use super::pairs::Pairs;
+use super::params::PacmapParams;
 use crate::adam::AdamStep;
-use crate::fit_options::FitOptions;
 use crate::simd::vectorised;
 
 pub(super) const BETA1: f32 = 0.9;
 pub(super) const BETA2: f32 = 0.999;
 /// Points that are moved by one task.
 const CHUNK: usize = 128;
+/// LocalMAP draws further partners anew after so many iterations.
+const RESAMPLE_EVERY: usize = 10;
 
 /// Weights of the kinds of pairs in one iteration (table 1 of the paper).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Weights {
+struct Weights {
     near: f32,
     mid_near: f32,
     further: f32,
@@ -38,110 +39,142 @@ impl Weights {
             Self { near: 1.0, mid_near: 0.0, further: 1.0 }
         }
     }
+}
 
-    fn slopes(self, near_times: f32) -> Slopes {
-        Slopes {
-            near: Slope::near(self.near),
-            further: Slope::further(self.further),
-            mid_near: Slope::mid_near(self.mid_near),
-            near_times,
+/// The slopes of the third phase, in which new rows are placed too.
+pub(super) fn last_slopes(low_dist_thres: Option<f32>) -> Slopes {
+    slopes_from(Weights { near: 1.0, mid_near: 0.0, further: 1.0 }, low_dist_thres)
+}
+
+fn slopes_from(weights: Weights, low_dist_thres: Option<f32>) -> Slopes {
+    Slopes {
+        near: Slope::near(weights.near),
+        further: Slope::further(weights.further),
+        mid_near: Slope::mid_near(weights.mid_near),
+        near_times: low_dist_thres.map_or(1.0, |threshold| threshold / 2.0),
+    }
+}
+
+pub(super) fn n_iterations(params: &PacmapParams) -> usize {
+    params.num_iters.iter().sum()
+}
+
+/// A layout on its way.
+pub(super) struct Optimiser<const D: usize> {
+    iteration: usize,
+    lr: f32,
+    phases: [usize; 3],
+    low_dist_thres: Option<f32>,
+    points: Points<D>,
+    pairs: AnyPairs,
+    /// LocalMAP's further pairs, and what they are drawn from.
+    local: Option<(Pairs, Lists)>,
+}
+
+/// The points with their running means of the gradient and its square.
+struct Points<const D: usize> {
+    n: usize,
+    /// Padded to the least size of a table.
+    now: Vec<[f32; D]>,
+    next: Vec<[f32; D]>,
+    first: Vec<[f32; D]>,
+    second: Vec<[f32; D]>,
+}
+
+enum AnyPairs {
+    Few(Adjacency<u16>),
+    Many(Adjacency<u32>),
+}
+
+impl AnyPairs {
+    fn new(n: usize, near: &Lists, mid_near: &Lists, further: impl Fn(usize, &mut Vec<u32>) + Sync) -> Self {
+        if n <= SMALL {
+            Self::Few(Adjacency::new(near, mid_near, further, n))
+        } else {
+            Self::Many(Adjacency::new(near, mid_near, further, n))
         }
     }
 }
 
-/// The points with their running means of the gradient and its square.
-struct State<L, const D: usize> {
-    n: usize,
-    /// Padded to the least size of a table.
-    points: Vec<[f32; D]>,
-    next: Vec<[f32; D]>,
-    first: Vec<[f32; D]>,
-    second: Vec<[f32; D]>,
-    labels: std::marker::PhantomData<L>,
-}
-
-/// The layout after all iterations, from `start`.
-pub(super) fn optimise<const D: usize>(
-    pairs: &Pairs,
-    start: Vec<[f32; D]>,
-    params: &PacmapParams,
-    options: &mut FitOptions<'_>,
-    progress: &Progress,
-) -> Result<Vec<[f32; D]>, ReduceError> {
-    if pairs.n <= SMALL {
-        run::<u16, D>(pairs, start, params, options, progress)
-    } else {
-        run::<u32, D>(pairs, start, params, options, progress)
-    }
-}
-
-fn run<L: Label, const D: usize>(
-    pairs: &Pairs,
-    start: Vec<[f32; D]>,
-    params: &PacmapParams,
-    options: &mut FitOptions<'_>,
-    progress: &Progress,
-) -> Result<Vec<[f32; D]>, ReduceError> {
-    let n_iterations: usize = params.num_iters.iter().sum();
-    let adjacency = Adjacency::<L>::new(&pairs.near, &pairs.mid_near, |i, list| pairs.further_of(i, list), pairs.n);
-    let mut state = State::<L, D>::new(start);
-    let task = progress.task("pacmap layout", n_iterations as u64);
-    options.snapshot(0, state.layout());
-    for iteration in 0..n_iterations {
-        let step = AdamStep::new(params.lr, BETA1, BETA2, iteration);
-        let weights = Weights::at(iteration, params.num_iters);
-        state.advance::<false>(&adjacency, weights.slopes(1.0), weights.mid_near > 0.0, step);
-        task.advance(1)?;
-        options.snapshot(iteration + 1, state.layout());
-    }
-    Ok(state.into_layout())
-}
-
-impl<L: Label, const D: usize> State<L, D> {
-    fn new(start: Vec<[f32; D]>) -> Self {
+impl<const D: usize> Optimiser<D> {
+    pub(super) fn new(pairs: Pairs, start: Vec<[f32; D]>, method: Method<'_>) -> Self {
         let n = start.len();
-        let mut points = start;
-        points.resize(n.max(L::LEAST_POINTS), [0.0; D]);
+        let adjacency = AnyPairs::new(n, &pairs.near, &pairs.mid_near, |i, list| pairs.further_of(i, list));
+        let mut now = start;
+        if n <= SMALL {
+            now.resize(SMALL, [0.0; D]);
+        }
         let zeros = vec![[0.0; D]; n];
-        Self { n, next: points.clone(), points, first: zeros.clone(), second: zeros, labels: std::marker::PhantomData }
+        Self {
+            iteration: 0,
+            lr: method.params.lr,
+            phases: method.params.num_iters,
+            low_dist_thres: method.low_dist_thres,
+            points: Points { n, next: now.clone(), now, first: zeros.clone(), second: zeros },
+            pairs: adjacency,
+            local: method.low_dist_thres.map(|_| {
+                let further = pairs.further();
+                (pairs, further)
+            }),
+        }
     }
 
-    fn layout(&self) -> &[[f32; D]] {
-        &self.points[..self.n]
-    }
-
-    fn into_layout(mut self) -> Vec<[f32; D]> {
-        self.points.truncate(self.n);
-        self.points
+    pub(super) fn points(&self) -> &[[f32; D]] {
+        &self.points.now[..self.points.n]
     }
 
     /// One iteration: every point is moved by the forces at the present places.
-    fn advance<const LOCAL: bool>(
+    pub(super) fn step(&mut self) {
+        let iteration = self.iteration;
+        let last_phase = self.phases[0] + self.phases[1];
+        let is_local = self.low_dist_thres.is_some() && iteration >= last_phase;
+        if is_local && (iteration - last_phase).is_multiple_of(RESAMPLE_EVERY) {
+            self.resample();
+        }
+        let weights = Weights::at(iteration, self.phases);
+        let slopes = slopes_from(weights, self.low_dist_thres);
+        let step = AdamStep::new(self.lr, BETA1, BETA2, iteration);
+        match (&self.pairs, is_local) {
+            (AnyPairs::Few(pairs), false) => self.points.advance::<u16, false>(pairs, slopes, weights, step),
+            (AnyPairs::Few(pairs), true) => self.points.advance::<u16, true>(pairs, slopes, weights, step),
+            (AnyPairs::Many(pairs), false) => self.points.advance::<u32, false>(pairs, slopes, weights, step),
+            (AnyPairs::Many(pairs), true) => self.points.advance::<u32, true>(pairs, slopes, weights, step),
+        }
+        self.iteration += 1;
+    }
+
+    /// LocalMAP's further partners for the next iterations.
+    fn resample(&mut self) {
+        let (Some((pairs, further)), Some(threshold)) = (&mut self.local, self.low_dist_thres) else {
+            return;
+        };
+        let points = &self.points.now[..self.points.n];
+        pairs.resample_further(further, points, threshold * threshold, self.iteration as u64);
+        let none = Lists { count: 0, items: Vec::new() };
+        let further_of = |i: usize, list: &mut Vec<u32>| list.extend(further.of(i));
+        self.pairs = AnyPairs::new(points.len(), &pairs.near, &none, further_of);
+    }
+}
+
+impl<const D: usize> Points<D> {
+    fn advance<L: Label, const LOCAL: bool>(
         &mut self,
-        adjacency: &Adjacency<L>,
+        pairs: &Adjacency<L>,
         slopes: Slopes,
-        with_mid_near: bool,
+        weights: Weights,
         step: AdamStep,
     ) {
-        let points = &self.points;
+        let now = &self.now;
+        let with_mid_near = weights.mid_near > 0.0;
         let chunks = self.next[..self.n].par_chunks_mut(CHUNK);
         let moments = self.first.par_chunks_mut(CHUNK).zip(self.second.par_chunks_mut(CHUNK));
         chunks.zip(moments).enumerate().for_each_init(Scratch::default, |scratch, (chunk, (next, (first, second)))| {
             let range = chunk * CHUNK..chunk * CHUNK + next.len();
-            let mut gradients = [[0.0; D]; CHUNK];
             vectorised(
                 #[inline(always)]
                 || {
-                    gradients_of::<L, D, LOCAL>(
-                        range.clone(),
-                        points,
-                        adjacency,
-                        slopes,
-                        with_mid_near,
-                        scratch,
-                        &mut gradients,
-                    );
-                    next.copy_from_slice(&points[range]);
+                    let gradients = gradients::<L, D, LOCAL>(range.clone(), now, pairs, slopes, with_mid_near, scratch);
+                    next.copy_from_slice(&now[range]);
                     let gradients = gradients[..next.len()].as_flattened();
                     step.apply_all(
                         next.as_flattened_mut(),
@@ -152,24 +185,25 @@ impl<L: Label, const D: usize> State<L, D> {
                 },
             );
         });
-        std::mem::swap(&mut self.points, &mut self.next);
+        std::mem::swap(&mut self.now, &mut self.next);
     }
 }
 
 #[inline(always)]
-fn gradients_of<L: Label, const D: usize, const LOCAL: bool>(
+fn gradients<L: Label, const D: usize, const LOCAL: bool>(
     range: Range<usize>,
     points: &[[f32; D]],
-    adjacency: &Adjacency<L>,
+    pairs: &Adjacency<L>,
     slopes: Slopes,
     with_mid_near: bool,
     scratch: &mut Scratch<D>,
-    gradients: &mut [[f32; D]; CHUNK],
-) {
+) -> [[f32; D]; CHUNK] {
     let table = L::table(points);
-    for (i, target) in range.zip(gradients) {
-        *target = gradient::<L, D, LOCAL>(points[i], table, adjacency.of(i, with_mid_near), slopes, scratch);
+    let mut gradients = [[0.0; D]; CHUNK];
+    for (i, target) in range.zip(&mut gradients) {
+        *target = gradient::<L, D, LOCAL>(points[i], table, pairs.of(i, with_mid_near), slopes, scratch);
     }
+    gradients
 }
 
 #[cfg(test)]

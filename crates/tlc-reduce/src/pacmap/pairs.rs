@@ -6,6 +6,7 @@ use tlc_core::rng::Stream;
 use tlc_core::{Progress, ReduceError};
 
 use super::adjacency::Lists;
+use crate::distance::squared_low;
 use crate::knn::Neighbours;
 use crate::simd::vectorised;
 
@@ -81,6 +82,47 @@ impl Pairs {
         for slot in 0..self.n_further {
             list.extend(distinct(self.n, self.further_draws, i, slot, list, |j| near.contains(&j)));
         }
+    }
+}
+
+/// LocalMAP's further pairs.
+impl Pairs {
+    /// The further partners of all points; a place for which none was found holds the point itself.
+    pub(super) fn further(&self) -> Lists {
+        let mut items = vec![0; self.n * self.n_further];
+        if self.n_further > 0 {
+            items.par_chunks_mut(self.n_further).enumerate().for_each_init(Vec::new, |list, (i, chosen)| {
+                list.clear();
+                self.further_of(i, list);
+                chosen.fill(i as u32);
+                chosen[..list.len()].copy_from_slice(list);
+            });
+        }
+        Lists { count: self.n_further, items }
+    }
+
+    /// Draws partners anew among the points whose squared distance in the layout is at most
+    /// `most_squared`; one that is not found in 100 draws leaves the old partner.
+    pub(super) fn resample_further<const D: usize>(
+        &self,
+        further: &mut Lists,
+        points: &[[f32; D]],
+        most_squared: f32,
+        iteration: u64,
+    ) {
+        if self.n_further == 0 {
+            return;
+        }
+        let draws = self.further_draws.substream(iteration);
+        further.items.par_chunks_mut(self.n_further).enumerate().for_each(|(i, chosen)| {
+            let near = &self.near.items[i * self.near.count..(i + 1) * self.near.count];
+            let is_out = |j: u32| squared_low(&points[i], &points[j as usize]) > most_squared || near.contains(&j);
+            for slot in 0..chosen.len() {
+                if let Some(j) = distinct(self.n, draws, i, slot, &chosen[..slot], is_out) {
+                    chosen[slot] = j;
+                }
+            }
+        });
     }
 }
 
@@ -219,7 +261,7 @@ fn squared_to_each<const N: usize>(row: &[f32], others: &[&[f32]; N]) -> [f32; N
 fn distinct(n: usize, draws: Stream, i: usize, slot: usize, found: &[u32], taken: impl Fn(u32) -> bool) -> Option<u32> {
     (0..MAX_DRAWS)
         .map(|attempt| draws.below(n, i as u64, slot as u64 * MAX_DRAWS + attempt) as u32)
-        .find(|&j| j as usize != i && !found.contains(&j) && !taken(j))
+        .find(|&j| j as usize != i && !taken(j) && !found.contains(&j))
 }
 
 #[cfg(test)]
@@ -285,6 +327,38 @@ mod tests {
                 assert_eq!(pairs.mid_near.of(i).collect::<Vec<_>>(), expected, "{n} rows, row {i}");
             }
         }
+    }
+
+    #[test]
+    fn further_partners_are_drawn_anew_among_points_close_by() {
+        let n = 400;
+        let pairs = sample(&noise(n, 2), 10, PairCounts { near: 5, mid_near: 0, further: 10 });
+        let mut further = pairs.further();
+        let before = further.clone();
+        // On a line with steps of 1; the last is alone.
+        let points: Vec<[f32; 1]> = (0..n).map(|i| [if i + 1 == n { 1e6 } else { i as f32 }]).collect();
+        pairs.resample_further(&mut further, &points, 50.0 * 50.0, 210);
+        let mut replaced = 0;
+        for i in 0..n - 1 {
+            let (new, old): (Vec<u32>, Vec<u32>) = (further.of(i).collect(), before.of(i).collect());
+            let near: Vec<u32> = pairs.near.of(i).collect();
+            assert_eq!(new.len(), 10);
+            for (&new, &old) in new.iter().zip(&old) {
+                assert!(new as usize != i && !near.contains(&new));
+                let is_close = (points[i][0] - points[new as usize][0]).abs() <= 50.0;
+                assert!(is_close || new == old, "point {i}: {new} instead of {old}");
+                replaced += usize::from(is_close);
+            }
+        }
+        assert!(replaced > 3900, "{replaced}");
+        assert!(further.of(n - 1).eq(before.of(n - 1)), "nobody is near, so all stay");
+        let once_more = || {
+            let mut again = before.clone();
+            pairs.resample_further(&mut again, &points, 50.0 * 50.0, 220);
+            again
+        };
+        assert_ne!(once_more(), further, "other draws in another iteration");
+        assert_eq!(once_more(), once_more());
     }
 
     #[test]
