@@ -19,6 +19,19 @@ impl AdamStep {
         Self { beta1, beta2, rate: (f64::from(learning_rate) * correction) as f32 }
     }
 
+    /// Moves all coordinates against their gradients; `first` and `second` are the running means of the
+    /// gradient and its square, 0 at the start. All slices have one length.
+    #[inline(always)]
+    pub(crate) fn apply_all(self, points: &mut [f32], first: &mut [f32], second: &mut [f32], gradients: &[f32]) {
+        let n = points.len();
+        let (first, second, gradients) = (&mut first[..n], &mut second[..n], &gradients[..n]);
+        for i in 0..n {
+            first[i] += (1.0 - self.beta1) * (gradients[i] - first[i]);
+            second[i] += (1.0 - self.beta2) * (gradients[i] * gradients[i] - second[i]);
+            points[i] -= self.rate * first[i] / (second[i].sqrt() + EPSILON);
+        }
+    }
+
     /// Moves `point` against `gradient`.
     #[inline]
     pub(crate) fn apply<const D: usize>(self, point: &mut [f32; D], moments: &mut Moments<D>, gradient: &[f32; D]) {

@@ -37,6 +37,6 @@ mod umap;
 
 pub use fit_options::{FitOptions, Snapshots};
 pub use input::Metric;
-pub use pacmap::{Pacmap, PacmapParams};
+pub use pacmap::{Localmap, LocalmapParams, Pacmap, PacmapInit, PacmapParams};
 pub use pca::{Pca, PcaParams, PrincipalAxes};
 pub use umap::{Umap, UmapInit, UmapParams};

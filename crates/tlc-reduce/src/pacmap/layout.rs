@@ -1,26 +1,26 @@
-//! Moves the layout's points along the gradient of PaCMAP's loss (section 4.1 of the paper).
-//!
-//! With `d = 1 + |y_i - y_j|²` the loss of a pair is `d / (10 + d)` if near, `d / (10,000 + d)` if
-//! mid-near and `1 / (1 + d)` if further; the three phases weigh them differently.
+//! Moves the layout's points along the gradient of PaCMAP's loss, all at once, by Adam.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
-use tlc_core::rng::Stream;
-use tlc_core::{Progress, ReduceError};
 
-use super::PacmapParams;
-use super::pairs::{PairCounts, Pairs, nearest_by_scaled, scale_from_squared};
-use crate::adam::{AdamStep, Moments};
-use crate::distance::squared_low;
-use crate::neighbours::NewRow;
+use super::adjacency::{Adjacency, Lists};
+use super::fit::Method;
+use super::forces::{Scratch, Slope, Slopes, gradient};
+use super::labels::{Label, SMALL};
+use super::pairs::Pairs;
+use super::params::PacmapParams;
+use crate::adam::AdamStep;
+use crate::simd::vectorised;
 
-const BETA1: f32 = 0.9;
-const BETA2: f32 = 0.999;
-const CHUNK: usize = 512;
-/// Steps to place a new row, and their size: it starts among its neighbours.
-const PLACE_ITERATIONS: usize = 100;
-const PLACE_RATE: f32 = 0.1;
+pub(super) const BETA1: f32 = 0.9;
+pub(super) const BETA2: f32 = 0.999;
+/// Points that are moved by one task.
+const CHUNK: usize = 128;
+/// LocalMAP draws further partners anew after so many iterations.
+const RESAMPLE_EVERY: usize = 10;
 
-/// Weights of the kinds of pairs in one iteration.
+/// Weights of the kinds of pairs in one iteration (table 1 of the paper).
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Weights {
     near: f32,
@@ -41,123 +41,169 @@ impl Weights {
     }
 }
 
-/// The derivative of the loss of a near pair by the squared distance in the layout, times two.
-#[inline]
-fn near_slope(squared: f32) -> f32 {
-    20.0 / (11.0 + squared).powi(2)
+/// The slopes of the third phase, in which new rows are placed too.
+pub(super) fn last_slopes(low_dist_thres: Option<f32>) -> Slopes {
+    slopes_from(Weights { near: 1.0, mid_near: 0.0, further: 1.0 }, low_dist_thres)
 }
 
-#[inline]
-fn mid_near_slope(squared: f32) -> f32 {
-    20_000.0 / (10_001.0 + squared).powi(2)
+fn slopes_from(weights: Weights, low_dist_thres: Option<f32>) -> Slopes {
+    Slopes {
+        near: Slope::near(weights.near),
+        further: Slope::further(weights.further),
+        mid_near: Slope::mid_near(weights.mid_near),
+        near_times: low_dist_thres.map_or(1.0, |threshold| threshold / 2.0),
+    }
 }
 
-#[inline]
-fn further_slope(squared: f32) -> f32 {
-    -2.0 / (2.0 + squared).powi(2)
+pub(super) fn n_iterations(params: &PacmapParams) -> usize {
+    params.num_iters.iter().sum()
 }
 
-/// Adds the pairs' part of the gradient at `here`.
-#[inline]
-fn add_gradient<const D: usize>(
-    gradient: &mut [f32; D],
-    here: &[f32; D],
+/// A layout on its way.
+pub(super) struct Optimiser<const D: usize> {
+    iteration: usize,
+    lr: f32,
+    phases: [usize; 3],
+    low_dist_thres: Option<f32>,
+    points: Points<D>,
+    pairs: AnyPairs,
+    /// LocalMAP's further pairs, and what they are drawn from.
+    local: Option<(Pairs, Lists)>,
+}
+
+/// The points with their running means of the gradient and its square.
+struct Points<const D: usize> {
+    n: usize,
+    /// Padded to the least size of a table.
+    now: Vec<[f32; D]>,
+    next: Vec<[f32; D]>,
+    first: Vec<[f32; D]>,
+    second: Vec<[f32; D]>,
+}
+
+enum AnyPairs {
+    Few(Adjacency<u16>),
+    Many(Adjacency<u32>),
+}
+
+impl AnyPairs {
+    fn new(n: usize, near: &Lists, mid_near: &Lists, further: impl Fn(usize, &mut Vec<u32>) + Sync) -> Self {
+        if n <= SMALL {
+            Self::Few(Adjacency::new(near, mid_near, further, n))
+        } else {
+            Self::Many(Adjacency::new(near, mid_near, further, n))
+        }
+    }
+}
+
+impl<const D: usize> Optimiser<D> {
+    pub(super) fn new(pairs: Pairs, start: Vec<[f32; D]>, method: Method<'_>) -> Self {
+        let n = start.len();
+        let adjacency = AnyPairs::new(n, &pairs.near, &pairs.mid_near, |i, list| pairs.further_of(i, list));
+        let mut now = start;
+        if n <= SMALL {
+            now.resize(SMALL, [0.0; D]);
+        }
+        let zeros = vec![[0.0; D]; n];
+        Self {
+            iteration: 0,
+            lr: method.params.lr,
+            phases: method.params.num_iters,
+            low_dist_thres: method.low_dist_thres,
+            points: Points { n, next: now.clone(), now, first: zeros.clone(), second: zeros },
+            pairs: adjacency,
+            local: method.low_dist_thres.map(|_| {
+                let further = pairs.further();
+                (pairs, further)
+            }),
+        }
+    }
+
+    pub(super) fn points(&self) -> &[[f32; D]] {
+        &self.points.now[..self.points.n]
+    }
+
+    /// One iteration: every point is moved by the forces at the present places.
+    pub(super) fn step(&mut self) {
+        let iteration = self.iteration;
+        let last_phase = self.phases[0] + self.phases[1];
+        let is_local = self.low_dist_thres.is_some() && iteration >= last_phase;
+        if is_local && (iteration - last_phase).is_multiple_of(RESAMPLE_EVERY) {
+            self.resample();
+        }
+        let weights = Weights::at(iteration, self.phases);
+        let slopes = slopes_from(weights, self.low_dist_thres);
+        let step = AdamStep::new(self.lr, BETA1, BETA2, iteration);
+        match (&self.pairs, is_local) {
+            (AnyPairs::Few(pairs), false) => self.points.advance::<u16, false>(pairs, slopes, weights, step),
+            (AnyPairs::Few(pairs), true) => self.points.advance::<u16, true>(pairs, slopes, weights, step),
+            (AnyPairs::Many(pairs), false) => self.points.advance::<u32, false>(pairs, slopes, weights, step),
+            (AnyPairs::Many(pairs), true) => self.points.advance::<u32, true>(pairs, slopes, weights, step),
+        }
+        self.iteration += 1;
+    }
+
+    /// LocalMAP's further partners for the next iterations.
+    fn resample(&mut self) {
+        let (Some((pairs, further)), Some(threshold)) = (&mut self.local, self.low_dist_thres) else {
+            return;
+        };
+        let points = &self.points.now[..self.points.n];
+        pairs.resample_further(further, points, threshold * threshold, self.iteration as u64);
+        let none = Lists { count: 0, items: Vec::new() };
+        let further_of = |i: usize, list: &mut Vec<u32>| list.extend(further.of(i));
+        self.pairs = AnyPairs::new(points.len(), &pairs.near, &none, further_of);
+    }
+}
+
+impl<const D: usize> Points<D> {
+    fn advance<L: Label, const LOCAL: bool>(
+        &mut self,
+        pairs: &Adjacency<L>,
+        slopes: Slopes,
+        weights: Weights,
+        step: AdamStep,
+    ) {
+        let now = &self.now;
+        let with_mid_near = weights.mid_near > 0.0;
+        let chunks = self.next[..self.n].par_chunks_mut(CHUNK);
+        let moments = self.first.par_chunks_mut(CHUNK).zip(self.second.par_chunks_mut(CHUNK));
+        chunks.zip(moments).enumerate().for_each_init(Scratch::default, |scratch, (chunk, (next, (first, second)))| {
+            let range = chunk * CHUNK..chunk * CHUNK + next.len();
+            vectorised(
+                #[inline(always)]
+                || {
+                    let gradients = gradients::<L, D, LOCAL>(range.clone(), now, pairs, slopes, with_mid_near, scratch);
+                    next.copy_from_slice(&now[range]);
+                    let gradients = gradients[..next.len()].as_flattened();
+                    step.apply_all(
+                        next.as_flattened_mut(),
+                        first.as_flattened_mut(),
+                        second.as_flattened_mut(),
+                        gradients,
+                    );
+                },
+            );
+        });
+        std::mem::swap(&mut self.now, &mut self.next);
+    }
+}
+
+#[inline(always)]
+fn gradients<L: Label, const D: usize, const LOCAL: bool>(
+    range: Range<usize>,
     points: &[[f32; D]],
-    others: &[u32],
-    weight: f32,
-    slope: impl Fn(f32) -> f32,
-) {
-    for &other in others {
-        let there = &points[other as usize];
-        let factor = weight * slope(squared_low(here, there));
-        for d in 0..D {
-            gradient[d] += factor * (here[d] - there[d]);
-        }
+    pairs: &Adjacency<L>,
+    slopes: Slopes,
+    with_mid_near: bool,
+    scratch: &mut Scratch<D>,
+) -> [[f32; D]; CHUNK] {
+    let table = L::table(points);
+    let mut gradients = [[0.0; D]; CHUNK];
+    for (i, target) in range.zip(&mut gradients) {
+        *target = gradient::<L, D, LOCAL>(points[i], table, pairs.of(i, with_mid_near), slopes, scratch);
     }
-}
-
-pub(super) fn optimise<const D: usize>(
-    pairs: &Pairs,
-    start: Vec<[f32; D]>,
-    params: &PacmapParams,
-    progress: &Progress,
-) -> Result<Vec<[f32; D]>, ReduceError> {
-    let n_iterations: usize = params.num_iters.iter().sum();
-    let mut points = start;
-    let mut next = points.clone();
-    let mut moments = vec![Moments::<D>::default(); points.len()];
-    let task = progress.task("pacmap layout", n_iterations as u64);
-    for iteration in 0..n_iterations {
-        let weights = Weights::at(iteration, params.num_iters);
-        let step = AdamStep::new(params.lr, BETA1, BETA2, iteration);
-        next.par_chunks_mut(CHUNK).zip(moments.par_chunks_mut(CHUNK)).enumerate().for_each(
-            |(chunk, (next, moments))| {
-                for (offset, (target, moments)) in next.iter_mut().zip(moments).enumerate() {
-                    let i = chunk * CHUNK + offset;
-                    *target = points[i];
-                    step.apply(target, moments, &gradient_at(i, &points, pairs, weights));
-                }
-            },
-        );
-        std::mem::swap(&mut points, &mut next);
-        task.advance(1)?;
-    }
-    Ok(points)
-}
-
-fn gradient_at<const D: usize>(i: usize, points: &[[f32; D]], pairs: &Pairs, weights: Weights) -> [f32; D] {
-    let mut gradient = [0.0; D];
-    add_gradient(&mut gradient, &points[i], points, pairs.near.of(i), weights.near, near_slope);
-    if weights.mid_near > 0.0 {
-        add_gradient(&mut gradient, &points[i], points, pairs.mid_near.of(i), weights.mid_near, mid_near_slope);
-    }
-    add_gradient(&mut gradient, &points[i], points, pairs.further.of(i), weights.further, further_slope);
-    gradient
-}
-
-/// The place of a new row among fitted points that stay where they are.
-///
-/// It feels what a fitted point feels in the last phase: its near neighbours, and further points drawn
-/// by a number that depends on its values alone. The scale of a fitted neighbour is its mean distance
-/// to its first ten, which stands in for that of the 4th to 6th.
-pub(super) fn place<const D: usize>(
-    row: &NewRow<'_>,
-    layout: &[[f32; D]],
-    local_scale: &[f32],
-    counts: PairCounts,
-    params: &PacmapParams,
-) -> [f32; D] {
-    let own_scale = scale_from_squared(row.squared);
-    let near = nearest_by_scaled(row.neighbours, row.squared, own_scale, |j| local_scale[j], counts.near.max(1));
-    let draws = Stream::new(params.seed, "pacmap-place");
-    let further: Vec<u32> =
-        (0..counts.further).map(|draw| draws.below(layout.len(), row.key, draw as u64) as u32).collect();
-    let mut point = start_among(&near, row, layout);
-    let mut moments = Moments::default();
-    for iteration in 0..PLACE_ITERATIONS {
-        let mut gradient = [0.0; D];
-        add_gradient(&mut gradient, &point, layout, &near, 1.0, near_slope);
-        add_gradient(&mut gradient, &point, layout, &further, 1.0, further_slope);
-        AdamStep::new(PLACE_RATE * params.lr, BETA1, BETA2, iteration).apply(&mut point, &mut moments, &gradient);
-    }
-    point
-}
-
-/// The mean of the neighbours' places, each weighted by one over its distance.
-fn start_among<const D: usize>(near: &[u32], row: &NewRow<'_>, layout: &[[f32; D]]) -> [f32; D] {
-    let mut point = [0.0; D];
-    let mut total = 0.0;
-    for (&j, &squared) in row.neighbours.iter().zip(row.squared) {
-        if near.contains(&j) {
-            // Not zero: a row at distance zero is a fitted row and is not placed.
-            let weight = 1.0 / squared.sqrt().max(f32::MIN_POSITIVE);
-            total += weight;
-            for d in 0..D {
-                point[d] += weight * layout[j as usize][d];
-            }
-        }
-    }
-    point.map(|x| x / total)
+    gradients
 }
 
 #[cfg(test)]
@@ -171,22 +217,5 @@ mod tests {
         assert_eq!(at(50), Weights { near: 2.0, mid_near: 501.5, further: 1.0 });
         assert_eq!(at(100), Weights { near: 3.0, mid_near: 3.0, further: 1.0 });
         assert_eq!(at(200), Weights { near: 1.0, mid_near: 0.0, further: 1.0 });
-    }
-
-    #[test]
-    fn slopes_are_the_derivatives_of_the_losses() {
-        type LossAndSlope = (fn(f64) -> f64, fn(f32) -> f32);
-        let losses: [LossAndSlope; 3] = [
-            (|s| (1.0 + s) / (11.0 + s), near_slope),
-            (|s| (1.0 + s) / (10_001.0 + s), mid_near_slope),
-            (|s| 1.0 / (2.0 + s), further_slope),
-        ];
-        for (loss, slope) in losses {
-            for squared in [0.1, 1.0, 30.0] {
-                let numeric = 2.0 * (loss(squared + 1e-4) - loss(squared - 1e-4)) / 2e-4;
-                let ours = f64::from(slope(squared as f32));
-                assert!((ours - numeric).abs() <= 1e-3 * numeric.abs(), "{ours} {numeric}");
-            }
-        }
     }
 }

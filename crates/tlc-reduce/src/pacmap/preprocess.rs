@@ -1,6 +1,6 @@
 //! Brings rows into the space where neighbours are searched. Fitted on the fit's rows only.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Axis, CowArray, Ix2};
 use tlc_core::{Arrays, ReduceError};
 
 use super::PacmapParams;
@@ -25,21 +25,27 @@ enum Steps {
 }
 
 impl Preprocess {
-    pub(super) fn fit(data: ArrayView2<'_, f32>, params: &PacmapParams) -> Result<Self, ReduceError> {
+    /// What brings rows there, and the rows there. Rows that are projected are not copied before.
+    pub(super) fn fit_and_apply(
+        data: CowArray<'_, f32, Ix2>,
+        params: &PacmapParams,
+    ) -> Result<(Self, Array2<f32>), ReduceError> {
         let metric = params.distance;
-        let data = metric.embed(data.into());
-        let steps = if data.ncols() > PCA_WIDTH && params.apply_pca {
-            Steps::Pca(PrincipalAxes::fit(data.view(), PCA_WIDTH, params.seed)?)
-        } else {
-            let (least, most) = data.iter().fold((f32::MAX, f32::MIN), |(a, b), &x| (a.min(x), b.max(x)));
-            // In f64, since the range of finite numbers may overflow.
-            let range = f64::from(most) - f64::from(least);
-            let scale = if range > 1e-30 { (1.0 / range) as f32 } else { 1.0 };
-            let mean = data.map_axis(Axis(0), |column| column.iter().map(|&x| f64::from(x)).sum::<f64>());
-            let n = data.nrows() as f64;
-            Steps::Rescale { scale, shift: mean.mapv(|sum| (sum / n) as f32) }
-        };
-        Ok(Self { metric, steps })
+        let data = metric.embed(data);
+        if data.ncols() > PCA_WIDTH && params.apply_pca {
+            let axes = PrincipalAxes::fit(data.view(), PCA_WIDTH, params.seed)?;
+            let rows = axes.project(data.view());
+            return Ok((Self { metric, steps: Steps::Pca(axes) }, rows));
+        }
+        let (least, most) = data.iter().fold((f32::MAX, f32::MIN), |(a, b), &x| (a.min(x), b.max(x)));
+        // In f64, since the range of finite numbers may overflow.
+        let range = f64::from(most) - f64::from(least);
+        let scale = if range > 1e-30 { (1.0 / range) as f32 } else { 1.0 };
+        let mean = data.map_axis(Axis(0), |column| column.iter().map(|&x| f64::from(x)).sum::<f64>());
+        let n = data.nrows() as f64;
+        let shift = mean.mapv(|sum| (sum / n) as f32);
+        let rows = (data.into_owned() - &shift) * scale;
+        Ok((Self { metric, steps: Steps::Rescale { scale, shift } }, rows))
     }
 
     pub(super) fn apply(&self, rows: Array2<f32>) -> Array2<f32> {

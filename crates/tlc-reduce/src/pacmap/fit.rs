@@ -1,0 +1,200 @@
+//! A fit from rows to layout, stage by stage.
+
+use std::borrow::Cow;
+
+use ndarray::{Array2, ArrayView2, s};
+use rayon::prelude::*;
+use tlc_core::rng::Stream;
+use tlc_core::{FittedReducer, Progress, ReduceError, Reducer};
+
+use super::fitted::FittedPacmap;
+use super::jobs::Jobs;
+use super::layout::{Optimiser, n_iterations};
+use super::pairs::Pairs;
+use super::params::{PacmapInit, PacmapParams};
+use super::preprocess::Preprocess;
+use crate::distance::squared_euclidean;
+use crate::fit_options::FitOptions;
+use crate::input::{array_from_points, checked_for_fit, is_usable};
+use crate::knn::{Index, KnnOptions, Neighbours};
+use crate::neighbours::FittedRows;
+use crate::pca::PrincipalAxes;
+
+/// How many more neighbours are searched than used: the nearest by scaled distance are among them.
+pub(super) const EXTRA_NEIGHBOURS: usize = 50;
+/// Of the neighbours and the 50 more; the nearer ones, which alone become pairs, are found more surely.
+const CANDIDATES_RECALL: f64 = 0.95;
+/// The initial layout is the first principal components times this.
+const PCA_SCALE: f32 = 0.01;
+/// Standard deviation of a random or given initial layout.
+const INIT_DEVIATION: f32 = 1e-4;
+
+/// PaCMAP, or LocalMAP if there is a distance up to which points repel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Method<'a> {
+    pub(super) params: &'a PacmapParams,
+    pub(super) low_dist_thres: Option<f32>,
+}
+
+impl Method<'_> {
+    /// `reducer` is who is asked for the fit.
+    pub(super) fn fit(
+        self,
+        reducer: Box<dyn Reducer>,
+        data: &ArrayView2<'_, f32>,
+        options: FitOptions<'_>,
+        progress: &Progress,
+    ) -> Result<Box<dyn FittedReducer>, ReduceError> {
+        progress.check()?;
+        match self.params.n_components {
+            1 => self.fit_in::<1>(reducer, data, options, progress),
+            2 => self.fit_in::<2>(reducer, data, options, progress),
+            _ => self.fit_in::<3>(reducer, data, options, progress),
+        }
+    }
+
+    fn fit_in<const D: usize>(
+        self,
+        reducer: Box<dyn Reducer>,
+        data: &ArrayView2<'_, f32>,
+        mut options: FitOptions<'_>,
+        progress: &Progress,
+    ) -> Result<Box<dyn FittedReducer>, ReduceError> {
+        let params = self.params;
+        let data = checked_for_fit(data, params.distance)?;
+        let n = data.nrows();
+        let counts = params.pair_counts(n);
+        if let Some(given) = options.neighbours {
+            check_neighbours(given, n, counts.near)?;
+        }
+        let given_start = options.init.map(|init| given_start::<D>(init, n)).transpose()?;
+        let jobs = Jobs::new(params.n_jobs)?;
+
+        let (preprocess, rows) = jobs.run(|| Preprocess::fit_and_apply(data, params))?;
+        progress.check()?;
+        let start = match given_start {
+            Some(start) => start,
+            None => jobs.run(|| self.initial_layout::<D>(&preprocess, rows.view()))?,
+        };
+        progress.check()?;
+        let knn = KnnOptions { method: params.knn, target_recall: CANDIDATES_RECALL, seed: params.seed };
+        let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
+        let fitted = |layout: &[[f32; D]], neighbours: Option<&Neighbours>, index| {
+            let fitted = FittedRows::new(index, array_from_points(layout), neighbours);
+            Ok(Box::new(FittedPacmap::<D>::new(reducer, params.clone(), self.low_dist_thres, preprocess, fitted))
+                as Box<_>)
+        };
+        if counts.near == 0 {
+            options.snapshot(0, &start);
+            return fitted(&start, None, index);
+        }
+        let k = (counts.near + EXTRA_NEIGHBOURS).min(n - 1);
+        let neighbours = match options.neighbours {
+            Some(given) => jobs.run(|| measured(given, k, &index)),
+            None => jobs.run(|| index.graph(k, progress))?,
+        };
+        let pairs = jobs.run(|| Pairs::sample(&index, &neighbours, counts, params.seed, progress))?;
+        let mut optimiser = jobs.run(|| Optimiser::new(pairs, start, self));
+        let task = progress.task("pacmap layout", n_iterations(params) as u64);
+        options.snapshot(0, optimiser.points());
+        for iteration in 1..=n_iterations(params) {
+            jobs.run(|| optimiser.step());
+            options.snapshot(iteration, optimiser.points());
+            task.advance(1)?;
+        }
+        fitted(optimiser.points(), Some(&neighbours), index)
+    }
+
+    fn initial_layout<const D: usize>(
+        self,
+        preprocess: &Preprocess,
+        rows: ArrayView2<'_, f32>,
+    ) -> Result<Vec<[f32; D]>, ReduceError> {
+        let n = rows.nrows();
+        if self.params.init == PacmapInit::Random {
+            let noise = Stream::new(self.params.seed, "pacmap-init");
+            let place = |i: usize, d: usize| INIT_DEVIATION * noise.normal(i as u64, d as u64) as f32;
+            return Ok((0..n).map(|i| std::array::from_fn(|d| place(i, d))).collect());
+        }
+        let projected = if preprocess.is_pca() {
+            Cow::Owned(rows.slice(s![.., ..D.min(rows.ncols())]).to_owned())
+        } else {
+            Cow::<Array2<f32>>::Owned(PrincipalAxes::fit(rows, D, self.params.seed)?.project(rows))
+        };
+        // Where few rows span fewer axes than the layout has, the others start at zero.
+        let place = |row: usize, d: usize| if d < projected.ncols() { PCA_SCALE * projected[[row, d]] } else { 0.0 };
+        Ok((0..n).map(|row| std::array::from_fn(|d| place(row, d))).collect())
+    }
+}
+
+/// Fails unless `given` holds at least `k` neighbours, nearest first, for each of `n` rows.
+fn check_neighbours(given: &Neighbours, n: usize, k: usize) -> Result<(), ReduceError> {
+    let (shape, distances) = (given.indices.dim(), given.squared.dim());
+    if shape != distances {
+        return Err(ReduceError::data(format!("its neighbours have indices {shape:?} and distances {distances:?}")));
+    }
+    if shape.0 != n || shape.1 < k {
+        let reason =
+            format!("its neighbours are {} for each of {} rows; {k} for each of {n} are needed", shape.1, shape.0);
+        return Err(ReduceError::data(reason));
+    }
+    let holds = |row: usize| {
+        let mut sorted = given.indices.row(row).to_vec();
+        sorted.sort_unstable();
+        sorted.iter().all(|&j| (j as usize) < n && j as usize != row)
+            && sorted.windows(2).all(|pair| pair[0] != pair[1])
+            && given.squared.row(row).iter().all(|&squared| squared >= 0.0 && squared.is_finite())
+    };
+    match (0..n).into_par_iter().position_first(|row| !holds(row)) {
+        None => Ok(()),
+        Some(row) => Err(ReduceError::data(format!(
+            "the neighbours of row {row} are not different other rows below {n} at finite distances"
+        ))),
+    }
+}
+
+/// The first `k` of the given neighbours with their distances in the space of the fit, nearest first.
+///
+/// Given distances may be of the rows before they were scaled or projected; then they would not compare
+/// to those of new rows.
+fn measured(given: &Neighbours, k: usize, index: &Index) -> Neighbours {
+    let k = k.min(given.k());
+    let lists: Vec<Vec<(f32, u32)>> = (0..index.n_rows())
+        .into_par_iter()
+        .map(|i| {
+            let indices = given.indices.row(i);
+            let mut list: Vec<(f32, u32)> =
+                indices.iter().take(k).map(|&j| (squared_euclidean(index.row(i), index.row(j as usize)), j)).collect();
+            list.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            list
+        })
+        .collect();
+    Neighbours {
+        indices: Array2::from_shape_fn((lists.len(), k), |(i, rank)| lists[i][rank].1),
+        squared: Array2::from_shape_fn((lists.len(), k), |(i, rank)| lists[i][rank].0),
+    }
+}
+
+/// A given layout, each axis brought to mean 0 and a standard deviation of 0.0001 as in pacmap: it starts
+/// an optimisation that needs points close together.
+fn given_start<const D: usize>(init: ArrayView2<'_, f32>, n: usize) -> Result<Vec<[f32; D]>, ReduceError> {
+    if init.dim() != (n, D) {
+        let reason = format!("its initial layout is {:?}; ({n}, {D}) is needed", init.dim());
+        return Err(ReduceError::data(reason));
+    }
+    if let Some(row) = init.outer_iter().position(|row| !is_usable(row)) {
+        let reason = format!("row {row} of its initial layout holds NaN, infinity or values beyond ±1e15");
+        return Err(ReduceError::data(reason));
+    }
+    let mut start = vec![[0.0; D]; n];
+    for d in 0..D {
+        let column = init.column(d);
+        let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
+        let variance = column.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n as f64;
+        let scale = if variance > 0.0 { f64::from(INIT_DEVIATION) / variance.sqrt() } else { 0.0 };
+        for (point, &x) in start.iter_mut().zip(column) {
+            point[d] = ((f64::from(x) - mean) * scale) as f32;
+        }
+    }
+    Ok(start)
+}
