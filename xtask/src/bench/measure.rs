@@ -44,9 +44,12 @@ pub(super) struct Records {
 
 impl Records {
     /// Those of today, or none.
-    pub(super) fn open(keep: bool) -> Result<Self> {
+    ///
+    /// A quick run says little about speed, so its records stay out of the repository.
+    pub(super) fn open(keep: bool, is_quick: bool) -> Result<Self> {
         let date = Command::new("date").arg("+%F").output().context("cannot run date")?.stdout;
-        let folder = places::workspace().join("benches/results");
+        let folder =
+            if is_quick { places::cache()?.join("bench-quick") } else { places::workspace().join("benches/results") };
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{}-peers.jsonl", String::from_utf8_lossy(&date).trim()));
         let text = if keep { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
@@ -159,7 +162,10 @@ fn last_line(command: &mut Command) -> Result<Value> {
     let words = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        // Rust's begins with `Error:`, perhaps before a backtrace; Python's is the last line.
+        let line = words.lines().find(|line| line.starts_with("Error: "));
+        let line = line.or_else(|| words.lines().rev().find(|line| !line.trim().is_empty()));
+        let last = line.unwrap_or("it said nothing");
         bail!("{}: {last}", output.status);
     }
     let last = words.lines().last().context("it printed nothing")?;

@@ -24,7 +24,7 @@ use crate::{EVERYTHING, cargo, setup};
 struct PeersArgs {
     #[arg(long, required = true, hide = true)]
     peers: bool,
-    /// Small data and one repetition: whether everything works, in some minutes
+    /// Small data and one repetition: whether everything works, in some minutes; the page goes into the cache
     #[arg(long)]
     quick: bool,
     /// Only data or contenders with one of these in their names, such as `fashion` or `pacmap`
@@ -68,7 +68,7 @@ fn peers(args: &PeersArgs, line: &[String]) -> Result<()> {
             contenders::ALL.map(|contender| contender.name).join(", ")
         );
     }
-    let mut records = Records::open(args.resume || args.page_only)?;
+    let mut records = Records::open(args.resume || args.page_only, args.quick)?;
     if !args.page_only {
         setup::run()?;
         let programs = environment::provide(&selected)?;
