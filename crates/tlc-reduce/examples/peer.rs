@@ -1,0 +1,65 @@
+//! Our side of `cargo xtask bench --peers`: one reducer on one job, each step timed.
+//!
+//! An example of this crate, so that neither Lance nor libtorch is linked: reducers are made by name, as
+//! the facade's `create_reducer` does.
+
+#![expect(clippy::print_stdout, reason = "the report goes to whoever started the process")]
+
+#[path = "../../../benches/peers/job.rs"]
+mod job;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use ndarray::{ArrayView2, s};
+use tlc_core::{FittedReducer, Progress};
+// Named, so that its reducers are linked and found by their tags.
+use tlc_reduce as _;
+
+use self::job::{Job, Matrix, note_first_result};
+
+/// How often one row is transformed; the median is reported.
+const ONE_ROW_REPETITIONS: usize = 21;
+
+fn main() -> Result<()> {
+    let mut job = Job::from_command_line()?;
+    let progress = Progress::default();
+    let mut args = job.args.clone();
+    args.insert("seed".to_owned(), job.seed.into());
+    // PCA draws nothing.
+    if job.method == "pca" {
+        args.remove("seed");
+    }
+    let reducer = tlc_core::reducer_from_args(&job.method, args)?;
+    let fitted = job.timed("fit", |job| reducer.fit(view(&job.train)?, &progress).context("cannot fit"))?;
+    note_first_result(&mut job);
+    let n_components = reducer.n_components();
+    job.write("layout.npy", fitted.layout().as_standard_layout().as_slice().context("a layout")?, n_components)?;
+    if !job.first_result_only {
+        transform(&mut job, fitted, n_components, &progress)?;
+    }
+    job.finish(concat!("tlc ", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+/// As another process would do it: with the model that was put together from its file's arrays.
+fn transform(job: &mut Job, fitted: Box<dyn FittedReducer>, n_components: usize, progress: &Progress) -> Result<()> {
+    let restored = job.timed("restore", |_| fitted.reducer().restore(fitted.to_arrays()))?;
+    drop(fitted);
+    let transformed =
+        job.timed("transform", |job| -> Result<_> { Ok(restored.transform(view(&job.test)?, progress)?) })?;
+    let mut times = Vec::new();
+    for row in (0..job.test.rows).cycle().take(ONE_ROW_REPETITIONS) {
+        let started = Instant::now();
+        restored.transform(view(&job.test)?.slice(s![row..=row, ..]), progress)?;
+        times.push(started.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    job.report.insert("one_row_secs".to_owned(), times[times.len() / 2].into());
+    let coordinates = transformed.coordinates.as_standard_layout();
+    job.write("transformed.npy", coordinates.as_slice().context("coordinates")?, n_components)
+}
+
+fn view(matrix: &Matrix) -> Result<ArrayView2<'_, f32>> {
+    Ok(ArrayView2::from_shape((matrix.rows, matrix.width), &matrix.values)?)
+}
