@@ -5,13 +5,14 @@
 //! in place of the wheel's `libtorch.so`, which needs all of CUDA, an empty one. torch-sys then builds
 //! for the CPU.
 //!
-//! Wheels are pinned by digest, which pip verifies. One that was fetched is not fetched again after an
-//! interruption (pip itself does not continue half a wheel). The folder appears by one rename, with a list of its files and sizes.
+//! Wheels are pinned by name and digest. pip tells where a wheel is; half a wheel, also that of a killed set-up, is
+//! then continued in mid-file, which pip does not do. Where that fails, pip fetches the wheel. The folder appears by
+//! one rename, with a list of its files and sizes.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use zip::ZipArchive;
@@ -20,9 +21,18 @@ use crate::cargo::finish;
 use crate::places;
 
 const WHEELS: [(&str, &str); 3] = [
-    ("torch==2.13.0", "796633c4cdf0fe2cdced72d8f88f22e73dbcfce83132763162f6d4bff13b820b"),
-    ("nvidia-cuda-runtime==13.5.37", "df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d"),
-    ("nvidia-cuda-cupti==13.5.25", "9dcca41c12a734192b14e7128ae116bc9ce1b9da686e2ebf48ae7a4415f76650"),
+    (
+        "torch-2.13.0-cp312-cp312-manylinux_2_28_x86_64.whl",
+        "796633c4cdf0fe2cdced72d8f88f22e73dbcfce83132763162f6d4bff13b820b",
+    ),
+    (
+        "nvidia_cuda_runtime-13.5.37-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+        "df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d",
+    ),
+    (
+        "nvidia_cuda_cupti-13.5.25-py3-none-manylinux_2_25_x86_64.whl",
+        "9dcca41c12a734192b14e7128ae116bc9ce1b9da686e2ebf48ae7a4415f76650",
+    ),
 ];
 /// What pip takes for one fixed wheel, whatever the user's Python.
 const WHEEL_TAGS: [&str; 12] = [
@@ -65,7 +75,7 @@ pub(crate) fn provide(folder: &Path) -> Result<()> {
     }
     println!("fetching libtorch {} (540 MB, once)", places::LIBTORCH_VERSION);
     let wheels: Vec<PathBuf> =
-        WHEELS.iter().map(|(package, digest)| fetch(&downloads, package, digest)).collect::<Result<_>>()?;
+        WHEELS.iter().map(|(wheel, digest)| fetch(&downloads, wheel, digest)).collect::<Result<_>>()?;
     println!("unpacking libtorch into {}", folder.display());
     let partial = folder.with_file_name("libtorch.partial");
     assemble(&partial, &wheels).with_context(|| format!("cannot assemble libtorch in {}", partial.display()))?;
@@ -90,31 +100,73 @@ pub(crate) fn is_sound(folder: &Path) -> bool {
         })
 }
 
-/// The wheel of `package`, downloaded by pip unless it is there.
-fn fetch(downloads: &Path, package: &str, digest: &str) -> Result<PathBuf> {
-    let (name, version) = package.split_once("==").context("a pinned package")?;
-    let prefix = format!("{}-{version}-", name.replace('-', "_"));
-    let find = || -> Option<PathBuf> {
-        let entries = fs::read_dir(downloads).ok()?.flatten().map(|entry| entry.path());
-        entries
-            .into_iter()
-            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
-    };
-    if let Some(wheel) = find() {
-        if digest_of(&wheel)? == digest {
-            return Ok(wheel);
+/// The path of `wheel`, downloaded unless it is there.
+fn fetch(downloads: &Path, wheel: &str, digest: &str) -> Result<PathBuf> {
+    let path = downloads.join(wheel);
+    if path.exists() {
+        if digest_of(&path)? == digest {
+            return Ok(path);
         }
-        println!("{} is damaged and fetched again", wheel.display());
-        fs::remove_file(wheel)?;
+        println!("{} is damaged and fetched again", path.display());
+        fs::remove_file(&path)?;
     }
+    let mut parts = wheel.split('-');
+    let (Some(name), Some(version)) = (parts.next(), parts.next()) else { bail!("{wheel} is not a wheel's name") };
     let requirements = downloads.join("requirements.txt");
-    fs::write(&requirements, format!("{package} --hash=sha256:{digest}\n"))?;
-    // pip moves a wheel into the folder when it is complete and verified.
+    fs::write(&requirements, format!("{name}=={version} --hash=sha256:{digest}\n"))?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download"]).args(WHEEL_TAGS);
     pip.arg("--dest").arg(downloads).arg("--requirement").arg(&requirements);
-    finish(&mut pip).context("pip could not fetch libtorch; `python3 -m pip --version` tells whether pip is there")?;
-    find().with_context(|| format!("pip reported success, but {} holds no {prefix}*.whl", downloads.display()))
+    if !fetch_resumably(&mut pip, &path, digest)? {
+        println!("{wheel} cannot be fetched in parts; pip fetches it whole");
+        // pip moves a wheel into the folder when it is complete and verified.
+        finish(&mut pip)
+            .context("pip could not fetch libtorch; `python3 -m pip --version` tells whether pip is there")?;
+    }
+    if !path.exists() {
+        bail!("pip reported success, but there is no {}", path.display());
+    }
+    Ok(path)
+}
+
+/// Downloads to `path` by way of a `.partial` file that the next call continues; false if that does not work here.
+fn fetch_resumably(pip: &mut Command, path: &Path, digest: &str) -> Result<bool> {
+    let partial = path.with_added_extension("partial");
+    let Some(url) = url_of(path, pip)? else { return Ok(false) };
+    // What was kept may be damaged: then once more from the start.
+    for _ in 0..2 {
+        let mut resume = Command::new("python3");
+        resume.args(["-c", include_str!("resume.py"), &url]).arg(&partial);
+        if !resume.status().is_ok_and(|status| status.success()) {
+            return Ok(false);
+        }
+        if digest_of(&partial)? == digest {
+            fs::rename(&partial, path)?;
+            return Ok(true);
+        }
+        println!("{} is damaged and fetched again", partial.display());
+        fs::remove_file(&partial)?;
+    }
+    Ok(false)
+}
+
+/// Where pip would fetch the wheel from: its log says so before it starts, and then it is stopped.
+fn url_of(wheel: &Path, pip: &mut Command) -> Result<Option<String>> {
+    let name = wheel.file_name().context("a wheel has a name")?.to_string_lossy();
+    let mut verbose = Command::new(pip.get_program());
+    verbose.args(pip.get_args()).arg("-vv").stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = verbose.spawn() else { return Ok(None) };
+    let log = BufReader::new(child.stdout.take().context("the log is a pipe")?);
+    let links = log.lines().map_while(Result::ok).filter_map(|line| {
+        let (_, link) = line.split_once("Found link ")?;
+        let url = link.split_whitespace().next()?;
+        let url = url.split('#').next()?;
+        (url.rsplit('/').next()? == name).then(|| url.to_owned())
+    });
+    // This closes the pipe, at which pip cleans up and ends, whereas a kill would leave its temporary folders.
+    let url = links.take(1).last();
+    child.wait()?;
+    Ok(url)
 }
 
 fn digest_of(path: &Path) -> Result<String> {
