@@ -73,6 +73,14 @@ pub enum PluginError {
         #[source]
         source: serde_json::Error,
     },
+    /// Several parameters that the implementation does not know or refuses.
+    #[error("cannot use {} of the arguments of {name:?}: {}", problems.len(), problems.join("; "))]
+    SeveralArguments {
+        /// The tag or method name.
+        name: String,
+        /// What it says to each by itself.
+        problems: Vec<String>,
+    },
     /// JSON that is not an object with a tag.
     #[error("a serialised reducer is an object with a text field \"type\", not {found}")]
     NoTag {
@@ -113,7 +121,24 @@ pub fn reducer_from_json(value: Value) -> Result<Box<dyn Reducer>, PluginError> 
     if !reducer_tags().any(|known| known == tag) {
         return Err(unknown_reducer(&tag));
     }
-    serde_json::from_value(value).map_err(|source| PluginError::Arguments { name: tag, source })
+    serde_json::from_value(value.clone()).map_err(|source| arguments_error(tag, &value, source))
+}
+
+/// Deserialising stops at the first problem; users want to know all of them. So each argument is tried by itself.
+fn arguments_error(name: String, value: &Value, source: serde_json::Error) -> PluginError {
+    let alone = |(argument, value): (&String, &Value)| {
+        let value =
+            Map::from_iter([("type".to_owned(), Value::from(name.as_str())), (argument.clone(), value.clone())]);
+        let tried: Result<Box<dyn Reducer>, _> = serde_json::from_value(Value::Object(value));
+        tried.err().map(|error| error.to_string())
+    };
+    let arguments = value.as_object().into_iter().flatten().filter(|(argument, _)| *argument != "type");
+    let problems: Vec<String> = arguments.filter_map(alone).collect();
+    if problems.len() > 1 {
+        PluginError::SeveralArguments { name, problems }
+    } else {
+        PluginError::Arguments { name, source }
+    }
 }
 
 /// The reducer called `method` (a short name or a full tag) with `args`, defaults for the rest.

@@ -66,10 +66,20 @@ pub fn create_reducer<'a>(
 #[cfg(test)]
 mod tests {
     #[test]
+    fn all_that_is_wrong_with_arguments_is_told_at_once() {
+        let args = [("n_neighbors", 0.into()), ("neighbours", 3.into()), ("lr", "fast".into()), ("MN_ratio", 1.into())];
+        let error = super::create_reducer("pacmap", args).expect_err("three are wrong").to_string();
+        for part in ["3 of the arguments of \"pacmap/1\"", "n_neighbors is 0", "unknown field `neighbours`", "\"fast\""]
+        {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+    }
+
+    #[test]
     fn every_plugin_is_linked_once() {
         tlc_core::check_plugins().expect("tags are unique");
         let tags: Vec<&str> = tlc_core::plugins().iter().map(|plugin| plugin.tag).collect();
-        for expected in ["pacmap/1", "pca/1", "umap/1", "lance/1", "memory/1"] {
+        for expected in ["localmap/1", "pacmap/1", "pca/1", "umap/1", "lance/1", "memory/1"] {
             assert!(tags.contains(&expected), "{expected} is not among {tags:?}");
         }
     }
