@@ -87,11 +87,14 @@ impl Job {
 }
 
 /// Notes when the first result was there, counted from the moment at which this process was started.
-pub(crate) fn note_first_result(report: &mut Map<String, Value>) {
+pub(crate) fn note_first_result(job: &mut Job) {
+    if !job.first_result_only {
+        return;
+    }
     let started = std::env::var("TLC_STARTED_AT").ok().and_then(|text| text.parse::<f64>().ok());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs_f64());
     if let (Some(started), Ok(now)) = (started, now) {
-        report.insert("first_result_secs".to_owned(), (now - started).into());
+        job.report.insert("first_result_secs".to_owned(), (now - started).into());
     }
 }
 

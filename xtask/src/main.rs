@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "this is a command line")]
 
+mod bench;
 mod cargo;
 mod check;
 mod doctor;
@@ -38,7 +39,8 @@ enum Command {
     },
     /// Format, lints, dependency policy, documentation, licences, README
     Check,
-    /// Set up, and run the benchmarks in the profile that users run; arguments go to criterion
+    /// Set up, and run the benchmarks in the profile that users run; arguments go to criterion. With
+    /// --peers: tlc beside umap-learn, pacmap and Rust crates (--peers --help tells more)
     #[command(trailing_var_arg = true, disable_help_flag = true)]
     Bench {
         #[arg(allow_hyphen_values = true)]
@@ -71,10 +73,6 @@ fn main() -> Result<()> {
             setup::run()?;
             check::run()
         }
-        Command::Bench { args } => {
-            setup::run()?;
-            let select = ["--profile", "dev", "--bench", "collect", "--bench", "reduce", "--bench", "table", "--"];
-            cargo::run(&[&["bench"], &EVERYTHING[..], &select].concat(), &args)
-        }
+        Command::Bench { args } => bench::run(&args),
     }
 }

@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     }
     let reducer = tlc_core::reducer_from_args(&job.method, args)?;
     let fitted = job.timed("fit", |job| reducer.fit(view(&job.train)?, &progress).context("cannot fit"))?;
-    note_first_result(&mut job.report);
+    note_first_result(&mut job);
     let n_components = reducer.n_components();
     job.write("layout.npy", fitted.layout().as_standard_layout().as_slice().context("a layout")?, n_components)?;
     if !job.first_result_only {

@@ -5,6 +5,7 @@
 //! components here, timed apart from the fit.
 
 #[path = "../../job.rs"]
+#[expect(dead_code, reason = "new rows are for those who can transform them")]
 mod job;
 mod neighbours;
 
@@ -24,7 +25,7 @@ fn main() -> Result<()> {
         "pacmap" => (pacmap(&mut job)?, "pacmap 0.2.6"),
         other => bail!("the method is {other}; use annembed, umap-rs or pacmap"),
     };
-    note_first_result(&mut job.report);
+    note_first_result(&mut job);
     job.write("layout.npy", &layout, 2)?;
     job.finish(version);
     Ok(())
@@ -65,9 +66,8 @@ fn umap_rs(job: &mut Job) -> Result<Vec<f32>> {
         graph: umap_rs::GraphParams { n_neighbors: k, ..Default::default() },
         ..Default::default()
     };
-    let fitted = job.timed("fit", |_| {
-        umap_rs::Umap::new(config).fit(rows.view(), indices.view(), distances.view(), init.view())
-    });
+    let fitted = job
+        .timed("fit", |_| umap_rs::Umap::new(config).fit(rows.view(), indices.view(), distances.view(), init.view()));
     Ok(fitted.into_embedding().into_raw_vec_and_offset().0)
 }
 
@@ -75,7 +75,8 @@ fn pacmap(job: &mut Job) -> Result<Vec<f32>> {
     let k = n_neighbors(job, 10);
     job.timed("fit", |job| {
         let rows = ndarray016::ArrayView2::from_shape((job.train.rows, job.train.width), &job.train.values)?;
-        let configuration = pacmap::Configuration { override_neighbors: Some(k), seed: Some(job.seed), ..Default::default() };
+        let configuration =
+            pacmap::Configuration { override_neighbors: Some(k), seed: Some(job.seed), ..Default::default() };
         let (layout, _) = pacmap::fit_transform(rows, configuration)?;
         Ok(layout.iter().copied().collect())
     })

@@ -26,6 +26,12 @@ pub(crate) fn exact(rows: ArrayView2<'_, f32>, k: usize) -> (Array2<u32>, Array2
                     (0..n).map(|j| (if j == i { -1.0 } else { dist_sq(j) }, j as u32)).collect();
                 all.select_nth_unstable_by(k - 1, |a, b| a.0.total_cmp(&b.0));
                 all.truncate(k);
+                // Squares that cancel have few digits left: the few that remain are measured directly.
+                for (dist_sq, j) in &mut all {
+                    let other = rows.row(*j as usize);
+                    let direct: f32 = rows.row(i).iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
+                    *dist_sq = if *j as usize == i { -1.0 } else { direct };
+                }
                 all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
                 all
             })
@@ -64,4 +70,25 @@ pub(crate) fn principal_components(rows: ArrayView2<'_, f32>, seed: u64) -> Arra
     let layout = centred.dot(&axes);
     let largest = layout.fold(0.0f32, |largest, value| largest.max(value.abs()));
     layout * (10.0 / largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_those_of_all_pairs() {
+        let rows = Array2::from_shape_fn((1500, 5), |(i, j)| ((i * i * (j + 3) + 7 * i) % 1009) as f32 / 100.0);
+        let (indices, distances) = exact(rows.view(), 4);
+        for i in [0, 700, 1499] {
+            let dist = |j: usize| (&rows.row(i) - &rows.row(j)).mapv(|x| x * x).sum().sqrt();
+            let mut all: Vec<f32> = (0..1500).filter(|&j| j != i).map(dist).collect();
+            all.sort_by(f32::total_cmp);
+            assert_eq!((indices[(i, 0)], distances[(i, 0)]), (i as u32, 0.0));
+            for rank in 1..4 {
+                assert!((distances[(i, rank)] - all[rank - 1]).abs() < 1e-2);
+                assert!((dist(indices[(i, rank)] as usize) - all[rank - 1]).abs() < 1e-2);
+            }
+        }
+    }
 }
