@@ -97,9 +97,11 @@ pub(super) fn select(args: &PeersArgs, data: &[&'static Data]) -> Vec<Bout> {
     for data in data.iter().filter(|data| !some_data || named(data.name)) {
         for group in ["UMAP", "PaCMAP", "LocalMAP", "PCA"] {
             let of_group = all.iter().filter(|contender| contender.group == group && data.rows <= contender.max_rows);
-            let chosen = of_group.filter(|c| !some_contender || named(c.name) || named(c.group));
-            let contenders: Vec<_> = chosen.collect();
-            if !contenders.is_empty() {
+            let of_group: Vec<_> = of_group.collect();
+            let is_named = |c: &Contender| !some_contender || named(c.name) || named(c.group);
+            if of_group.iter().any(|contender| is_named(contender)) {
+                // Ratios are to ours, so ours comes along.
+                let contenders = of_group.into_iter().filter(|c| c.program == Ours || is_named(c)).collect();
                 bouts.push(Bout { data, contenders });
             }
         }

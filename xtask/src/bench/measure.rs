@@ -84,9 +84,9 @@ impl Records {
         std::io::stdout().flush()?;
         match run(data, contender, seed, kind, programs) {
             Ok((report, quality)) => {
-                let secs =
-                    report.get("first_result_secs").filter(|_| kind != Kind::Warm).unwrap_or(&report["fit_secs"]);
-                println!("{secs:.2} s, accuracy {:.3}", quality["accuracy"]);
+                let name = if kind == Kind::Warm { "fit_secs" } else { "first_result_secs" };
+                let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+                println!("{:.2} s, accuracy {:.3}", number(&report[name]), number(&quality["accuracy"]));
                 if let Some(problem) = problem(data, contender, &quality) {
                     println!("  {problem}");
                     record["wrong"] = problem.into();
