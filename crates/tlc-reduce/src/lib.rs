@@ -27,6 +27,7 @@ mod blas;
 mod distance;
 mod fit_options;
 mod input;
+mod jobs;
 pub mod knn;
 mod neighbours;
 mod pacmap;

@@ -184,6 +184,12 @@ pub trait KnnIndex: Debug + Send + Sync {
     /// Cancellation.
     fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError>;
 
+    /// The rows' first principal components, `(n, n_axes)`, where they are at hand.
+    fn first_components(&self, n_axes: usize) -> Option<Array2<f32>> {
+        let _ = n_axes;
+        None
+    }
+
     /// The arrays with what is dear to build anew.
     fn add_to(&self, arrays: Arrays) -> Arrays {
         arrays
@@ -232,6 +238,10 @@ impl Index {
             KnnMethod::Cells => Box::new(CellsIndex::build(rows, options, arrays, progress)?),
             KnnMethod::Auto | KnnMethod::Exact => Box::new(ExactIndex::new(rows)),
         }))
+    }
+
+    pub(crate) fn first_components(&self, n_axes: usize) -> Option<Array2<f32>> {
+        self.0.first_components(n_axes)
     }
 
     pub(crate) fn add_to(&self, arrays: Arrays) -> Arrays {

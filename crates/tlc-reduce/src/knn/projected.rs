@@ -147,6 +147,11 @@ impl KnnIndex for ProjectedIndex {
         Ok(ranked)
     }
 
+    fn first_components(&self, n_axes: usize) -> Option<Array2<f32>> {
+        let n_axes = n_axes.min(self.narrow.n_features());
+        Some(Array2::from_shape_fn((self.ordered.len(), n_axes), |(id, axis)| self.narrow.row(id)[axis]))
+    }
+
     fn add_to(&self, arrays: Arrays) -> Arrays {
         self.narrow.add_to(self.axes.clone().into_arrays_named(arrays, "knn_pca"))
     }

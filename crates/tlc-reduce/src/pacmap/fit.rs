@@ -8,7 +8,6 @@ use tlc_core::rng::Stream;
 use tlc_core::{FittedReducer, Progress, ReduceError, Reducer};
 
 use super::fitted::FittedPacmap;
-use super::jobs::Jobs;
 use super::layout::{Optimiser, n_iterations};
 use super::pairs::Pairs;
 use super::params::{PacmapInit, PacmapParams};
@@ -16,6 +15,7 @@ use super::preprocess::Preprocess;
 use crate::distance::squared_euclidean;
 use crate::fit_options::FitOptions;
 use crate::input::{array_from_points, checked_for_fit, is_usable};
+use crate::jobs::Jobs;
 use crate::knn::{Index, KnnOptions, Neighbours};
 use crate::neighbours::FittedRows;
 use crate::pca::PrincipalAxes;

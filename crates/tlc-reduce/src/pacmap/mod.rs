@@ -15,7 +15,6 @@ mod adjacency;
 mod fit;
 mod fitted;
 mod forces;
-mod jobs;
 mod labels;
 mod layout;
 mod localmap;

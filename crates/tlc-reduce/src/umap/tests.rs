@@ -1,6 +1,11 @@
 //! UMAP as a whole; the parts are tested beside them.
 
+use ndarray::{Array2, Axis};
+use tlc_core::rng::Stream;
+
 use super::*;
+use crate::input::Metric;
+use crate::knn::KnnMethod;
 
 #[track_caller]
 fn umap(params: UmapParams) -> Umap {
@@ -68,6 +73,6 @@ fn parameters_out_of_range_are_named() {
     check(UmapParams { min_dist: 2.0, ..defaults() }, "min_dist is 2; use 0 up to the spread, 1");
     check(UmapParams { spread: f64::NAN, ..defaults() }, "spread is NaN; use 0.001 to 1000");
     check(UmapParams { learning_rate: 0.0, ..defaults() }, "learning_rate is 0; use a positive number");
-    check(UmapParams { n_epochs: Some(0), ..defaults() }, "n_epochs is 0; use at least 1, or leave it out");
+    check(UmapParams { n_epochs: Some(0), ..defaults() }, "n_epochs is 0; use 1 to 1000000, or leave it out");
     check(UmapParams { repulsion_strength: -1.0, ..defaults() }, "repulsion_strength is -1; use 0 to 1000000");
 }

@@ -5,11 +5,11 @@ use tlc_core::ReduceError;
 
 /// The caller's thread pool, or one of our own; never a change of the global one.
 #[derive(Debug)]
-pub(super) struct Jobs(Option<ThreadPool>);
+pub(crate) struct Jobs(Option<ThreadPool>);
 
 impl Jobs {
     /// -1: the pool that the call comes from; otherwise a pool of `n_jobs` threads.
-    pub(super) fn new(n_jobs: i64) -> Result<Self, ReduceError> {
+    pub(crate) fn new(n_jobs: i64) -> Result<Self, ReduceError> {
         let Ok(n_threads) = usize::try_from(n_jobs) else {
             return Ok(Self(None));
         };
@@ -17,7 +17,7 @@ impl Jobs {
         Ok(Self(Some(pool.map_err(|error| ReduceError::backend("start the threads of a fit", error))?)))
     }
 
-    pub(super) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.0 {
             Some(pool) => pool.install(work),
             None => work(),

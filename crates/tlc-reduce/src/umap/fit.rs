@@ -1,0 +1,131 @@
+//! A fit from rows to layout, stage by stage.
+
+use std::borrow::Cow;
+
+use ndarray::{ArrayView2, s};
+use tlc_core::{FittedReducer, Progress, ReduceError};
+
+use super::fitted::FittedUmap;
+use super::graph::FuzzyGraph;
+use super::optimise::Optimiser;
+use super::scale::{Scaler, embed};
+use super::{Umap, init};
+use crate::fit_options::FitOptions;
+use crate::input::{Metric, array_from_points, checked_for_fit, is_usable, points_from_array};
+use crate::jobs::Jobs;
+use crate::knn::{Index, KnnOptions, Neighbours};
+use crate::neighbours::FittedRows;
+
+pub(super) fn fit<const D: usize>(
+    umap: &Umap,
+    data: &ArrayView2<'_, f32>,
+    mut options: FitOptions<'_>,
+    progress: &Progress,
+) -> Result<Box<dyn FittedReducer>, ReduceError> {
+    let params = umap.params();
+    // Which rows have no direction is seen after scaling.
+    let raw_metric = if params.standard_scaler_normalize { Metric::Euclidean } else { params.metric };
+    let data = checked_for_fit(data, raw_metric)?;
+    let n = data.nrows();
+    let others = params.n_neighbors.min(n) - 1;
+    if let Some(neighbours) = options.neighbours {
+        check_neighbours(neighbours, n, others)?;
+    }
+    let given_start = options.init.map(|init| given_start::<D>(init, n)).transpose()?;
+    let jobs = Jobs::new(params.n_jobs)?;
+
+    let n_features = data.ncols();
+    let (rows, scaler) = jobs.run(|| {
+        let scaler = params.standard_scaler_normalize.then(|| Scaler::fit(data.view()));
+        (embed(scaler.as_ref(), params.metric, data.into_owned()), scaler)
+    });
+    if let Some(row) = rows.outer_iter().position(|row| !is_usable(row)) {
+        let reason = format!("row {row} is all zeros after scaling and has no direction; use the euclidean metric");
+        return Err(ReduceError::data(reason));
+    }
+    progress.check()?;
+
+    let fitted = |fitted| Ok(Box::new(FittedUmap::<D>::new(umap.clone(), scaler, n_features, fitted)) as Box<_>);
+    let knn = KnnOptions { method: params.knn, seed: params.seed, ..KnnOptions::default() };
+    let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
+    if others == 0 {
+        let points = match given_start {
+            Some(start) => start,
+            None => vec![[0.0; D]],
+        };
+        options.snapshot(0, &points);
+        return fitted(FittedRows::new(index, array_from_points(&points), None));
+    }
+    let neighbours = match options.neighbours {
+        Some(given) => first_of_each(given, others),
+        None => Cow::Owned(jobs.run(|| index.graph(others, progress))?),
+    };
+    let n_epochs = params.n_epochs.unwrap_or(if n <= 10_000 { 500 } else { 200 });
+    let graph = jobs.run(|| FuzzyGraph::new(&neighbours, params, n_epochs, progress))?;
+    let start = match given_start {
+        Some(start) => start,
+        None => jobs.run(|| init::layout::<D>(params, &index, &graph, progress))?,
+    };
+    let mut optimiser = Optimiser::new(&graph, start, umap.forces(), n_epochs, params);
+    options.snapshot(0, optimiser.points());
+    let task = progress.task("umap layout", n_epochs as u64);
+    for iteration in 1..=n_epochs {
+        jobs.run(|| optimiser.step());
+        options.snapshot(iteration, optimiser.points());
+        task.advance(1)?;
+    }
+    let layout = array_from_points(optimiser.points());
+    jobs.run(|| fitted(FittedRows::new(index, layout, Some(&neighbours))))
+}
+
+/// Fails unless `neighbours` are at least `k` of `n` rows for each of them, nearest first.
+fn check_neighbours(neighbours: &Neighbours, n: usize, k: usize) -> Result<(), ReduceError> {
+    let shape = neighbours.indices.dim();
+    if shape != neighbours.squared.dim() {
+        let reason = format!("its neighbours have indices {shape:?} and distances {:?}", neighbours.squared.dim());
+        return Err(ReduceError::data(reason));
+    }
+    if shape.0 != n || shape.1 < k {
+        let reason =
+            format!("its neighbours are {} for each of {} rows; {k} for each of {n} are needed", shape.1, shape.0);
+        return Err(ReduceError::data(reason));
+    }
+    let row_holds = |row: usize| {
+        let indices = neighbours.indices.slice(s![row, ..k]);
+        let squared = neighbours.squared.slice(s![row, ..k]);
+        let distinct = (1..k).all(|at| !indices.iter().take(at).any(|&other| other == indices[at]));
+        indices.iter().all(|&other| (other as usize) < n && other as usize != row)
+            && distinct
+            && squared.iter().all(|&squared| squared >= 0.0 && squared.is_finite())
+            && (1..k).all(|at| squared[at - 1] <= squared[at])
+    };
+    match (0..n).find(|&row| !row_holds(row)) {
+        None => Ok(()),
+        Some(row) => Err(ReduceError::data(format!(
+            "the neighbours of row {row} are not {k} different other rows below {n}, nearest first, at finite distances"
+        ))),
+    }
+}
+
+fn first_of_each(neighbours: &Neighbours, k: usize) -> Cow<'_, Neighbours> {
+    if neighbours.k() == k {
+        return Cow::Borrowed(neighbours);
+    }
+    let first = s![.., ..k];
+    Cow::Owned(Neighbours {
+        indices: neighbours.indices.slice(first).to_owned(),
+        squared: neighbours.squared.slice(first).to_owned(),
+    })
+}
+
+fn given_start<const D: usize>(init: ArrayView2<'_, f32>, n: usize) -> Result<Vec<[f32; D]>, ReduceError> {
+    if init.dim() != (n, D) {
+        let reason = format!("its initial layout is {:?}; ({n}, {D}) is needed", init.dim());
+        return Err(ReduceError::data(reason));
+    }
+    if let Some(row) = init.outer_iter().position(|row| !is_usable(row)) {
+        let reason = format!("row {row} of its initial layout holds NaN, infinity or values beyond ±1e15");
+        return Err(ReduceError::data(reason));
+    }
+    Ok(points_from_array(&init))
+}

@@ -1,0 +1,128 @@
+//! The place of a new row among fitted points that stay where they are.
+//!
+//! A row's place depends on the model and the row alone: it starts at the mean of its neighbours, weighted
+//! by their memberships, and then follows the forces of the fit, all neighbours and sixteen random points
+//! per epoch, the random points keyed by the row's values. The lanes are those of
+//! [`optimise`](super::optimise), here of one row.
+
+use tlc_core::rng::Stream;
+
+use super::UmapParams;
+use super::kernels::{Forces, clipped};
+use super::memberships::Memberships;
+use super::negative::Draws;
+use crate::neighbours::NewRow;
+use crate::simd::vectorised;
+
+/// Passes to place a new row; umap-learn uses 30 for large and 100 for small batches.
+const EPOCHS: usize = 30;
+/// A new row starts near its place: smaller steps than in a fit, as in umap-learn.
+const RATE: f32 = 0.25;
+const LANES: usize = 16;
+
+/// Points or forces, one per lane.
+type Lanes<const D: usize> = [[f32; LANES]; D];
+
+/// Places rows, each by itself.
+#[derive(Debug)]
+pub(super) struct Placing<'a, const D: usize> {
+    layout: &'a [[f32; D]],
+    forces: Forces,
+    params: &'a UmapParams,
+    samples: Stream,
+}
+
+impl<'a, const D: usize> Placing<'a, D> {
+    pub(super) fn new(layout: &'a [[f32; D]], forces: Forces, params: &'a UmapParams) -> Self {
+        Self { layout, forces, params, samples: Stream::new(params.seed, "umap-place") }
+    }
+
+    pub(super) fn place(&self, row: &NewRow<'_>) -> [f32; D] {
+        vectorised(
+            #[inline(always)]
+            || self.place_in_lanes(row),
+        )
+    }
+
+    #[inline(always)]
+    fn place_in_lanes(&self, row: &NewRow<'_>) -> [f32; D] {
+        let (params, k) = (self.params, row.neighbours.len());
+        let distances: Vec<f32> = row.squared.iter().map(|&s| params.metric.distance_from_squared(s)).collect();
+        let mut weights = vec![[0.0_f32; LANES]; k.div_ceil(LANES)];
+        Memberships::new(params.local_connectivity, None).write(&distances, k, weights.as_flattened_mut());
+        let total: f32 = weights.as_flattened().iter().sum();
+        let mut near: Vec<Lanes<D>> = vec![[[0.0; LANES]; D]; weights.len()];
+        let mut point = [0.0; D];
+        for (at, &neighbour) in row.neighbours.iter().enumerate() {
+            let (chunk, lane) = (at / LANES, at % LANES);
+            for d in 0..D {
+                near[chunk][d][lane] = self.layout[neighbour as usize][d];
+                point[d] += weights[chunk][lane] / total * near[chunk][d][lane];
+            }
+        }
+        let samples = self.samples.substream(row.key);
+        let push_weight = total * params.negative_sample_rate as f32 / LANES as f32;
+        for epoch in 0..EPOCHS {
+            let mut force = [0.0; D];
+            for (near, weights) in near.iter().zip(&weights) {
+                let pull = forces_in_lanes(&point, near, |squared| self.forces.attraction(squared));
+                for d in 0..D {
+                    force[d] += sum(std::array::from_fn(|lane| weights[lane] * pull[d][lane]));
+                }
+            }
+            let push = self.push(&point, Draws::new(samples.bits(epoch as u64, 0)));
+            let rate = RATE * params.learning_rate * (1.0 - epoch as f32 / EPOCHS as f32);
+            for d in 0..D {
+                point[d] += rate * (force[d] + push_weight * push[d]);
+            }
+        }
+        point
+    }
+
+    /// The push of random points, one per lane.
+    #[inline(always)]
+    fn push(&self, point: &[f32; D], draws: Draws) -> [f32; D] {
+        let n = self.layout.len() as u32;
+        let mut others = [0_u32; LANES];
+        for (lane, other) in others.iter_mut().enumerate() {
+            *other = draws.below(n, lane as u32);
+        }
+        let mut there = [[0.0; LANES]; D];
+        for (lane, &other) in others.iter().enumerate() {
+            let other = self.layout[other as usize];
+            for d in 0..D {
+                there[d][lane] = other[d];
+            }
+        }
+        forces_in_lanes(point, &there, |squared| self.forces.repulsion(squared)).map(sum)
+    }
+}
+
+#[inline(always)]
+fn forces_in_lanes<const D: usize>(point: &[f32; D], there: &Lanes<D>, factor: impl Fn(f32) -> f32) -> Lanes<D> {
+    let mut forces = [[0.0; LANES]; D];
+    for lane in 0..LANES {
+        let mut squared = 0.0;
+        for d in 0..D {
+            squared += (there[d][lane] - point[d]) * (there[d][lane] - point[d]);
+        }
+        let factor = factor(squared);
+        for d in 0..D {
+            forces[d][lane] = clipped(factor * (there[d][lane] - point[d]));
+        }
+    }
+    forces
+}
+
+#[inline(always)]
+fn sum(lanes: [f32; LANES]) -> f32 {
+    let mut halves = lanes;
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            halves[lane] += halves[lane + width];
+        }
+    }
+    halves[0]
+}
