@@ -1,5 +1,6 @@
 //! Runs a model over a data set and streams what collectors make of it into one metrics table.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -8,6 +9,7 @@ use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray, cast::AsArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Map, Value};
+use tch::Device;
 use tlc_core::{
     BatchStream, Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, StoreError,
     TableInfo, columns_with_role, embedding_values, embedding_width,
@@ -17,8 +19,12 @@ use crate::predictor::catch_panic;
 use crate::{CollectError, Dataset, MetricsCollector, Predictor};
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-/// Batches between the model and the writer: they overlap, and memory stays bounded.
+/// Batches on their way to the writer.
 const QUEUED_BATCHES: usize = 4;
+/// Rows of a model on the CPU wait in memory up to this size and are then written in one go, while the model waits.
+/// Written batch by batch beside the model they would take cores from libtorch, whose threads wait for the slowest of
+/// them at every operation: a tenth of a second of writing then costs several.
+const HELD_BYTES: usize = 64 << 20;
 
 /// How metrics are collected.
 #[derive(Debug, Clone)]
@@ -56,7 +62,8 @@ pub struct CollectReport {
 /// the data set's table), the constants, the collectors' columns, and, if there are embeddings,
 /// `embeddings_finite`: rows with NaN or infinity are kept and marked, and a warning is logged.
 ///
-/// The model runs while the previous batches are written. On an error or a wish to stop no table is left.
+/// A model on a GPU runs while its previous batches are written; on the CPU up to 64 MiB of rows are kept and
+/// written in between. On an error or a wish to stop no table is left.
 ///
 /// # Errors
 /// An empty data set; a layer, shape or label that does not fit; a failing store; cancellation.
@@ -84,10 +91,12 @@ pub fn collect_metrics(
     let task = progress.task(&format!("collect {}", options.name), dataset.len() as u64);
     let starts: Vec<usize> = (0..dataset.len()).step_by(options.batch_size).collect();
     let mut tally = Tally::default();
+    let device = Cell::new(Device::Cpu);
     let mut make_rows = |start: usize, schema: Option<&SchemaRef>| -> Result<RecordBatch, CollectError> {
         let rows = start..(start + options.batch_size).min(dataset.len());
         let n = rows.len();
         let batch = dataset.batch(rows)?;
+        device.set(batch.inputs.device());
         let output = predictor.predict(&batch.inputs)?;
         let mut columns = key_columns(start, n, dataset, &options.constants)?;
         for collector in &mut *collectors {
@@ -116,20 +125,37 @@ pub fn collect_metrics(
             let rows: BatchStream<'_> = Box::new(receiver.into_iter());
             sink.write_metrics(table, &writer_schema, rows)
         });
-        let mut produced = Ok(());
+        let hold_bytes = if device.get() == Device::Cpu { HELD_BYTES } else { 0 };
+        let (mut held, mut held_bytes) = (Vec::new(), 0);
+        let mut batches = starts[1..].iter().map(|&start| rows_at(start, Some(&schema)));
         let mut next = Some(Ok(first));
-        let mut remaining = starts[1..].iter();
+        let mut produced = Ok(());
+        // A failed send means that the writer gave up; its error comes below.
+        let send_all = |held: &mut Vec<RecordBatch>| held.drain(..).all(|rows| sender.send(Ok(rows)).is_ok());
         while let Some(batch) = next.take() {
-            let item = batch.map_err(|error: CollectError| {
-                let stop = StoreError::Cancelled(tlc_core::Cancelled);
-                produced = Err(error);
-                stop
-            });
-            // A failed send means that the writer gave up; its error comes below.
-            if sender.send(item).is_err() || produced.is_err() {
-                break;
+            match batch {
+                Ok(rows) => {
+                    held_bytes += rows.get_array_memory_size();
+                    held.push(rows);
+                }
+                Err(error) => {
+                    produced = Err(error);
+                    break;
+                }
             }
-            next = remaining.next().map(|&start| rows_at(start, Some(&schema)));
+            if held_bytes >= hold_bytes {
+                held_bytes = 0;
+                send_all(&mut held);
+            }
+            // Not only when rows are sent: a full disk is said at once.
+            if !writer.is_finished() {
+                next = batches.next();
+            }
+        }
+        if produced.is_ok() {
+            send_all(&mut held);
+        } else {
+            let _ = sender.send(Err(StoreError::Cancelled(tlc_core::Cancelled)));
         }
         drop(sender);
         (produced, writer.join())

@@ -42,6 +42,7 @@ for attempt in range(attempts):
     except OSError as error:
         problem = error
     print(f"{os.path.basename(path)}: {problem}", file=sys.stderr)
-    if attempt + 1 < attempts:
-        time.sleep(2**attempt)
+    if isinstance(problem, urllib.error.HTTPError) and problem.code < 500 or attempt + 1 == attempts:
+        break
+    time.sleep(2**attempt)
 sys.exit(1)

@@ -1,6 +1,7 @@
 //! Metrics tables, and what keeps them from being written.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
@@ -10,11 +11,11 @@ use serde_json::json;
 use tch::{Kind, Tensor, kind::FLOAT_CPU};
 use tlc_collect::{
     Batch, ClassificationMetrics, CollectError, CollectOptions, CollectReport, Dataset, EmbeddingsMetricsCollector,
-    MetricsCollector, Predictor, Reshape, TensorDataset, collect_metrics,
+    MetricsCollector, Predictor, PredictorOutput, Reshape, TensorDataset, collect_metrics,
 };
 use tlc_core::{
-    BatchStream, FieldRoles, LineageInput, MetricsSink, MetricsTable, NumberRole, Progress, StoreError, TableInfo,
-    embedding_values,
+    BatchStream, Column, FieldRoles, LineageInput, MetricsSink, MetricsTable, NumberRole, Progress, StoreError,
+    TableInfo, embedding_values,
 };
 
 use crate::resnet;
@@ -261,4 +262,78 @@ fn a_wish_to_stop_leaves_no_table() {
     let error = collect_metrics(&sink, &dataset(30), collectors, &predictor, &CollectOptions::default(), &progress);
     assert!(error.expect_err("stopped").is_cancelled());
     assert!(sink.written.lock().expect("not poisoned").is_none());
+}
+
+/// 1 MiB of embedding per sample, whose first value is the sample's number, and how much of it is in memory.
+#[derive(Default)]
+struct Heavy {
+    waiting: AtomicUsize,
+    most_waiting: AtomicUsize,
+    next: AtomicUsize,
+    fails_at: Option<usize>,
+    is_written: AtomicBool,
+}
+
+const MIB_OF_F32: usize = 1 << 18;
+
+impl MetricsCollector for &Heavy {
+    fn collect(&mut self, batch: &Batch, _: &PredictorOutput) -> Result<Vec<Column>, CollectError> {
+        let n = batch.inputs.size()[0] as usize;
+        let start = self.next.fetch_add(n, Ordering::SeqCst);
+        if self.fails_at.is_some_and(|sample| sample < start + n) {
+            return Err(CollectError::Data { what: "sample 150 is bad".to_owned() });
+        }
+        let mut values = vec![0.0; n * MIB_OF_F32];
+        values.chunks_mut(MIB_OF_F32).zip(start..).for_each(|(row, sample)| row[0] = sample as f32);
+        let waiting = self.waiting.fetch_add(n, Ordering::SeqCst) + n;
+        self.most_waiting.fetch_max(waiting, Ordering::SeqCst);
+        Ok(vec![Column::embedding("heavy", MIB_OF_F32, values, NumberRole::NnEmbedding)])
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        json!("heavy")
+    }
+}
+
+impl MetricsSink for Heavy {
+    fn write_metrics(&self, _: MetricsTable, schema: &Schema, rows: BatchStream<'_>) -> Result<TableInfo, StoreError> {
+        let mut sample = 0;
+        for batch in rows {
+            let batch = batch?;
+            for row in embedding_values(&batch, "heavy").expect("vectors").outer_iter() {
+                assert_eq!(row[0], sample as f32);
+                sample += 1;
+            }
+            self.waiting.fetch_sub(batch.num_rows(), Ordering::SeqCst);
+        }
+        self.is_written.store(true, Ordering::SeqCst);
+        let url = "memory://m/t.lance".parse()?;
+        Ok(TableInfo { url, schema: std::sync::Arc::new(schema.clone()), rows: sample, digest: None })
+    }
+}
+
+fn collect_heavy(heavy: &Heavy) -> Result<CollectReport, CollectError> {
+    let (_weights, model) = resnet(3);
+    let predictor = Predictor::new(&model, [90]).expect("known");
+    let options = CollectOptions { batch_size: 8, ..CollectOptions::default() };
+    let mut collector = heavy;
+    collect_metrics(heavy, &dataset(200), &mut [&mut collector], &predictor, &options, &Progress::default())
+}
+
+#[test]
+fn large_tables_are_written_in_parts_within_bounded_memory() {
+    let heavy = Heavy::default();
+    let report = collect_heavy(&heavy).expect("collected");
+    assert_eq!(report.table.rows, 200);
+    // What is held, the batch that filled it, and the four that wait for the writer with the one it has.
+    let most = heavy.most_waiting.into_inner();
+    assert!((64..=64 + 6 * 8).contains(&most), "{most} MiB");
+}
+
+#[test]
+fn an_error_after_rows_were_written_leaves_no_table() {
+    let heavy = Heavy { fails_at: Some(150), ..Heavy::default() };
+    assert_eq!(collect_heavy(&heavy).expect_err("fails").to_string(), "sample 150 is bad");
+    assert!(heavy.most_waiting.load(Ordering::SeqCst) < 150, "the first rows had been written");
+    assert!(!heavy.is_written.into_inner());
 }
