@@ -4,9 +4,10 @@
 //! 1. Gradients are gathered point by point from all pairs a point is in, so a fit is parallel and
 //!    gives the same bits for any number of threads.
 //! 2. Neighbours are searched by our index; a point leaves itself out by number, not by position.
-//! 3. Transform is per row and starts among the row's neighbours, chosen by scaled distance as in the
-//!    fit; it repels from sampled fitted points. (pacmap starts near the origin, ranks by raw distance
-//!    and does not repel; rows of the fit do not come back to their places there.)
+//! 3. Transform is per row and starts at the nearest fitted row; near neighbours are chosen by scaled
+//!    distance as in the fit, and it repels from sampled fitted points; a row goes a tenth of the way to
+//!    balance, which keeps it among its like. (pacmap starts near the origin, ranks by raw distance and does
+//!    not repel; rows of the fit do not come back to their places there.)
 //! 4. Few rows: neighbour counts shrink to what there is.
 //! 5. The number of neighbours follows the number of rows unless it is given (pacmap's `None`).
 //! 6. Cosine: rows are brought to length 1 first, and Euclidean distance is used from there on.

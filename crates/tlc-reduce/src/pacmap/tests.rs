@@ -199,6 +199,20 @@ fn neighbours_and_start_can_be_given() {
 }
 
 #[test]
+fn a_new_row_lies_beside_the_fitted_row_it_resembles() {
+    let data = noise(600, 8);
+    let local = localmap(LocalmapParams::default());
+    for reducer in [Box::new(pacmap(PacmapParams::default())) as Box<dyn Reducer>, Box::new(local)] {
+        let fitted = reducer.fit(data.view(), &Progress::default()).expect("fits");
+        let new = fitted.transform((&data + 0.01).view(), &Progress::default()).expect("transforms").coordinates;
+        let apart = (&new - &fitted.layout()).map_axis(Axis(1), |x| x.dot(&x).sqrt());
+        let extent = fitted.layout().iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        assert!(apart.iter().all(|&x| x > 0.0), "beside, not upon");
+        assert!(apart.mean().expect("rows") < 0.05 * extent, "{apart} of {extent}");
+    }
+}
+
+#[test]
 fn rows_far_outside_score_high() {
     let fitted = pacmap(PacmapParams::default()).fit(noise(500, 8).view(), &Progress::default()).expect("fits");
     let score = |rows: Array2<f32>| {
