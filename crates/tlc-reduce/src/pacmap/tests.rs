@@ -250,7 +250,8 @@ fn localmap_takes_its_own_parameter_and_those_of_pacmap() {
         serde_json::to_value(Box::new(localmap(expected)) as Box<dyn Reducer>).expect("plain")
     );
     let cause = |error: tlc_core::PluginError| std::error::Error::source(&error).expect("has a cause").to_string();
-    let error = read(serde_json::json!({"low_dist_thres": 0, "n_components": 4})).expect_err("out of range").to_string();
+    let error =
+        read(serde_json::json!({"low_dist_thres": 0, "n_components": 4})).expect_err("out of range").to_string();
     assert!(error.contains("n_components is 4; use 1, 2 or 3"), "{error}");
     assert!(error.contains("low_dist_thres is 0; use a positive number"), "{error}");
     let error = cause(read(serde_json::json!({"high_dist_thres": 1})).expect_err("unknown"));
