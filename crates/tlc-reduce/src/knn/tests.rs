@@ -82,17 +82,93 @@ fn hnsw_is_repeatable_and_survives_duplicates() {
     assert!(graph.squared.iter().all(|d| d.is_finite()));
 }
 
+/// Rows of `d` values that lie near a space of twelve dimensions, as embeddings do.
+fn wide(n: usize, d: usize) -> Array2<f32> {
+    let axes = Stream::new(11, "test-axes");
+    let axes = Array2::from_shape_fn((12, d), |(i, j)| axes.normal(i as u64, j as u64) as f32);
+    noise(n, 12).dot(&axes) + 0.05 * noise(n, d)
+}
+
+#[test]
+fn cells_find_nearly_all_and_every_row_finds_itself() {
+    check(noise(3000, 10), 15, KnnMethod::Cells, 0.98);
+    let progress = Progress::default();
+    for rows in [noise(3000, 10), wide(2500, 200)] {
+        let index = Index::build(rows.clone(), KnnMethod::Cells, &progress).expect("builds");
+        let nearest = index.query(rows.view(), 3, &progress).expect("k fits");
+        assert!(nearest.indices.column(0).iter().enumerate().all(|(i, &j)| i == j as usize));
+        assert_eq!(index.to_rows(), rows);
+    }
+}
+
+#[test]
+fn wide_rows_are_ranked_by_full_distances() {
+    check(wide(2500, 200), 15, KnnMethod::Cells, 0.97);
+}
+
+#[test]
+fn recall_is_estimated_well_and_reported() {
+    let progress = Progress::default();
+    let rows = noise(3000, 10);
+    let index = Index::build(rows.clone(), KnnMethod::Cells, &progress).expect("builds");
+    let (graph, report) = index.graph_with_report(15, &progress).expect("k fits");
+    assert_eq!((report.method, report.sampled_rows), (KnnMethod::Cells, 256));
+    let exact = Index::build(rows.clone(), KnnMethod::Exact, &progress).expect("builds");
+    let exact = exact.graph(15, &progress).expect("k fits");
+    let hits = graph.indices.outer_iter().zip(exact.indices.outer_iter()).map(|(found, expected)| {
+        let expected = expected.to_vec();
+        found.iter().filter(|id| expected.contains(id)).count()
+    });
+    let recall = hits.sum::<usize>() as f64 / (3000.0 * 15.0);
+    assert!(report.recall >= 0.99 && (report.recall - recall).abs() < 0.01, "{recall} {report:?}");
+    assert_eq!(estimate_recall(rows.view(), &exact, 3, &progress).expect("fits"), 1.0);
+    let mut worse = exact.clone();
+    worse.squared.column_mut(14).fill(f32::MAX);
+    assert!((estimate_recall(rows.view(), &worse, 3, &progress).expect("fits") - 14.0 / 15.0).abs() < 1e-9);
+    let options = KnnOptions { target_recall: 1.5, ..KnnOptions::default() };
+    let error = Index::build_with(rows, options, &progress).expect_err("out of range");
+    assert_eq!(error.to_string(), "target_recall is 1.5; use a number above 0 and up to 1");
+}
+
+#[test]
+fn thousands_of_equal_rows_have_neighbours() {
+    let progress = Progress::default();
+    let many = concatenate(Axis(0), &[noise(1000, 4).view(), Array2::ones((4000, 4)).view()]).expect("one width");
+    for method in [KnnMethod::Exact, KnnMethod::Cells] {
+        let index = Index::build(many.clone(), method, &progress).expect("builds");
+        let graph = index.graph(12, &progress).expect("k fits");
+        for i in [0, 999, 1000, 3000, 4999] {
+            let mut list = graph.indices.row(i).to_vec();
+            assert!(i < 1000 || graph.squared.row(i).iter().all(|&squared| squared == 0.0), "{method:?}: row {i}");
+            list.sort_unstable();
+            list.dedup();
+            assert!(list.len() == 12 && !list.contains(&(i as u32)), "{method:?}: row {i}");
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_does_not_matter() {
-    let rows = noise(1500, 24);
-    let run = |threads| {
+    let run = |threads, rows: &Array2<f32>, method| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
             let progress = Progress::default();
-            Index::build(rows.clone(), KnnMethod::Exact, &progress)?.graph(12, &progress)
+            let index = Index::build(rows.clone(), method, &progress)?;
+            Ok::<_, ReduceError>((index.graph(12, &progress)?, index.query((rows + 0.01).view(), 5, &progress)?))
         })
     };
-    assert_eq!(run(1).expect("runs"), run(5).expect("runs"));
+    let cases = [
+        (noise(1500, 24), KnnMethod::Exact),
+        (noise(2500, 10), KnnMethod::Cells),
+        (wide(1500, 150), KnnMethod::Cells),
+        (noise(800, 10), KnnMethod::Hnsw),
+    ];
+    for (rows, method) in cases {
+        let expected = run(1, &rows, method).expect("runs");
+        for threads in [2, 3, 8] {
+            assert_eq!(run(threads, &rows, method).expect("runs"), expected, "{method:?}, {threads} threads");
+        }
+    }
 }
 
 #[test]
