@@ -109,6 +109,7 @@ fn all_plugins_are_linked_and_unique() {
     tlc::core::check_plugins().expect("tags are unique");
     let tags: Vec<&str> = tlc::core::plugins().iter().map(|plugin| plugin.tag).collect();
     let expected = [
+        "localmap/1",
         "pacmap/1",
         "pca/1",
         "random_projection/1",

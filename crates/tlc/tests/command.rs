@@ -128,7 +128,7 @@ fn bad_input_gives_one_message_and_a_non_zero_exit_code() {
     };
     check(&["--layers", "94"], "the model has no layer 94; it has 94 (0 to 93)");
     check(&["--layers", "global_pol"], "near: global_pool");
-    check(&["--method", "tsne"], "unknown reducer \"tsne\"; known: pacmap/1, pca/1, umap/1");
+    check(&["--method", "tsne"], "unknown reducer \"tsne\"; known: localmap/1, pacmap/1, pca/1, umap/1");
     check(&["--train", "0"], "--train is 0;");
     check(&["--val", "10001"], "has 10000 such images, use 1 to 10000");
     check(&["--resume", "nope"], "has no run \"nope\"");

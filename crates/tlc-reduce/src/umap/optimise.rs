@@ -41,13 +41,16 @@ use crate::simd::vectorised;
 /// Adam's decay rates for this use, as in uwot's batch mode.
 const BETA1: f32 = 0.5;
 const BETA2: f32 = 0.9;
+/// Adam's first step at a learning rate of 1. Adam makes steps of this size whatever the force is, and
+/// umap-learn's points move once per edge: see the header for what 1 and 2 give.
+const STEP: f32 = 2.0;
 /// Points that are computed together.
 const BLOCK: usize = 64;
 /// Edges that are computed together.
 const TILE: usize = 512;
 /// Blocks per piece of parallel work.
 const BLOCKS_PER_TASK: usize = 8;
-/// Epochs of the same forces whose mean a point feels at once; see the header.
+/// Random points per point and epoch, over `negative_sample_rate`; see the header for what more and fewer give.
 const SAMPLES_PER_RATE: usize = 3;
 
 /// How many random points push each point per epoch: 16 for the default rate of 5.
@@ -89,7 +92,7 @@ impl<'a, const D: usize> Optimiser<'a, D> {
 
     /// One epoch.
     pub(super) fn step(&mut self) {
-        let rate = self.params.learning_rate * (1.0 - self.epoch as f32 / self.n_epochs as f32);
+        let rate = STEP * self.params.learning_rate * (1.0 - self.epoch as f32 / self.n_epochs as f32);
         let step = AdamStep::new(rate, BETA1, BETA2, self.epoch);
         let samples = self.samples.substream(self.epoch as u64);
         let field = Field { graph: self.graph, points: &self.points, forces: self.forces };
@@ -264,12 +267,8 @@ impl<const D: usize> Tile<D> {
         }
         for (s, &(i, begin)) in self.segments[..self.n_segments].iter().enumerate() {
             let end = if s + 1 < self.n_segments { self.segments[s + 1].1 } else { self.len };
-            for d in 0..D {
-                let mut sum = 0.0;
-                for x in &self.lanes[d][begin..end] {
-                    sum += x;
-                }
-                force[d][i] += sum;
+            for (lanes, force) in self.lanes.iter().zip(force.iter_mut()) {
+                force[i] += lanes[begin..end].iter().sum::<f32>();
             }
         }
         (self.len, self.n_segments) = (0, 0);
@@ -321,7 +320,7 @@ mod tests {
             let here = Block::new(&points, first, BLOCK.min(n - first));
             let draws = Draws::new(block as u64);
             let (pull, push) = (field.attraction(&here), field.repulsion(&here, draws, 16));
-            for i in 0..here.len {
+            for (i, &found_rate) in pull.rate[..here.len].iter().enumerate() {
                 let (mut expected, mut pushed, mut rate_sum) = ([0.0; D], [0.0; D], 0.0);
                 for (j, rate) in graph.edges(first + i) {
                     let force = plain(first + i, j as usize, false);
@@ -333,7 +332,7 @@ mod tests {
                     let force = plain(first + i, other, true);
                     (0..D).for_each(|d| pushed[d] += force[d]);
                 }
-                assert!((pull.rate[i] - rate_sum).abs() < 1e-4 * (1.0 + rate_sum));
+                assert!((found_rate - rate_sum).abs() < 1e-4 * (1.0 + rate_sum));
                 for d in 0..D {
                     let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() < 1e-3;
                     assert!(near(pull.force[d][i], expected[d]), "{i}: {} {}", pull.force[d][i], expected[d]);

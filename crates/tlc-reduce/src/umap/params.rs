@@ -14,10 +14,11 @@ const DEFAULT_SEED: u64 = 42;
 #[non_exhaustive]
 pub enum UmapInit {
     /// The smoothest functions on the neighbourhood graph (Laplacian eigenmaps, Belkin and Niyogi 2003);
-    /// pieces of the graph that are not connected are laid out one by one.
+    /// pieces of the graph that are not connected are laid out one by one. Principal components where
+    /// this does not converge, or with more than a thousand pieces.
+    #[default]
     Spectral,
     /// The first principal components.
-    #[default]
     Pca,
     /// Uniform noise.
     Random,
@@ -52,7 +53,7 @@ pub struct UmapParams {
     /// How many of the nearest neighbours belong entirely, at least 0 and below `n_neighbors`; a fraction
     /// interpolates between neighbours. Default 1.
     pub local_connectivity: f32,
-    /// Where the layout starts. Default PCA.
+    /// Where the layout starts. Default spectral.
     pub init: UmapInit,
     /// Whether each feature is first brought to mean 0 and variance 1. Default false.
     pub standard_scaler_normalize: bool,
