@@ -125,14 +125,6 @@ pub(crate) fn check_width(data: &ArrayView2<'_, f32>, n_features: usize) -> Resu
     Err(ReduceError::data(format!("its rows have {} values, the model was fitted on {n_features}", data.ncols())))
 }
 
-/// Fails unless the number of coordinates is one that the kernels are compiled for.
-pub(crate) fn check_n_components(n_components: usize) -> Result<(), ReduceError> {
-    if (1..=3).contains(&n_components) {
-        return Ok(());
-    }
-    Err(ReduceError::parameter("n_components", n_components, "use 1, 2 or 3"))
-}
-
 /// The layout's points as an array, `(n, D)`.
 pub(crate) fn array_from_points<const D: usize>(points: &[[f32; D]]) -> Array2<f32> {
     Array2::from_shape_vec((points.len(), D), points.as_flattened().to_vec()).expect("n times D values")

@@ -34,6 +34,9 @@ pub struct PrincipalAxes {
     mean: Array1<f32>,
     /// `(d, k)`, orthonormal columns, largest variance first; zero where there is no variance.
     axes: Array2<f32>,
+    /// The same as [`project`](Self::project) reads them: some axes at a time, for each feature their values side
+    /// by side, zero beyond the last axis.
+    tiles: Vec<Vec<[f32; LANES]>>,
 }
 
 impl PrincipalAxes {
@@ -64,7 +67,17 @@ impl PrincipalAxes {
                 axis.mapv_inplace(|x| -x);
             }
         }
-        Ok(Self { mean: mean.mapv(|x| x as f32), axes: axes.mapv(|x| x as f32) })
+        Ok(Self::new(mean.mapv(|x| x as f32), axes.mapv(|x| x as f32)))
+    }
+
+    fn new(mean: Array1<f32>, axes: Array2<f32>) -> Self {
+        let (n_features, n_axes) = axes.dim();
+        let tile = |first: usize| {
+            let value = |j: usize, lane: usize| axes.get((j, first + lane)).copied().unwrap_or(0.0);
+            (0..n_features).map(|j| std::array::from_fn(|lane| value(j, lane))).collect()
+        };
+        let tiles = (0..n_axes).step_by(LANES).map(tile).collect();
+        Self { mean, axes, tiles }
     }
 
     /// The number of axes.
@@ -91,7 +104,6 @@ impl PrincipalAxes {
         if n_axes == 0 {
             return projected;
         }
-        let tiles = self.tiles();
         projected
             .as_slice_mut()
             .expect("freshly made")
@@ -107,7 +119,7 @@ impl PrincipalAxes {
                         centred[j * ROWS_AT_ONCE + place] = value - mean;
                     }
                 }
-                for (t, tile) in tiles.iter().enumerate() {
+                for (t, tile) in self.tiles.iter().enumerate() {
                     let sums = pulp::Arch::new().dispatch(MultiplyTile { centred: centred.as_chunks().0, tile });
                     for (target, sums) in target.chunks_exact_mut(n_axes).zip(&sums) {
                         let target = &mut target[t * LANES..n_axes.min((t + 1) * LANES)];
@@ -116,15 +128,6 @@ impl PrincipalAxes {
                 }
             });
         projected
-    }
-
-    /// The axes, some at a time: for each feature their values side by side, zero beyond the last axis.
-    fn tiles(&self) -> Vec<Vec<[f32; LANES]>> {
-        let tile = |first: usize| {
-            let lane = |j: usize, lane: usize| self.axes.get((j, first + lane)).copied().unwrap_or(0.0);
-            (0..self.n_features()).map(|j| std::array::from_fn(|l| lane(j, l))).collect()
-        };
-        (0..self.n_axes()).step_by(LANES).map(tile).collect()
     }
 
     pub(crate) fn into_arrays(self, arrays: Arrays) -> Arrays {
@@ -143,13 +146,13 @@ impl PrincipalAxes {
     }
 
     pub(crate) fn from_arrays_named(arrays: &mut Arrays, name: &str) -> Result<Self, ReduceError> {
-        let mean = arrays.take_f32(&format!("{name}_mean"))?;
-        let axes = Self { mean, axes: arrays.take_f32(&format!("{name}_axes"))? };
-        if axes.mean.len() != axes.axes.nrows() {
-            let reason = format!("{} means for {} features", axes.mean.len(), axes.axes.nrows());
+        let mean: Array1<f32> = arrays.take_f32(&format!("{name}_mean"))?;
+        let axes: Array2<f32> = arrays.take_f32(&format!("{name}_axes"))?;
+        if mean.len() != axes.nrows() {
+            let reason = format!("{} means for {} features", mean.len(), axes.nrows());
             return Err(ReduceError::model(reason));
         }
-        Ok(axes)
+        Ok(Self::new(mean, axes))
     }
 }
 

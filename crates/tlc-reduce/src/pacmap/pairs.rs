@@ -208,7 +208,7 @@ fn mid_near_of(index: &Index, i: usize, chosen: &mut [u32], candidates: &mut Vec
             }
         };
         if let Ok(six) = <&[u32; MID_NEAR_CANDIDATES]>::try_from(drawn) {
-            let others = six.map(|j| row(j));
+            let others = six.map(&row);
             let squared = vectorised(
                 #[inline(always)]
                 || squared_to_each(row(i as u32), &others),
