@@ -1,9 +1,20 @@
-//! Fit and transform of the reducers.
+//! The reducers as a whole and stage by stage, beside what the machine can do.
 
-use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
-use ndarray::s;
-use tlc::core::Progress;
+#[path = "../peers/stages.rs"]
+mod stages;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use ndarray::{Array2, ArrayView2, s};
+use tlc::core::{FittedReducer, Progress, ReduceError};
+use tlc::reduce::knn::{Index, KnnMethod, Neighbours};
+use tlc::reduce::{FitOptions, Pacmap, PacmapParams, PrincipalAxes, Umap, UmapParams};
 use tlc_benches::clusters;
+
+use self::stages::StageClock;
 
 const N: usize = 5_000;
 const D: usize = 128;
@@ -12,9 +23,8 @@ fn reducers(criterion: &mut Criterion) {
     let data = clusters(2 * N, D);
     let (known, new) = (data.slice(s![..N, ..]), data.slice(s![N.., ..]));
     let progress = Progress::default();
-    let mut group = criterion.benchmark_group("reduce_5000x128");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    for method in ["pca", "umap", "pacmap"] {
+    let mut group = slow_group(criterion, "reduce_5000x128");
+    for method in ["pca", "umap", "pacmap", "localmap"] {
         let reducer = tlc::create_reducer(method, []).expect("linked");
         group.bench_function(format!("{method}_fit"), |bencher| {
             bencher.iter(|| reducer.fit(known, &progress).expect("fits"));
@@ -30,5 +40,75 @@ fn reducers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reducers);
+fn fit_stages(criterion: &mut Criterion) {
+    let data = clusters(20_000, D);
+    let progress = Progress::default();
+    let mut group = slow_group(criterion, "stages_20000x128");
+    group.bench_function("pca_fit_50", |bencher| {
+        bencher.iter(|| PrincipalAxes::fit(data.view(), 50, 0, &progress).expect("fits"));
+    });
+    let axes = PrincipalAxes::fit(data.view(), 50, 0, &progress).expect("fits");
+    group.bench_function("pca_project_50", |bencher| bencher.iter(|| axes.project(data.view())));
+    for (name, method) in [("exact", KnnMethod::Exact), ("cells", KnnMethod::Cells), ("hnsw", KnnMethod::Hnsw)] {
+        group.bench_function(format!("knn_15_{name}"), |bencher| bencher.iter(|| graph(&data, 15, method)));
+    }
+
+    let neighbours = graph(&data, 65, KnnMethod::Auto);
+    let umap = Umap::new(UmapParams::default()).expect("defaults hold");
+    let umap_fit = |options: FitOptions<'_>, progress: &Progress| umap.fit_with(data.view(), options, progress);
+    for stage in ["umap graph", "umap initial layout", "umap layout"] {
+        bench_stage(&mut group, stage, &neighbours, umap_fit);
+    }
+    let pacmap = Pacmap::new(PacmapParams::default()).expect("defaults hold");
+    let pacmap_fit = |options: FitOptions<'_>, progress: &Progress| pacmap.fit_with(data.view(), options, progress);
+    for stage in ["pacmap pairs", "arrange pairs", "pacmap layout"] {
+        bench_stage(&mut group, stage, &neighbours, pacmap_fit);
+    }
+    group.finish();
+}
+
+/// Times `stage` alone, as it runs within fits whose neighbours are given.
+fn bench_stage(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    stage: &str,
+    neighbours: &Neighbours,
+    fit: impl Fn(FitOptions<'_>, &Progress) -> Result<Box<dyn FittedReducer>, ReduceError>,
+) {
+    group.bench_function(stage.replace(' ', "_"), |bencher| {
+        bencher.iter_custom(|n| {
+            let (clock, progress) = StageClock::start();
+            for _ in 0..n {
+                let options = FitOptions { neighbours: Some(neighbours), ..FitOptions::default() };
+                black_box(fit(options, &progress).expect("fits"));
+            }
+            Duration::from_secs_f64(clock.seconds()[stage])
+        });
+    });
+}
+
+/// What the stages are to be compared with: products of the shape that the search multiplies, and copying.
+fn limits(criterion: &mut Criterion) {
+    let (a, b) = (clusters(512, D), clusters(512, D));
+    let mut group = criterion.benchmark_group("machine");
+    group.throughput(Throughput::Elements(2 * 512 * 512 * D as u64));
+    group.bench_function("sgemm_512x128x512_flops", |bencher| bencher.iter(|| a.dot(&b.t())));
+    let (from, mut to) = (vec![1.0_f32; 1 << 26], vec![0.0_f32; 1 << 26]);
+    group.throughput(Throughput::Bytes(2 * size_of_val(from.as_slice()) as u64));
+    group.bench_function("copy_256MiB", |bencher| bencher.iter(|| to.copy_from_slice(black_box(&from))));
+    group.finish();
+}
+
+fn slow_group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group
+}
+
+fn graph(data: &Array2<f32>, k: usize, method: KnnMethod) -> Neighbours {
+    let progress = Progress::default();
+    let view: ArrayView2<'_, f32> = data.view();
+    Index::build(view.to_owned(), method, &progress).expect("builds").graph(k, &progress).expect("k fits")
+}
+
+criterion_group!(benches, reducers, fit_stages, limits);
 criterion_main!(benches);

@@ -7,6 +7,8 @@
 
 #[path = "../../../benches/peers/job.rs"]
 mod job;
+#[path = "../../../benches/peers/stages.rs"]
+mod stages;
 
 use std::time::Instant;
 
@@ -17,6 +19,7 @@ use tlc_core::{FittedReducer, Progress};
 use tlc_reduce as _;
 
 use self::job::{Job, Matrix, note_first_result};
+use self::stages::StageClock;
 
 /// How often one row is transformed; the median is reported.
 const ONE_ROW_REPETITIONS: usize = 21;
@@ -31,7 +34,9 @@ fn main() -> Result<()> {
         args.remove("seed");
     }
     let reducer = tlc_core::reducer_from_args(&job.method, args)?;
-    let fitted = job.timed("fit", |job| reducer.fit(view(&job.train)?, &progress).context("cannot fit"))?;
+    let (clock, watched) = StageClock::start();
+    let fitted = job.timed("fit", |job| reducer.fit(view(&job.train)?, &watched).context("cannot fit"))?;
+    job.report.insert("fit_stages".to_owned(), serde_json::to_value(clock.seconds())?);
     note_first_result(&mut job);
     let n_components = reducer.n_components();
     job.write("layout.npy", fitted.layout().as_standard_layout().as_slice().context("a layout")?, n_components)?;
@@ -44,8 +49,9 @@ fn main() -> Result<()> {
 
 /// As another process would do it: with the model that was put together from its file's arrays.
 fn transform(job: &mut Job, fitted: Box<dyn FittedReducer>, n_components: usize, progress: &Progress) -> Result<()> {
-    let restored = job.timed("restore", |_| fitted.reducer().restore(fitted.to_arrays()))?;
+    let (reducer, arrays) = (fitted.reducer().boxed_clone(), fitted.to_arrays());
     drop(fitted);
+    let restored = job.timed("restore", |_| reducer.restore(arrays))?;
     let transformed =
         job.timed("transform", |job| -> Result<_> { Ok(restored.transform(view(&job.test)?, progress)?) })?;
     let mut times = Vec::new();

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use ndarray::ArrayView2;
+use rayon::prelude::*;
+use tlc_core::ReduceError;
 
+use crate::input::{is_usable, points_from_array};
 use crate::knn::Neighbours;
 
 /// What a fit of [`Umap`](crate::Umap) or [`Pacmap`](crate::Pacmap) can be given besides the data; the
@@ -34,7 +37,50 @@ impl fmt::Debug for Snapshots<'_> {
     }
 }
 
-impl FitOptions<'_> {
+impl<'a> FitOptions<'a> {
+    /// The given neighbours, which must be at least `k` for each of `n` rows.
+    pub(crate) fn checked_neighbours(&self, n: usize, k: usize) -> Result<Option<&'a Neighbours>, ReduceError> {
+        let Some(given) = self.neighbours else { return Ok(None) };
+        let (shape, distances) = (given.indices.dim(), given.squared.dim());
+        if shape != distances {
+            let reason = format!("its neighbours have indices {shape:?} and distances {distances:?}");
+            return Err(ReduceError::data(reason));
+        }
+        if shape.0 != n || shape.1 < k {
+            let reason =
+                format!("its neighbours are {} for each of {} rows; {k} for each of {n} are needed", shape.1, shape.0);
+            return Err(ReduceError::data(reason));
+        }
+        let holds = |row: usize| {
+            let (mut ids, squared) = (given.indices.row(row).to_vec(), given.squared.row(row));
+            ids.sort_unstable();
+            ids.iter().all(|&other| (other as usize) < n && other as usize != row)
+                && ids.windows(2).all(|pair| pair[0] != pair[1])
+                && squared.iter().all(|&squared| squared >= 0.0 && squared.is_finite())
+                && squared.iter().zip(squared.iter().skip(1)).all(|(near, far)| near <= far)
+        };
+        match (0..n).into_par_iter().position_first(|row| !holds(row)) {
+            None => Ok(Some(given)),
+            Some(row) => Err(ReduceError::data(format!(
+                "the neighbours of row {row} are not different other rows below {n}, nearest first, at finite distances"
+            ))),
+        }
+    }
+
+    /// The given initial layout, which must be of `n` points.
+    pub(crate) fn checked_init<const D: usize>(&self, n: usize) -> Result<Option<Vec<[f32; D]>>, ReduceError> {
+        let Some(init) = self.init else { return Ok(None) };
+        if init.dim() != (n, D) {
+            let reason = format!("its initial layout is {:?}; ({n}, {D}) is needed", init.dim());
+            return Err(ReduceError::data(reason));
+        }
+        if let Some(row) = init.outer_iter().position(|row| !is_usable(row)) {
+            let reason = format!("row {row} of its initial layout holds NaN, infinity or values beyond ±1e15");
+            return Err(ReduceError::data(reason));
+        }
+        Ok(Some(points_from_array(&init)))
+    }
+
     /// Hands over the layout after `iteration` iterations if it is wanted.
     pub(crate) fn snapshot<const D: usize>(&mut self, iteration: usize, points: &[[f32; D]]) {
         if let Some(snapshots) = &mut self.snapshots

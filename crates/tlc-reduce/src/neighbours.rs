@@ -17,7 +17,7 @@ const BLOCK_ROWS: usize = 8192;
 pub(crate) struct FittedRows {
     index: Index,
     layout: Array2<f32>,
-    /// Mean distance to the nearest ten, `(n,)`, never below a thousandth of its mean.
+    /// See [`local_scale`].
     local_scale: Array1<f32>,
 }
 
@@ -31,21 +31,18 @@ pub(crate) struct NewRow<'a> {
     pub(crate) key: u64,
 }
 
+/// Mean distance of each row to its nearest ten, `(n,)`, never below a thousandth of its mean.
+pub(crate) fn local_scale(graph: &Neighbours) -> Array1<f32> {
+    let near = graph.squared.slice(s![.., ..SCALE_NEIGHBOURS.min(graph.k())]);
+    let mean = near.map_axis(Axis(1), |squared| squared.iter().map(|s| s.sqrt()).sum::<f32>() / squared.len() as f32);
+    let overall = mean.iter().map(|&x| f64::from(x)).sum::<f64>() / mean.len() as f64;
+    let floor = if overall > 0.0 { (overall * 1e-3) as f32 } else { 1.0 };
+    mean.mapv_into(|scale| scale.max(floor))
+}
+
 impl FittedRows {
-    /// `graph` holds the neighbours of the indexed rows; without any (one row), scales are 1.
-    pub(crate) fn new(index: Index, layout: Array2<f32>, graph: Option<&Neighbours>) -> Self {
-        let n = layout.nrows();
-        let local_scale = graph.map_or_else(
-            || Array1::ones(n),
-            |graph| {
-                let near = graph.squared.slice(s![.., ..SCALE_NEIGHBOURS.min(graph.k())]);
-                let mean = near
-                    .map_axis(Axis(1), |squared| squared.iter().map(|s| s.sqrt()).sum::<f32>() / squared.len() as f32);
-                let overall = mean.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
-                let floor = if overall > 0.0 { (overall * 1e-3) as f32 } else { 1.0 };
-                mean.mapv_into(|scale| scale.max(floor))
-            },
-        );
+    /// `layout` and `local_scale` are of the rows of `index`.
+    pub(crate) fn new(index: Index, layout: Array2<f32>, local_scale: Array1<f32>) -> Self {
         Self { index, layout, local_scale }
     }
 

@@ -1,8 +1,9 @@
 //! Principal component analysis: as a reducer, as preprocessing and as initial layout.
 //!
 //! Narrow data (`min(n, d)` up to 1,024): eigenvectors of the covariance or of the Gram matrix by
-//! LAPACK, or by subspace iteration on the covariance where few of many axes are wanted. Wider data: subspace iteration from a seeded start (Halko, Martinsson, Tropp 2011,
-//! algorithm 4.4), which never forms a `d × d` matrix.
+//! LAPACK, or by subspace iteration on the covariance where few of many axes are wanted. Wider data:
+//! subspace iteration from a seeded start (Halko, Martinsson, Tropp 2011, algorithm 4.4), which never
+//! forms a `d × d` matrix.
 //!
 //! The sign of an axis is arbitrary; here its entry of largest magnitude is positive, so that layouts
 //! do not flip between machines.
@@ -12,7 +13,9 @@ use ndarray_linalg::{Eigh, QR, UPLO};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tlc_core::rng::Stream;
-use tlc_core::{Array, Arrays, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Transformed};
+use tlc_core::{
+    Array, Arrays, Cancelled, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Task, Transformed,
+};
 
 use crate::blas::SingleThreadedBlas;
 use crate::input::{Metric, check_width, checked_for_fit, usable_rows};
@@ -43,16 +46,18 @@ impl PrincipalAxes {
     /// The first `n_axes` principal axes of `data`, `(n, d)`; fewer if `min(n, d)` is smaller.
     ///
     /// # Errors
-    /// If LAPACK fails.
-    pub fn fit(data: ArrayView2<'_, f32>, n_axes: usize, seed: u64) -> Result<Self, ReduceError> {
+    /// If LAPACK fails; cancellation.
+    pub fn fit(data: ArrayView2<'_, f32>, n_axes: usize, seed: u64, progress: &Progress) -> Result<Self, ReduceError> {
         let _single = SingleThreadedBlas::begin();
         let (n, d) = data.dim();
+        let n_passes = if n.min(d) > EXACT_UP_TO { POWER_ITERATIONS + 1 } else { usize::from(d <= n) };
+        let task = progress.task("principal axes", (n_passes * n.div_ceil(BLOCK_ROWS)) as u64);
         let n_axes = n_axes.min(n).min(d);
         let mean = column_means(data);
         let mut axes = if n.min(d) > EXACT_UP_TO {
-            subspace_iteration(data, &mean, n_axes, seed)?
+            subspace_iteration(data, &mean, n_axes, seed, &task)?
         } else if d <= n {
-            let covariance = covariance(data, &mean);
+            let covariance = covariance(data, &mean, &task)?;
             if d <= ALL_AXES_UP_TO || 4 * n_axes > d {
                 largest_eigenvectors(&covariance, n_axes)?.1
             } else {
@@ -202,8 +207,9 @@ fn sum_over_blocks(
     data: ArrayView2<'_, f32>,
     mean: &Array1<f64>,
     shape: (usize, usize),
+    task: &Task,
     f: impl Fn(&Array2<f32>) -> Array2<f32> + Sync,
-) -> Array2<f64> {
+) -> Result<Array2<f64>, Cancelled> {
     let mean = mean.mapv(|x| x as f32);
     let blocks: Vec<_> = data.axis_chunks_iter(Axis(0), BLOCK_ROWS).collect();
     let mut total = Array2::<f64>::zeros(shape);
@@ -213,13 +219,14 @@ fn sum_over_blocks(
         for part in parts {
             total.zip_mut_with(&part, |sum, &value| *sum += f64::from(value));
         }
+        task.advance(group.len() as u64)?;
     }
-    total
+    Ok(total)
 }
 
-fn covariance(data: ArrayView2<'_, f32>, mean: &Array1<f64>) -> Array2<f64> {
+fn covariance(data: ArrayView2<'_, f32>, mean: &Array1<f64>, task: &Task) -> Result<Array2<f64>, Cancelled> {
     let d = data.ncols();
-    sum_over_blocks(data, mean, (d, d), |block| block.t().dot(block))
+    sum_over_blocks(data, mean, (d, d), task, |block| block.t().dot(block))
 }
 
 /// The eigenvectors of the `n_axes` largest eigenvalues, largest first.
@@ -253,6 +260,7 @@ fn subspace_iteration(
     mean: &Array1<f64>,
     n_axes: usize,
     seed: u64,
+    task: &Task,
 ) -> Result<Array2<f64>, ReduceError> {
     let (n, d) = data.dim();
     let width = (n_axes + OVERSAMPLING).min(n).min(d);
@@ -261,14 +269,14 @@ fn subspace_iteration(
     for _ in 0..POWER_ITERATIONS {
         basis = orthonormal(basis)?;
         let narrow = basis.mapv(|x| x as f32);
-        basis = sum_over_blocks(data, mean, (d, width), |block| block.t().dot(&block.dot(&narrow)));
+        basis = sum_over_blocks(data, mean, (d, width), task, |block| block.t().dot(&block.dot(&narrow)))?;
     }
     let basis = orthonormal(basis)?;
     let narrow = basis.mapv(|x| x as f32);
-    let inner = sum_over_blocks(data, mean, (width, width), |block| {
+    let inner = sum_over_blocks(data, mean, (width, width), task, |block| {
         let projected = block.dot(&narrow);
         projected.t().dot(&projected)
-    });
+    })?;
     let (_, vectors) = largest_eigenvectors(&inner, n_axes)?;
     Ok(basis.dot(&vectors))
 }
@@ -369,7 +377,7 @@ impl Reducer for Pca {
             let accepted = format!("the rows have {} values; use at most that many", data.ncols());
             return Err(ReduceError::parameter("n_components", wanted, accepted));
         }
-        let axes = PrincipalAxes::fit(data.view(), wanted, self.params.seed)?;
+        let axes = PrincipalAxes::fit(data.view(), wanted, self.params.seed, progress)?;
         let mut fitted = FittedPca { reducer: self.clone(), axes, layout: Array2::zeros((0, 0)), spread: 1.0 };
         fitted.layout = fitted.place(data.view());
         let mean_square = fitted.residuals(data.view(), &fitted.layout).mapv(|r| f64::from(r).powi(2)).mean();
@@ -476,7 +484,7 @@ mod tests {
         // Covariance, Gram matrix, iteration on the covariance and on the rows.
         for (n, d) in [(500, 20), (40, 300), (400, 300), (1100, 1200)] {
             let (data, direction) = stretched(n, d);
-            let axes = PrincipalAxes::fit(data.view(), 2, 0).expect("fits");
+            let axes = PrincipalAxes::fit(data.view(), 2, 0, &Progress::default()).expect("fits");
             let cosine = axes.axes.column(0).dot(&direction);
             assert!(cosine.abs() > 0.99, "{n} x {d}: cosine {cosine}");
             assert!((axes.axes.column(0).dot(&axes.axes.column(1))).abs() < 1e-4);

@@ -28,6 +28,8 @@ pub(super) struct Contender {
     pub(super) args: &'static str,
     /// More would take hours or all memory.
     max_rows: usize,
+    /// Measured with every seed; others once, to know their order of magnitude.
+    pub(super) is_repeated: bool,
 }
 
 const UMAP: &str = r#"{"n_neighbors": 15}"#;
@@ -42,14 +44,14 @@ const fn contender(
     args: &'static str,
     max_rows: usize,
 ) -> Contender {
-    Contender { name, group, program, method, args, max_rows }
+    Contender { name, group, program, method, args, max_rows, is_repeated: !matches!(program, Rust) }
 }
 
 use Program::{Ours, Python, Rust};
 pub(super) const ALL: [Contender; 12] = [
     contender("tlc umap", "UMAP", Ours, "umap", UMAP, usize::MAX),
     contender("umap-learn", "UMAP", Python, "umap", UMAP, usize::MAX),
-    contender("umap-learn, seeded", "UMAP", Python, "umap-seeded", UMAP, 100_000),
+    Contender { is_repeated: false, ..contender("umap-learn, seeded", "UMAP", Python, "umap-seeded", UMAP, 100_000) },
     contender("umap-rs", "UMAP", Rust, "umap-rs", UMAP, 100_000),
     contender("annembed", "UMAP", Rust, "annembed", UMAP, 100_000),
     contender("tlc pacmap", "PaCMAP", Ours, "pacmap", PACMAP, usize::MAX),

@@ -75,7 +75,7 @@ fn peers(args: &PeersArgs, line: &[String]) -> Result<()> {
         for bout in &selected {
             data::provide(bout.data, &programs)?;
             for seed in 0..bout.repetitions(args.seeds()) {
-                for contender in &bout.contenders {
+                for contender in bout.contenders.iter().filter(|contender| seed == 0 || contender.is_repeated) {
                     records.measure(bout.data, contender, seed, Kind::Warm, &programs)?;
                 }
             }

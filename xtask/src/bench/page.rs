@@ -1,6 +1,6 @@
 //! The page of results: machine, versions, commands, and a table per data set and group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ fn head(records: &Records, line: &[String], name: &str) -> Result<String> {
              label is that of their 10 nearest fitted rows, share of random triplets in order, Spearman's rank \
              correlation of distances; `new` means rows that were transformed. A dash: the contender cannot, or did not. \
              umap-rs takes neighbours from its caller; the time of finding them exactly is not in its fit but apart. \
-             annembed and umap-rs take no seed.\n";
+             annembed and umap-rs take no seed. The Rust crates and the seeded umap-learn ran once.\n";
     Ok(page)
 }
 
@@ -120,6 +120,7 @@ fn warm_table(page: &mut String, records: &[&Value]) -> Result<()> {
         }
         writeln!(page, "| {} |", cells.join(" | "))?;
     }
+    stages(page, &ours)?;
     let problems: BTreeSet<String> = records
         .iter()
         .filter_map(|record| {
@@ -129,6 +130,25 @@ fn warm_table(page: &mut String, records: &[&Value]) -> Result<()> {
         .collect();
     if !problems.is_empty() {
         writeln!(page, "\nWrong or missing:\n\n{}", problems.into_iter().collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(())
+}
+
+/// Where the time of our fit goes.
+fn stages(page: &mut String, ours: &[&Value]) -> Result<()> {
+    let mut seconds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (stage, value) in ours.iter().filter_map(|record| record["report"]["fit_stages"].as_object()).flatten() {
+        seconds.entry(stage).or_default().extend(value.as_f64());
+    }
+    let mut medians: Vec<(&str, f64)> = seconds
+        .into_iter()
+        .filter_map(|(stage, seconds)| Some((stage, Spread::of(seconds.into_iter())?.median)))
+        .filter(|(_, median)| *median >= 0.005)
+        .collect();
+    medians.sort_by(|a, b| b.1.total_cmp(&a.1));
+    if !medians.is_empty() {
+        let parts: Vec<String> = medians.iter().map(|(stage, median)| format!("{stage} {median:.2}")).collect();
+        writeln!(page, "\nStages of tlc's fit, s: {}.", parts.join(", "))?;
     }
     Ok(())
 }
@@ -249,6 +269,14 @@ mod tests {
         assert_eq!(lines[0], "| | fit, s | × |");
         assert_eq!(lines[2], "| tlc umap | 2.00 (1.00–6.00) | 1.00 |");
         assert_eq!(lines[3], "| umap-learn | 9.00 | 4.50 |");
+    }
+
+    #[test]
+    fn stages_come_in_the_order_of_their_medians() {
+        let record = |graph: f64| json!({"report": {"fit_stages": {"graph": graph, "layout": 2.0, "other": 0.001}}});
+        let mut page = String::new();
+        stages(&mut page, &[&record(1.0), &record(9.0), &record(3.0)]).expect("written");
+        assert_eq!(page, "\nStages of tlc's fit, s: graph 3.00, layout 2.00.\n");
     }
 
     #[test]

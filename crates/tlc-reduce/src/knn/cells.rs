@@ -75,8 +75,8 @@ impl CellsIndex {
             Cells::build(&rows, n_cells, options.seed, progress)?
         };
         let near_cells = near_cells(&cells, progress)?;
-        let ordered = rows.select(&cells.order);
-        let mut place_of = vec![0; rows.len()];
+        let ordered = rows.reorder(&cells.order);
+        let mut place_of = vec![0; ordered.len()];
         for (place, &row) in cells.order.iter().enumerate() {
             place_of[row as usize] = place as u32;
         }
@@ -132,28 +132,26 @@ impl CellsIndex {
     /// The neighbours by joining each cell with its nearest `joined`, in the order of the cells.
     fn join(&self, k: usize, joined: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
         let task = progress.task("nearest neighbours", self.ordered.len() as u64);
-        let blocks: Vec<(usize, std::ops::Range<usize>)> = (0..self.cells.len())
-            .flat_map(|cell| {
-                let range = self.cells.range(cell);
-                let starts = range.clone().step_by(BLOCK_ROWS);
-                starts.map(move |start| (cell, start..(start + BLOCK_ROWS).min(range.end)))
+        let blocks = (0..self.cells.len()).flat_map(|cell| {
+            let range = self.cells.range(cell);
+            range.clone().step_by(BLOCK_ROWS).map(move |start| {
+                let block = start..(start + BLOCK_ROWS).min(range.end);
+                (block.len(), (cell, block))
             })
-            .collect();
-        let lists: Result<Vec<_>, Cancelled> = blocks
-            .into_par_iter()
-            .map(|(cell, block)| {
-                let near = self.joined_with(cell, joined, k + 1);
-                let rows = self.ordered.view();
-                // One more, since a row is its own nearest.
-                let mut candidates = self.candidates(rows.slice(s![block.clone(), ..]), k + 1, &near);
-                task.advance(block.len() as u64)?;
-                let nearest = block.clone().enumerate().map(|(place, row)| {
-                    nearest_of(candidates.take(place), self.ordered.row(row), Some(row as u32), k, &self.ordered)
-                });
-                Ok((block.len(), nearest.collect::<Vec<_>>()))
-            })
-            .collect();
-        Ok(Neighbours::from_blocks(k, lists?, |lists, place| std::mem::take(&mut lists[place])))
+        });
+        let found = Neighbours::from_blocks(k, blocks.collect(), |(cell, block), lists| {
+            let near = self.joined_with(cell, joined, k + 1);
+            let rows = self.ordered.view();
+            // One more, since a row is its own nearest.
+            let mut candidates = self.candidates(rows.slice(s![block.clone(), ..]), k + 1, &near);
+            for (place, row) in block.clone().enumerate() {
+                let candidates = candidates.take(place);
+                let own = Some(row as u32);
+                lists.put(place, &nearest_of(candidates, self.ordered.row(row), own, k, &self.ordered));
+            }
+            task.advance(block.len() as u64)
+        })?;
+        Ok(found)
     }
 
     /// The graph in the order of the cells: places instead of row numbers.

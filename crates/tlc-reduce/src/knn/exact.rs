@@ -84,12 +84,15 @@ impl KnnIndex for ExactIndex {
         }
         let blocks = states.into_iter().enumerate().map(|(block, state)| {
             let range = self.block(block);
-            (range.len(), (range.start, state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+            (range.len(), (range, state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
         });
-        let neighbours = Neighbours::from_blocks(k, blocks.collect(), |(start, candidates), place| {
-            let own = *start + place;
-            nearest_of(candidates.take(place), self.rows.row(own), Some(own as u32), k, &self.rows)
-        });
+        let neighbours = Neighbours::from_blocks(k, blocks.collect(), |(range, mut candidates), lists| {
+            for (place, own) in range.enumerate() {
+                let candidates = candidates.take(place);
+                lists.put(place, &nearest_of(candidates, self.rows.row(own), Some(own as u32), k, &self.rows));
+            }
+            progress.check()
+        })?;
         Ok((neighbours, GraphReport { method: KnnMethod::Exact, recall: 1.0, sampled_rows: self.rows.len() }))
     }
 

@@ -23,7 +23,7 @@ use std::fmt::Debug;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tlc_core::{Arrays, Progress, ReduceError};
+use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 pub use cells::CellsIndex;
 pub use exact::ExactIndex;
@@ -109,40 +109,52 @@ impl Neighbours {
         }
     }
 
-    /// Asks `list` for the neighbours of each row, block by block in parallel: `sizes` are the blocks'
-    /// numbers of rows, `list` gets the block's state and a row's place in the block.
+    /// Lets `fill` write the lists of one block of rows after the other, in parallel: `blocks` are the
+    /// blocks' numbers of rows and what `fill` must know of each.
+    ///
+    /// In place, since lists of a million rows fill a good part of the memory.
     fn from_blocks<S: Send>(
         k: usize,
         blocks: Vec<(usize, S)>,
-        list: impl Fn(&mut S, usize) -> Vec<(f32, u32)> + Sync,
-    ) -> Self {
+        fill: impl Fn(S, &mut ListsMut<'_>) -> Result<(), Cancelled> + Sync,
+    ) -> Result<Self, Cancelled> {
         let n = blocks.iter().map(|(size, _)| size).sum();
         let (mut indices, mut squared) = (Array2::<u32>::zeros((n, k)), Array2::<f32>::zeros((n, k)));
         let mut rest = (indices.as_slice_mut().expect("new"), squared.as_slice_mut().expect("new"));
         let parts: Vec<_> = blocks
             .into_iter()
             .map(|(size, state)| {
-                let (ids, more_ids) = std::mem::take(&mut rest.0).split_at_mut(size * k);
-                let (distances, more_distances) = std::mem::take(&mut rest.1).split_at_mut(size * k);
-                rest = (more_ids, more_distances);
-                (state, ids, distances)
+                let (indices, more_indices) = std::mem::take(&mut rest.0).split_at_mut(size * k);
+                let (squared, more_squared) = std::mem::take(&mut rest.1).split_at_mut(size * k);
+                rest = (more_indices, more_squared);
+                (state, ListsMut { k, indices, squared })
             })
             .collect();
-        parts.into_par_iter().for_each(|(mut state, ids, distances)| {
-            for (place, (ids, distances)) in ids.chunks_exact_mut(k).zip(distances.chunks_exact_mut(k)).enumerate() {
-                let found = list(&mut state, place);
-                assert_eq!(found.len(), k, "every list has k entries");
-                for ((id, distance), (squared, other)) in ids.iter_mut().zip(distances).zip(found) {
-                    (*id, *distance) = (other, squared);
-                }
-            }
-        });
-        Self { indices, squared }
+        parts.into_par_iter().try_for_each(|(state, mut lists)| fill(state, &mut lists))?;
+        Ok(Self { indices, squared })
     }
 
     /// The number of neighbours per row.
     pub fn k(&self) -> usize {
         self.indices.ncols()
+    }
+}
+
+/// The lists of some rows, to be written.
+struct ListsMut<'a> {
+    k: usize,
+    indices: &'a mut [u32],
+    squared: &'a mut [f32],
+}
+
+impl ListsMut<'_> {
+    fn put(&mut self, place: usize, list: &[(f32, u32)]) {
+        assert_eq!(list.len(), self.k, "every list has k entries");
+        let range = place * self.k..(place + 1) * self.k;
+        let targets = self.indices[range.clone()].iter_mut().zip(&mut self.squared[range]);
+        for ((index, distance), &(squared, other)) in targets.zip(list) {
+            (*index, *distance) = (other, squared);
+        }
     }
 }
 

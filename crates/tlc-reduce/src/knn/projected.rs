@@ -47,7 +47,7 @@ impl ProjectedIndex {
         let axes = if arrays.contains("knn_pca_axes") {
             PrincipalAxes::from_arrays_named(arrays, "knn_pca")?
         } else {
-            PrincipalAxes::fit(rows.view(), N_AXES, options.seed)?
+            PrincipalAxes::fit(rows.view(), N_AXES, options.seed, progress)?
         };
         if axes.n_features() != rows.ncols() {
             return Err(ReduceError::model("its projection has another width than its rows"));
@@ -58,7 +58,7 @@ impl ProjectedIndex {
             arrays,
             progress,
         )?;
-        let ordered = Rows::new(rows).select(narrow.order());
+        let ordered = Rows::new(rows).reorder(narrow.order());
         Ok(Self { ordered, axes, narrow, options })
     }
 

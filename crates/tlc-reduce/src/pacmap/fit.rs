@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayView2, s};
 use rayon::prelude::*;
 use tlc_core::rng::Stream;
 use tlc_core::{FittedReducer, Progress, ReduceError, Reducer};
@@ -14,10 +14,10 @@ use super::params::{PacmapInit, PacmapParams};
 use super::preprocess::Preprocess;
 use crate::distance::squared_euclidean;
 use crate::fit_options::FitOptions;
-use crate::input::{array_from_points, checked_for_fit, is_usable};
+use crate::input::{array_from_points, checked_for_fit};
 use crate::jobs::Jobs;
 use crate::knn::{Index, KnnOptions, Neighbours};
-use crate::neighbours::FittedRows;
+use crate::neighbours::{FittedRows, local_scale};
 use crate::pca::PrincipalAxes;
 
 /// How many more neighbours are searched than used: the nearest by scaled distance are among them.
@@ -64,37 +64,44 @@ impl Method<'_> {
         let data = checked_for_fit(data, params.distance)?;
         let n = data.nrows();
         let counts = params.pair_counts(n);
-        if let Some(given) = options.neighbours {
-            check_neighbours(given, n, counts.near)?;
-        }
-        let given_start = options.init.map(|init| given_start::<D>(init, n)).transpose()?;
+        let given_neighbours = options.checked_neighbours(n, counts.near)?;
+        let given_start = options.checked_init::<D>(n)?;
         let jobs = Jobs::new(params.n_jobs)?;
 
-        let (preprocess, rows) = jobs.run(|| Preprocess::fit_and_apply(data, params))?;
+        let (preprocess, rows) = jobs.run(|| Preprocess::fit_and_apply(data, params, progress))?;
         progress.check()?;
         let start = match given_start {
-            Some(start) => start,
-            None => jobs.run(|| self.initial_layout::<D>(&preprocess, rows.view()))?,
+            Some(mut start) => {
+                standardise(&mut start);
+                start
+            }
+            None => jobs.run(|| self.initial_layout::<D>(&preprocess, rows.view(), progress))?,
         };
         progress.check()?;
         let knn = KnnOptions { method: params.knn, target_recall: CANDIDATES_RECALL, seed: params.seed };
         let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
-        let fitted = |layout: &[[f32; D]], neighbours: Option<&Neighbours>, index| {
-            let fitted = FittedRows::new(index, array_from_points(layout), neighbours);
+        let fitted = |layout: &[[f32; D]], local_scale, index| {
+            let fitted = FittedRows::new(index, array_from_points(layout), local_scale);
             Ok(Box::new(FittedPacmap::<D>::new(reducer, params.clone(), self.low_dist_thres, preprocess, fitted))
                 as Box<_>)
         };
         if counts.near == 0 {
             options.snapshot(0, &start);
-            return fitted(&start, None, index);
+            return fitted(&start, Array1::ones(n), index);
         }
         let k = (counts.near + EXTRA_NEIGHBOURS).min(n - 1);
-        let neighbours = match options.neighbours {
+        let neighbours = match given_neighbours {
             Some(given) => jobs.run(|| measured(given, k, &index)),
             None => jobs.run(|| index.graph(k, progress))?,
         };
+        let local_scale = local_scale(&neighbours);
         let pairs = jobs.run(|| Pairs::sample(&index, &neighbours, counts, params.seed, progress))?;
+        // The largest array of the fit has done its work.
+        drop(neighbours);
+        let arranging = progress.task("arrange pairs", 1);
         let mut optimiser = jobs.run(|| Optimiser::new(pairs, start, self));
+        arranging.advance(1)?;
+        drop(arranging);
         let task = progress.task("pacmap layout", n_iterations(params) as u64);
         options.snapshot(0, optimiser.points());
         for iteration in 1..=n_iterations(params) {
@@ -102,13 +109,14 @@ impl Method<'_> {
             options.snapshot(iteration, optimiser.points());
             task.advance(1)?;
         }
-        fitted(optimiser.points(), Some(&neighbours), index)
+        fitted(optimiser.points(), local_scale, index)
     }
 
     fn initial_layout<const D: usize>(
         self,
         preprocess: &Preprocess,
         rows: ArrayView2<'_, f32>,
+        progress: &Progress,
     ) -> Result<Vec<[f32; D]>, ReduceError> {
         let n = rows.nrows();
         if self.params.init == PacmapInit::Random {
@@ -119,37 +127,11 @@ impl Method<'_> {
         let projected = if preprocess.is_pca() {
             Cow::Owned(rows.slice(s![.., ..D.min(rows.ncols())]).to_owned())
         } else {
-            Cow::<Array2<f32>>::Owned(PrincipalAxes::fit(rows, D, self.params.seed)?.project(rows))
+            Cow::<Array2<f32>>::Owned(PrincipalAxes::fit(rows, D, self.params.seed, progress)?.project(rows))
         };
         // Where few rows span fewer axes than the layout has, the others start at zero.
         let place = |row: usize, d: usize| if d < projected.ncols() { PCA_SCALE * projected[[row, d]] } else { 0.0 };
         Ok((0..n).map(|row| std::array::from_fn(|d| place(row, d))).collect())
-    }
-}
-
-/// Fails unless `given` holds at least `k` neighbours, nearest first, for each of `n` rows.
-fn check_neighbours(given: &Neighbours, n: usize, k: usize) -> Result<(), ReduceError> {
-    let (shape, distances) = (given.indices.dim(), given.squared.dim());
-    if shape != distances {
-        return Err(ReduceError::data(format!("its neighbours have indices {shape:?} and distances {distances:?}")));
-    }
-    if shape.0 != n || shape.1 < k {
-        let reason =
-            format!("its neighbours are {} for each of {} rows; {k} for each of {n} are needed", shape.1, shape.0);
-        return Err(ReduceError::data(reason));
-    }
-    let holds = |row: usize| {
-        let mut sorted = given.indices.row(row).to_vec();
-        sorted.sort_unstable();
-        sorted.iter().all(|&j| (j as usize) < n && j as usize != row)
-            && sorted.windows(2).all(|pair| pair[0] != pair[1])
-            && given.squared.row(row).iter().all(|&squared| squared >= 0.0 && squared.is_finite())
-    };
-    match (0..n).into_par_iter().position_first(|row| !holds(row)) {
-        None => Ok(()),
-        Some(row) => Err(ReduceError::data(format!(
-            "the neighbours of row {row} are not different other rows below {n} at finite distances"
-        ))),
     }
 }
 
@@ -175,26 +157,14 @@ fn measured(given: &Neighbours, k: usize, index: &Index) -> Neighbours {
     }
 }
 
-/// A given layout, each axis brought to mean 0 and a standard deviation of 0.0001 as in pacmap: it starts
-/// an optimisation that needs points close together.
-fn given_start<const D: usize>(init: ArrayView2<'_, f32>, n: usize) -> Result<Vec<[f32; D]>, ReduceError> {
-    if init.dim() != (n, D) {
-        let reason = format!("its initial layout is {:?}; ({n}, {D}) is needed", init.dim());
-        return Err(ReduceError::data(reason));
-    }
-    if let Some(row) = init.outer_iter().position(|row| !is_usable(row)) {
-        let reason = format!("row {row} of its initial layout holds NaN, infinity or values beyond ±1e15");
-        return Err(ReduceError::data(reason));
-    }
-    let mut start = vec![[0.0; D]; n];
+/// Brings each axis of a given layout to mean 0 and a standard deviation of 0.0001 as in pacmap: the
+/// optimisation needs points close together.
+fn standardise<const D: usize>(start: &mut [[f32; D]]) {
+    let n = start.len() as f64;
     for d in 0..D {
-        let column = init.column(d);
-        let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
-        let variance = column.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n as f64;
+        let mean = start.iter().map(|point| f64::from(point[d])).sum::<f64>() / n;
+        let variance = start.iter().map(|point| (f64::from(point[d]) - mean).powi(2)).sum::<f64>() / n;
         let scale = if variance > 0.0 { f64::from(INIT_DEVIATION) / variance.sqrt() } else { 0.0 };
-        for (point, &x) in start.iter_mut().zip(column) {
-            point[d] = ((f64::from(x) - mean) * scale) as f32;
-        }
+        start.iter_mut().for_each(|point| point[d] = ((f64::from(point[d]) - mean) * scale) as f32);
     }
-    Ok(start)
 }

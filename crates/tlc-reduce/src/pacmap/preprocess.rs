@@ -1,7 +1,7 @@
 //! Brings rows into the space where neighbours are searched. Fitted on the fit's rows only.
 
 use ndarray::{Array1, Array2, Axis, CowArray, Ix2};
-use tlc_core::{Arrays, ReduceError};
+use tlc_core::{Arrays, Progress, ReduceError};
 
 use super::PacmapParams;
 use crate::input::Metric;
@@ -29,11 +29,12 @@ impl Preprocess {
     pub(super) fn fit_and_apply(
         data: CowArray<'_, f32, Ix2>,
         params: &PacmapParams,
+        progress: &Progress,
     ) -> Result<(Self, Array2<f32>), ReduceError> {
         let metric = params.distance;
         let data = metric.embed(data);
         if data.ncols() > PCA_WIDTH && params.apply_pca {
-            let axes = PrincipalAxes::fit(data.view(), PCA_WIDTH, params.seed)?;
+            let axes = PrincipalAxes::fit(data.view(), PCA_WIDTH, params.seed, progress)?;
             let rows = axes.project(data.view());
             return Ok((Self { metric, steps: Steps::Pca(axes) }, rows));
         }

@@ -174,8 +174,7 @@ fn neighbours_and_start_can_be_given() {
 
     let mut bad = graph.clone();
     bad.indices[[17, 2]] = 17;
-    let expected =
-        "cannot reduce the data: the neighbours of row 17 are not different other rows below 300 at finite distances";
+    let expected = "cannot reduce the data: the neighbours of row 17 are not different other rows below 300, nearest first, at finite distances";
     assert_eq!(with(&bad).expect_err("not another row").to_string(), expected);
     bad.indices[[17, 2]] = 300;
     assert_eq!(with(&bad).expect_err("no such row").to_string(), expected);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ndarray::{ArrayView2, s};
+use ndarray::{Array1, ArrayView2, s};
 use tlc_core::{FittedReducer, Progress, ReduceError};
 
 use super::fitted::FittedUmap;
@@ -11,10 +11,10 @@ use super::optimise::Optimiser;
 use super::scale::{Scaler, embed};
 use super::{Umap, init};
 use crate::fit_options::FitOptions;
-use crate::input::{Metric, array_from_points, checked_for_fit, is_usable, points_from_array};
+use crate::input::{Metric, array_from_points, checked_for_fit, is_usable};
 use crate::jobs::Jobs;
 use crate::knn::{Index, KnnOptions, Neighbours};
-use crate::neighbours::FittedRows;
+use crate::neighbours::{FittedRows, local_scale};
 
 pub(super) fn fit<const D: usize>(
     umap: &Umap,
@@ -28,10 +28,8 @@ pub(super) fn fit<const D: usize>(
     let data = checked_for_fit(data, raw_metric)?;
     let n = data.nrows();
     let others = params.n_neighbors.min(n) - 1;
-    if let Some(neighbours) = options.neighbours {
-        check_neighbours(neighbours, n, others)?;
-    }
-    let given_start = options.init.map(|init| given_start::<D>(init, n)).transpose()?;
+    let given_neighbours = options.checked_neighbours(n, others)?;
+    let given_start = options.checked_init::<D>(n)?;
     let jobs = Jobs::new(params.n_jobs)?;
 
     let n_features = data.ncols();
@@ -54,14 +52,16 @@ pub(super) fn fit<const D: usize>(
             None => vec![[0.0; D]],
         };
         options.snapshot(0, &points);
-        return fitted(FittedRows::new(index, array_from_points(&points), None));
+        return fitted(FittedRows::new(index, array_from_points(&points), Array1::ones(n)));
     }
-    let neighbours = match options.neighbours {
+    let neighbours = match given_neighbours {
         Some(given) => first_of_each(given, others),
         None => Cow::Owned(jobs.run(|| index.graph(others, progress))?),
     };
     let n_epochs = params.n_epochs.unwrap_or(if n <= 10_000 { 500 } else { 200 });
+    let local_scale = local_scale(&neighbours);
     let graph = jobs.run(|| FuzzyGraph::new(&neighbours, params, n_epochs, progress))?;
+    drop(neighbours);
     let start = match given_start {
         Some(start) => start,
         None => jobs.run(|| init::layout::<D>(params, &index, &graph, progress))?,
@@ -75,36 +75,7 @@ pub(super) fn fit<const D: usize>(
         task.advance(1)?;
     }
     let layout = array_from_points(optimiser.points());
-    jobs.run(|| fitted(FittedRows::new(index, layout, Some(&neighbours))))
-}
-
-/// Fails unless `neighbours` are at least `k` of `n` rows for each of them, nearest first.
-fn check_neighbours(neighbours: &Neighbours, n: usize, k: usize) -> Result<(), ReduceError> {
-    let shape = neighbours.indices.dim();
-    if shape != neighbours.squared.dim() {
-        let reason = format!("its neighbours have indices {shape:?} and distances {:?}", neighbours.squared.dim());
-        return Err(ReduceError::data(reason));
-    }
-    if shape.0 != n || shape.1 < k {
-        let reason =
-            format!("its neighbours are {} for each of {} rows; {k} for each of {n} are needed", shape.1, shape.0);
-        return Err(ReduceError::data(reason));
-    }
-    let row_holds = |row: usize| {
-        let indices = neighbours.indices.slice(s![row, ..k]);
-        let squared = neighbours.squared.slice(s![row, ..k]);
-        let distinct = (1..k).all(|at| !indices.iter().take(at).any(|&other| other == indices[at]));
-        indices.iter().all(|&other| (other as usize) < n && other as usize != row)
-            && distinct
-            && squared.iter().all(|&squared| squared >= 0.0 && squared.is_finite())
-            && (1..k).all(|at| squared[at - 1] <= squared[at])
-    };
-    match (0..n).find(|&row| !row_holds(row)) {
-        None => Ok(()),
-        Some(row) => Err(ReduceError::data(format!(
-            "the neighbours of row {row} are not {k} different other rows below {n}, nearest first, at finite distances"
-        ))),
-    }
+    fitted(FittedRows::new(index, layout, local_scale))
 }
 
 fn first_of_each(neighbours: &Neighbours, k: usize) -> Cow<'_, Neighbours> {
@@ -116,16 +87,4 @@ fn first_of_each(neighbours: &Neighbours, k: usize) -> Cow<'_, Neighbours> {
         indices: neighbours.indices.slice(first).to_owned(),
         squared: neighbours.squared.slice(first).to_owned(),
     })
-}
-
-fn given_start<const D: usize>(init: ArrayView2<'_, f32>, n: usize) -> Result<Vec<[f32; D]>, ReduceError> {
-    if init.dim() != (n, D) {
-        let reason = format!("its initial layout is {:?}; ({n}, {D}) is needed", init.dim());
-        return Err(ReduceError::data(reason));
-    }
-    if let Some(row) = init.outer_iter().position(|row| !is_usable(row)) {
-        let reason = format!("row {row} of its initial layout holds NaN, infinity or values beyond ±1e15");
-        return Err(ReduceError::data(reason));
-    }
-    Ok(points_from_array(&init))
 }

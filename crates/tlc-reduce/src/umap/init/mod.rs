@@ -29,10 +29,10 @@ pub(super) fn layout<const D: usize>(
     let task = progress.task("umap initial layout", 1);
     let mut points = match params.init {
         UmapInit::Random => uniform(index.n_rows(), noise),
-        UmapInit::Pca => with_noise(principal_components(index, params.seed)?, noise),
+        UmapInit::Pca => with_noise(principal_components(index, params.seed, progress)?, noise),
         UmapInit::Spectral => match spectral::layout(graph, index, params.seed, progress)? {
             Some(points) => with_noise(points, noise),
-            None => with_noise(principal_components(index, params.seed)?, noise),
+            None => with_noise(principal_components(index, params.seed, progress)?, noise),
         },
     };
     for d in 0..D {
@@ -51,15 +51,23 @@ fn uniform<const D: usize>(n: usize, noise: Stream) -> Vec<[f32; D]> {
 }
 
 /// The first `D` principal components of the rows of `index`; the search of wide rows has them already.
-fn principal_components<const D: usize>(index: &Index, seed: u64) -> Result<Vec<[f32; D]>, ReduceError> {
+fn principal_components<const D: usize>(
+    index: &Index,
+    seed: u64,
+    progress: &Progress,
+) -> Result<Vec<[f32; D]>, ReduceError> {
     match index.first_components(D) {
         Some(known) => Ok(first_columns(&known)),
-        None => components_of(index.to_rows().view(), seed),
+        None => components_of(index.to_rows().view(), seed, progress),
     }
 }
 
-fn components_of<const D: usize>(rows: ArrayView2<'_, f32>, seed: u64) -> Result<Vec<[f32; D]>, ReduceError> {
-    Ok(first_columns(&PrincipalAxes::fit(rows, D, seed)?.project(rows)))
+fn components_of<const D: usize>(
+    rows: ArrayView2<'_, f32>,
+    seed: u64,
+    progress: &Progress,
+) -> Result<Vec<[f32; D]>, ReduceError> {
+    Ok(first_columns(&PrincipalAxes::fit(rows, D, seed, progress)?.project(rows)))
 }
 
 /// The first `D` columns; 0 where there are fewer.

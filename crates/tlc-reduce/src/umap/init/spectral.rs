@@ -43,7 +43,7 @@ pub(super) fn layout<const D: usize>(
         place[i] = members.len() as u32;
         members.push(i as u32);
     }
-    let centres = centres::<D>(index, &members, seed)?;
+    let centres = centres::<D>(index, &members, seed, progress)?;
     let scatter = Stream::new(seed, "umap-spectral-scatter");
     let mut points = vec![[0.0; D]; n];
     for (label, members) in members.iter().enumerate() {
@@ -73,7 +73,12 @@ fn room<const D: usize>(centres: &[[f32; D]], label: usize) -> f32 {
     if nearest.is_finite() { nearest.sqrt() / 2.0 } else { 1.0 }
 }
 
-fn centres<const D: usize>(index: &Index, members: &[Vec<u32>], seed: u64) -> Result<Vec<[f32; D]>, ReduceError> {
+fn centres<const D: usize>(
+    index: &Index,
+    members: &[Vec<u32>],
+    seed: u64,
+    progress: &Progress,
+) -> Result<Vec<[f32; D]>, ReduceError> {
     if members.len() == 1 {
         return Ok(vec![[0.0; D]]);
     }
@@ -105,7 +110,7 @@ fn centres<const D: usize>(index: &Index, members: &[Vec<u32>], seed: u64) -> Re
         })
         .collect();
     let means = Array2::from_shape_fn((means.len(), index.n_features()), |(piece, column)| means[piece][column]);
-    components_of(means.view(), seed)
+    components_of(means.view(), seed, progress)
 }
 
 #[cfg(test)]
