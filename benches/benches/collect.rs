@@ -28,7 +28,7 @@ fn collection(criterion: &mut Criterion) {
     let run =
         Project::new(Arc::new(LanceStore::default()), root).create_run("r", Default::default()).expect("creatable");
 
-    let mut group = criterion.benchmark_group("resnet18_10000_images");
+    let mut group = criterion.benchmark_group("collect_resnet18_10000_images");
     group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(60));
     group.bench_function("forward_only", |bencher| {
         bencher.iter(|| {
