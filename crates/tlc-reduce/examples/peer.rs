@@ -22,7 +22,7 @@ use self::job::{Job, Matrix, note_first_result};
 use self::stages::StageClock;
 
 /// How often one row is transformed; the median is reported.
-const ONE_ROW_REPETITIONS: usize = 21;
+const ONE_ROW_REPETITIONS: usize = 201;
 
 fn main() -> Result<()> {
     let mut job = Job::from_command_line()?;

@@ -20,7 +20,9 @@ use super::candidates::{Candidates, product_error};
 use super::kmeans::Cells;
 use super::recall::TrueNeighbours;
 use super::rows::Rows;
-use super::{GraphReport, HnswIndex, KnnIndex, KnnMethod, KnnOptions, Neighbours, nearest_of, sweep::sweep};
+use super::{
+    FEW_QUERIES, GraphReport, HnswIndex, KnnIndex, KnnMethod, KnnOptions, Neighbours, nearest_of, sweep::sweep,
+};
 use crate::blas::SingleThreadedBlas;
 use crate::distance::squared_euclidean;
 use crate::input::is_usable;
@@ -38,7 +40,7 @@ const SWEEPS: usize = 3;
 /// Rows in one matrix product; cells may be larger where many rows are equal.
 const BLOCK_ROWS: usize = 512;
 /// Queries that are answered at a time: bounds memory, and paces progress.
-const QUERY_BLOCK: usize = 4096;
+const QUERY_BLOCK: usize = 8192;
 
 /// Answers queries by looking into near cells.
 #[derive(Debug)]
@@ -256,11 +258,18 @@ impl KnnIndex for CellsIndex {
                     let places: Vec<usize> = group.iter().map(|&(_, place)| place).collect();
                     let queries = queries.select(Axis(0), &places);
                     let near = self.joined_with(group[0].0 as usize, JOINED_FOR_QUERIES, k);
-                    let mut candidates = self.candidates(queries.view(), k, &near);
+                    let is_few = places.len() <= FEW_QUERIES;
+                    let mut candidates = (!is_few).then(|| self.candidates(queries.view(), k, &near));
                     task.advance(places.len() as u64)?;
                     let answer = |(at, place): (usize, usize)| {
                         let query = queries.row(at).to_slice().expect("standard layout");
-                        let mut list = nearest_of(candidates.take(at), query, None, k, &self.ordered);
+                        let mut list = match &mut candidates {
+                            Some(candidates) => nearest_of(candidates.take(at), query, None, k, &self.ordered),
+                            None => {
+                                let all = near.iter().flat_map(|&cell| self.cells.range(cell)).map(|row| row as u32);
+                                nearest_of(all, query, None, k, &self.ordered)
+                            }
+                        };
                         list.iter_mut().for_each(|(_, id)| *id = self.cells.order[*id as usize]);
                         list.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                         (place, list)

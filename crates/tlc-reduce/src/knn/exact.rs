@@ -12,7 +12,7 @@ use tlc_core::{Cancelled, Progress, ReduceError};
 
 use super::candidates::{Candidates, product_error};
 use super::rows::Rows;
-use super::{GraphReport, KnnIndex, KnnMethod, Neighbours, nearest_of};
+use super::{FEW_QUERIES, GraphReport, KnnIndex, KnnMethod, Neighbours, nearest_of};
 use crate::blas::SingleThreadedBlas;
 use crate::distance::squared_euclidean;
 
@@ -115,10 +115,15 @@ pub(super) fn search(
     let lists: Result<Vec<_>, Cancelled> = blocks
         .into_par_iter()
         .map(|queries| {
+            let values = |query: usize| queries.row(query).to_slice().expect("standard layout");
+            if queries.nrows() <= FEW_QUERIES {
+                task.advance(queries.nrows() as u64)?;
+                let all = || 0..rows.len() as u32;
+                return Ok((0..queries.nrows()).map(|query| nearest_of(all(), values(query), None, k, rows)).collect());
+            }
             let mut candidates = Candidates::new(queries.nrows(), k);
             let mut product = Array2::<f32>::zeros((queries.nrows(), BLOCK_ROWS.min(rows.len())));
             let norm = Rows::largest_norm_of(queries);
-            let values = |query: usize| queries.row(query).to_slice().expect("standard layout");
             let direct = |query: usize, id: u32| squared_euclidean(values(query), rows.row(id as usize));
             for start in (0..rows.len()).step_by(BLOCK_ROWS) {
                 let range = start..(start + BLOCK_ROWS).min(rows.len());

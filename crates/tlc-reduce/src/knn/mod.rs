@@ -53,10 +53,13 @@ pub enum KnnMethod {
     Cells,
 }
 
-/// Up to how many rows `exact` is chosen, by the width of the rows up to which this holds. On 2 cores the
-/// two took about the same time for 10,000 rows of 100 values (0.3 to 0.5 s), and exact is quadratic; the
-/// other entries follow from that. Rows wider than 128 are projected first.
-const EXACT_UP_TO_ROWS: [(usize, usize); 3] = [(16, 12_000), (64, 8_000), (usize::MAX, 6_000)];
+/// Up to how many rows `exact` is chosen, by the width of the rows up to which this holds.
+///
+/// Measured on 2 cores, see `benches/results/knn-thresholds.md`: where the two take the same time. Very wide rows
+/// would be found by `exact` as fast up to 14,000, but every new row is compared with all.
+const EXACT_UP_TO_ROWS: [(usize, usize); 3] = [(16, 6_000), (128, 10_000), (usize::MAX, 8_000)];
+/// Up to so many queries at a time, distances to rows cost no more than products with them.
+const FEW_QUERIES: usize = 2;
 /// Rows wider than this are searched by principal components where that is worth it.
 const PROJECT_ABOVE_FEATURES: usize = 128;
 
@@ -244,7 +247,6 @@ impl Index {
         }
         let (n, d) = rows.dim();
         let is_projected = d > PROJECT_ABOVE_FEATURES;
-        let d = if is_projected { PROJECT_ABOVE_FEATURES } else { d };
         Ok(Self(match options.method.for_size(n, d) {
             KnnMethod::Hnsw => Box::new(HnswIndex::build(rows, progress)?),
             KnnMethod::Cells if is_projected => Box::new(ProjectedIndex::build(rows, options, arrays, progress)?),
@@ -376,8 +378,12 @@ fn nearest_of(
             }
         },
     );
-    all.sort_unstable_by(|a: &(f32, u32), b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    all.truncate(k);
+    let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    if all.len() > k {
+        all.select_nth_unstable_by(k, order);
+        all.truncate(k);
+    }
+    all.sort_unstable_by(order);
     all
 }
 
