@@ -74,14 +74,22 @@ impl Job {
         write_npy(&self.out.join(name), values, width)
     }
 
-    /// Prints the report; the last line of the process.
-    pub(crate) fn finish(mut self, version: &str) {
-        self.report.insert("version".to_owned(), version.into());
+    /// Notes the most memory that was used so far, unless it was noted before.
+    pub(crate) fn note_peak(&mut self) {
+        if self.report.contains_key("peak_mib") {
+            return;
+        }
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
         if let Ok(kibibytes) = peak.trim().trim_end_matches(" kB").parse::<f64>() {
             self.report.insert("peak_mib".to_owned(), (kibibytes / 1024.0).into());
         }
+    }
+
+    /// Prints the report; the last line of the process.
+    pub(crate) fn finish(mut self, version: &str) {
+        self.report.insert("version".to_owned(), version.into());
+        self.note_peak();
         println!("{}", Value::Object(self.report));
     }
 }

@@ -47,13 +47,18 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// As another process would do it: with the model that was put together from its file's arrays.
+/// All new rows by the model that was just fitted, as the peers do; then one row, by the model that another process
+/// would put together from its file's arrays. The peak of memory is that before the latter.
 fn transform(job: &mut Job, fitted: Box<dyn FittedReducer>, n_components: usize, progress: &Progress) -> Result<()> {
+    let transformed =
+        job.timed("transform", |job| fitted.transform(view(&job.test)?, progress).context("cannot place"))?;
+    let coordinates = transformed.coordinates.as_standard_layout();
+    job.write("transformed.npy", coordinates.as_slice().context("coordinates")?, n_components)?;
+    job.note_peak();
+
     let (reducer, arrays) = (fitted.reducer().boxed_clone(), fitted.to_arrays());
     drop(fitted);
     let restored = job.timed("restore", |_| reducer.restore(arrays))?;
-    let transformed =
-        job.timed("transform", |job| -> Result<_> { Ok(restored.transform(view(&job.test)?, progress)?) })?;
     let mut times = Vec::new();
     for row in (0..job.test.rows).cycle().take(ONE_ROW_REPETITIONS) {
         let started = Instant::now();
@@ -62,8 +67,7 @@ fn transform(job: &mut Job, fitted: Box<dyn FittedReducer>, n_components: usize,
     }
     times.sort_by(f64::total_cmp);
     job.report.insert("one_row_secs".to_owned(), times[times.len() / 2].into());
-    let coordinates = transformed.coordinates.as_standard_layout();
-    job.write("transformed.npy", coordinates.as_slice().context("coordinates")?, n_components)
+    Ok(())
 }
 
 fn view(matrix: &Matrix) -> Result<ArrayView2<'_, f32>> {

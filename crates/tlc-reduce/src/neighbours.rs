@@ -11,7 +11,7 @@ use crate::knn::{Index, KnnMethod, KnnOptions, Neighbours};
 /// How many neighbours define the local scale.
 const SCALE_NEIGHBOURS: usize = 10;
 /// Rows that are placed at a time: bounds memory, and paces progress and cancellation.
-const BLOCK_ROWS: usize = 8192;
+const BLOCK_ROWS: usize = 16384;
 
 #[derive(Debug)]
 pub(crate) struct FittedRows {

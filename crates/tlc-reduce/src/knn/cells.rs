@@ -34,13 +34,13 @@ const CELLS_PER_ROOT: f64 = 2.0;
 /// Cells that a cell is joined with, itself included: more until recall is reached.
 const JOINED: [usize; 2] = [24, 48];
 /// Cells that a query is compared with.
-const JOINED_FOR_QUERIES: usize = 48;
+const JOINED_FOR_QUERIES: usize = 24;
 /// Sweeps before more cells are joined.
 const SWEEPS: usize = 3;
 /// Rows in one matrix product; cells may be larger where many rows are equal.
 const BLOCK_ROWS: usize = 512;
 /// Queries that are answered at a time: bounds memory, and paces progress.
-const QUERY_BLOCK: usize = 8192;
+const QUERY_BLOCK: usize = 16384;
 
 /// Answers queries by looking into near cells.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl CellsIndex {
     }
 
     /// The row at each place of the cells' order.
-    pub(super) fn order(&self) -> &[u32] {
+    pub(super) fn cell_order(&self) -> &[u32] {
         &self.cells.order
     }
 
@@ -282,6 +282,10 @@ impl KnnIndex for CellsIndex {
             }
         }
         Ok(Neighbours::from_lists(lists, k))
+    }
+
+    fn order(&self) -> Option<&[u32]> {
+        Some(self.cell_order())
     }
 
     fn add_to(&self, arrays: Arrays) -> Arrays {

@@ -206,6 +206,11 @@ pub trait KnnIndex: Debug + Send + Sync {
         None
     }
 
+    /// All row numbers, near rows close together, where such an order is known.
+    fn order(&self) -> Option<&[u32]> {
+        None
+    }
+
     /// The arrays with what is dear to build anew.
     fn add_to(&self, arrays: Arrays) -> Arrays {
         arrays
@@ -257,6 +262,10 @@ impl Index {
 
     pub(crate) fn first_components(&self, n_axes: usize) -> Option<Array2<f32>> {
         self.0.first_components(n_axes)
+    }
+
+    pub(crate) fn order(&self) -> Option<&[u32]> {
+        self.0.order()
     }
 
     pub(crate) fn add_to(&self, arrays: Arrays) -> Arrays {

@@ -12,13 +12,15 @@ use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 use super::recall::TrueNeighbours;
 use super::rows::Rows;
-use super::{CellsIndex, GraphReport, KnnIndex, KnnMethod, KnnOptions, Neighbours, nearest_of, sweep::sweep};
+use super::{CellsIndex, GraphReport, KnnIndex, KnnMethod, KnnOptions, Nearest, Neighbours, sweep::sweep};
+use crate::distance::squared_euclidean;
 use crate::pca::PrincipalAxes;
+use crate::simd::vectorised;
 
 const N_AXES: usize = 128;
 /// How many neighbours are taken from the projection for each wanted one.
 const TAKEN_FOR_GRAPH: usize = 3;
-const TAKEN_FOR_QUERY: usize = 4;
+const TAKEN_FOR_QUERY: usize = 2;
 /// Sweeps over neighbours of neighbours by full width.
 const SWEEPS: usize = 3;
 /// The graph of the projection is only a beginning.
@@ -58,7 +60,7 @@ impl ProjectedIndex {
             arrays,
             progress,
         )?;
-        let ordered = Rows::new(rows).reorder(narrow.order());
+        let ordered = Rows::new(rows).reorder(narrow.cell_order());
         Ok(Self { ordered, axes, narrow, options })
     }
 
@@ -67,6 +69,8 @@ impl ProjectedIndex {
     }
 
     /// The nearest `k` of each query's `found`, which are places in the order of the cells.
+    ///
+    /// Distances in the projection are lower bounds: once they exceed the k-th nearest, none of the rest can be near.
     fn rank<'q>(
         &self,
         found: &Neighbours,
@@ -77,6 +81,7 @@ impl ProjectedIndex {
         let (n, taken) = found.indices.dim();
         let task = progress.task("rank neighbours", n as u64);
         let ids = found.indices.as_slice().expect("standard layout");
+        let bounds = found.squared.as_slice().expect("standard layout");
         let mut ranked = Neighbours { indices: Array2::zeros((n, k)), squared: Array2::zeros((n, k)) };
         let targets = ranked.indices.as_slice_mut().expect("new").par_chunks_mut(CHUNK * k);
         let targets = targets.zip(ranked.squared.as_slice_mut().expect("new").par_chunks_mut(CHUNK * k));
@@ -84,9 +89,21 @@ impl ProjectedIndex {
             let targets = target_ids.chunks_exact_mut(k).zip(target_distances.chunks_exact_mut(k));
             for (place, (target_ids, target_distances)) in targets.enumerate() {
                 let row = chunk * CHUNK + place;
-                let candidates = ids[row * taken..(row + 1) * taken].iter().copied();
-                let nearest = nearest_of(candidates, query(row), None, k, &self.ordered);
-                for ((id, distance), (squared, other)) in target_ids.iter_mut().zip(target_distances).zip(nearest) {
+                let (range, values) = (row * taken..(row + 1) * taken, query(row));
+                let mut nearest = Nearest::new(k);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (&id, &bound) in ids[range.clone()].iter().zip(&bounds[range]) {
+                            if bound > nearest.worst() {
+                                break;
+                            }
+                            nearest.offer(squared_euclidean(values, self.ordered.row(id as usize)), id);
+                        }
+                    },
+                );
+                for ((id, distance), (squared, other)) in target_ids.iter_mut().zip(target_distances).zip(nearest.kept)
+                {
                     (*id, *distance) = (other, squared);
                 }
             }
@@ -136,7 +153,7 @@ impl KnnIndex for ProjectedIndex {
         let width = queries.ncols();
         let values = queries.as_slice().expect("standard layout");
         let mut ranked = self.rank(&found, k, |row| &values[row * width..(row + 1) * width], progress)?;
-        let order = self.narrow.order();
+        let order = self.narrow.cell_order();
         for (mut ids, distances) in ranked.indices.outer_iter_mut().zip(ranked.squared.outer_iter()) {
             let mut list: Vec<(f32, u32)> =
                 distances.iter().zip(&ids).map(|(&squared, &place)| (squared, order[place as usize])).collect();
@@ -150,6 +167,10 @@ impl KnnIndex for ProjectedIndex {
     fn first_components(&self, n_axes: usize) -> Option<Array2<f32>> {
         let n_axes = n_axes.min(self.narrow.n_features());
         Some(Array2::from_shape_fn((self.ordered.len(), n_axes), |(id, axis)| self.narrow.row(id)[axis]))
+    }
+
+    fn order(&self) -> Option<&[u32]> {
+        self.narrow.order()
     }
 
     fn add_to(&self, arrays: Arrays) -> Arrays {

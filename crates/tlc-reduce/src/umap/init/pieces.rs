@@ -37,7 +37,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// The piece of `members`, ascending; `place[i]` is where point `i` stands among them.
+    /// The piece of `members`; `place[i]` is where point `i` stands among them.
     pub(super) fn new(graph: &FuzzyGraph, members: &[u32], place: &[u32]) -> Self {
         let root_degree = |i: usize| graph.edges(i).map(|(_, rate)| f64::from(rate)).sum::<f64>().sqrt();
         let roots: Vec<f64> = members.iter().map(|&i| root_degree(i as usize)).collect();

@@ -12,6 +12,8 @@
 //! points has none, or if there are more than a thousand pieces: eigenvectors then say nothing about the
 //! whole.
 
+use std::borrow::Cow;
+
 use ndarray::Array2;
 use rayon::prelude::*;
 use tlc_core::rng::Stream;
@@ -38,10 +40,12 @@ pub(super) fn layout<const D: usize>(
     let n = graph.n_points();
     let mut members = vec![Vec::new(); n_pieces];
     let mut place = vec![0_u32; n];
-    for (i, &label) in labels.iter().enumerate() {
-        let members = &mut members[label as usize];
-        place[i] = members.len() as u32;
-        members.push(i as u32);
+    // Near rows close together: products with the matrix then find most of what they gather in the cache.
+    let order = index.order().map_or_else(|| (0..n as u32).collect(), Cow::Borrowed);
+    for &i in order.iter() {
+        let members = &mut members[labels[i as usize] as usize];
+        place[i as usize] = members.len() as u32;
+        members.push(i);
     }
     let centres = centres::<D>(index, &members, seed, progress)?;
     let scatter = Stream::new(seed, "umap-spectral-scatter");
