@@ -38,8 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let rows = order.substream(epoch).permutation(data.train.len());
         let rows: Vec<i64> = rows.into_iter().map(|row| row as i64).collect();
         for batch in rows.chunks(BATCH) {
-            let (inputs, labels) = train.select(batch, Device::Cpu);
-            optimizer.backward_step(&model.forward_t(&inputs, true).cross_entropy_for_logits(&labels));
+            let batch = train.select(batch, Device::Cpu);
+            let labels = batch.labels.ok_or("the training images have labels")?;
+            optimizer.backward_step(&model.forward_t(&batch.inputs, true).cross_entropy_for_logits(&labels));
         }
     }
     for (name, dataset, images) in [("train", &train, &data.train), ("test", &test, &data.validation)] {
@@ -61,7 +62,7 @@ fn embed(model: &ResNet, dataset: &TensorDataset, n: usize) -> Result<Tensor, Bo
     let rows: Vec<i64> = (0..n as i64).collect();
     let mut blocks = Vec::new();
     for batch in rows.chunks(500) {
-        let mut output = predictor.predict(&dataset.select(batch, Device::Cpu).0)?;
+        let mut output = predictor.predict(&dataset.select(batch, Device::Cpu).inputs)?;
         let block = output.hidden_layers.remove(&LAYER).ok_or("the layer was not called")?;
         blocks.push(block.flatten(1, -1).to_kind(Kind::Float));
     }

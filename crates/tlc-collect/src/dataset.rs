@@ -36,13 +36,13 @@ pub trait Dataset {
     fn table(&self) -> Option<&LineageInput>;
 }
 
-/// Images and labels in memory, as bytes; normalised batch by batch.
+/// Samples in memory: images as bytes, normalised batch by batch, or any inputs as they are.
 #[derive(Debug)]
 pub struct TensorDataset {
-    images: Tensor,
-    labels: Tensor,
-    mean: f64,
-    std: f64,
+    inputs: Tensor,
+    labels: Option<Tensor>,
+    /// Mean and standard deviation by which bytes are normalised.
+    normalise: Option<(f64, f64)>,
     table: Option<LineageInput>,
 }
 
@@ -70,29 +70,56 @@ impl TensorDataset {
         if std.is_nan() || std <= 0.0 {
             return Err(CollectError::Data { what: format!("std is {std}; a positive number is needed") });
         }
-        Ok(Self { images, labels, mean, std, table })
+        Ok(Self { inputs: images, labels: Some(labels), normalise: Some((mean, std)), table })
+    }
+
+    /// `inputs` is what the model takes, batch first; `labels`, if there are any, `(n,)` of int64.
+    ///
+    /// # Errors
+    /// Shapes or types that do not fit.
+    pub fn of_inputs(
+        inputs: Tensor,
+        labels: Option<Tensor>,
+        table: Option<LineageInput>,
+    ) -> Result<Self, CollectError> {
+        let shape = inputs.size();
+        if shape.is_empty() {
+            return Err(CollectError::Data { what: "the inputs are a single number; (n, …) is needed".to_owned() });
+        }
+        if let Some(labels) = &labels
+            && (labels.size() != shape[..1] || labels.kind() != Kind::Int64)
+        {
+            let (found, kind, n) = (labels.size(), labels.kind(), shape[0]);
+            return Err(CollectError::Data {
+                what: format!("labels are {found:?} of {kind:?}; ({n},) of Int64 is needed"),
+            });
+        }
+        Ok(Self { inputs, labels, normalise: None, table })
     }
 
     /// The samples with these numbers, in this order, on `device`.
-    pub fn select(&self, rows: &[i64], device: Device) -> (Tensor, Tensor) {
+    pub fn select(&self, rows: &[i64], device: Device) -> Batch {
         let rows = Tensor::from_slice(rows);
-        let labels = self.labels.index_select(0, &rows).to_device(device);
-        (self.normalised(&self.images.index_select(0, &rows).to_device(device)), labels)
+        let labels = self.labels.as_ref().map(|labels| labels.index_select(0, &rows).to_device(device));
+        Batch { inputs: self.normalised(self.inputs.index_select(0, &rows).to_device(device)), labels }
     }
 
-    fn normalised(&self, images: &Tensor) -> Tensor {
-        (images.to_kind(Kind::Float) / 255.0 - self.mean) / self.std
+    fn normalised(&self, inputs: Tensor) -> Tensor {
+        match self.normalise {
+            Some((mean, std)) => (inputs.to_kind(Kind::Float) / 255.0 - mean) / std,
+            None => inputs,
+        }
     }
 }
 
 impl Dataset for TensorDataset {
     fn len(&self) -> usize {
-        self.images.size()[0] as usize
+        self.inputs.size()[0] as usize
     }
 
     fn batch(&self, rows: Range<usize>) -> Result<Batch, CollectError> {
         let narrow = |tensor: &Tensor| tensor.narrow(0, rows.start as i64, rows.len() as i64);
-        Ok(Batch { inputs: self.normalised(&narrow(&self.images)), labels: Some(narrow(&self.labels)) })
+        Ok(Batch { inputs: self.normalised(narrow(&self.inputs)), labels: self.labels.as_ref().map(narrow) })
     }
 
     fn table(&self) -> Option<&LineageInput> {

@@ -34,6 +34,16 @@ pub enum CollectError {
         /// Its path.
         path: String,
     },
+    /// A layer or model that returns several tensors, or none of the name that was chosen.
+    #[error("cannot take element {wanted:?} of what layer {layer} returns; it returns {found}")]
+    Element {
+        /// The layer's index; 0 is the model itself.
+        layer: usize,
+        /// The element that was chosen, empty for none.
+        wanted: String,
+        /// The elements there are.
+        found: String,
+    },
     /// Activations that a strategy cannot bring to one vector per sample.
     #[error("cannot reshape layer {layer} by {strategy}: its activations are {shape:?}; {advice}")]
     Reshape {

@@ -22,6 +22,7 @@
 mod collect;
 mod dataset;
 mod error;
+mod layers;
 mod metrics;
 pub mod models;
 pub mod modules;
@@ -29,14 +30,17 @@ mod predictor;
 mod reshape;
 mod summary;
 mod tap;
+mod torchscript;
 mod tree;
 
 pub use collect::{CollectOptions, CollectReport, collect_metrics};
 pub use dataset::{Batch, Dataset, TensorDataset};
 pub use error::CollectError;
+pub use layers::{LayerOutput, layers};
 pub use metrics::{ClassificationMetrics, EmbeddingsMetricsCollector, MetricsCollector};
 pub use predictor::{Predictor, PredictorOutput};
-pub use reshape::{AvgPool, ClsToken, Flatten, Mean, MeanTokens, Reshape, ReshapeStrategy};
+pub use reshape::{AvgPool, ClsToken, Flatten, MaxPool, Mean, MeanTokens, Reshape, ReshapeStrategy};
 pub use summary::{LayerSummary, Summary, summary};
 pub use tap::Tap;
+pub use torchscript::{Calls, TorchScriptModel};
 pub use tree::{Describe, Layer, LayerRef, Model, ModuleTree, NamedModule, Scope};

@@ -65,12 +65,10 @@ impl<'m> Predictor<'m> {
 
 /// One forward pass in evaluation mode.
 pub(crate) fn run(model: &dyn Model, inputs: &Tensor, recorder: Recorder) -> Result<(Tensor, Recorder), CollectError> {
-    catch_panic(|| {
-        // A guard, since `tch::no_grad` would leave gradients off after a panic.
-        let _no_grad = tch::no_grad_guard();
-        recorder.listen(|| model.forward_t(inputs, false))
-    })
-    .map_err(|text| CollectError::torch(format!("run the model on inputs of shape {:?}", inputs.size()), text))
+    // A guard, since `tch::no_grad` would leave gradients off after a panic.
+    let _no_grad = tch::no_grad_guard();
+    let (output, recorder) = recorder.listen(|| model.f_forward_t(inputs, false));
+    Ok((output?, recorder))
 }
 
 /// What `work` returns, or the text of its panic: tch's methods panic on libtorch's errors.

@@ -5,6 +5,7 @@
 //! | `mean` | `(B, D)` | `(B, C)`: mean over the last axis | `(B, C)` |
 //! | `flatten` | `(B, D)` | `(B, T·D)` | `(B, C·H·W)` |
 //! | `avg_pool_k_k` | refused | refused | `(B, C·k·k)` |
+//! | `max_pool` | refused | `(B, C)`: largest over the last axis | `(B, C)` |
 //! | `mean_tokens` | refused | `(B, D)`: mean over the tokens | refused |
 //! | `cls_token` | refused | `(B, D)`: the first token | refused |
 
@@ -45,7 +46,9 @@ impl fmt::Debug for Reshape {
     }
 }
 
-const NAMES: &str = "mean, flatten, avg_pool_1_1, avg_pool_2_2, avg_pool_3_3, mean_tokens, cls_token";
+/// What [`Reshape::named`] knows.
+pub(crate) const NAMED: [&str; 8] =
+    ["mean", "flatten", "avg_pool_1_1", "avg_pool_2_2", "avg_pool_3_3", "max_pool", "mean_tokens", "cls_token"];
 
 impl Reshape {
     /// One of the strategies of the table above.
@@ -59,9 +62,10 @@ impl Reshape {
             "avg_pool_1_1" => Self::plugin(AvgPool { size: 1 }),
             "avg_pool_2_2" => Self::plugin(AvgPool { size: 2 }),
             "avg_pool_3_3" => Self::plugin(AvgPool { size: 3 }),
+            "max_pool" => Self::plugin(MaxPool),
             "mean_tokens" => Self::plugin(MeanTokens),
             "cls_token" => Self::plugin(ClsToken),
-            _ => return Err(CollectError::UnknownStrategy { name: name.to_owned(), known: NAMES.to_owned() }),
+            _ => return Err(CollectError::UnknownStrategy { name: name.to_owned(), known: NAMED.join(", ") }),
         })
     }
 
@@ -142,6 +146,10 @@ pub struct AvgPool {
     pub size: i64,
 }
 
+/// The largest value over all axes after the first two.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct MaxPool;
+
 /// The mean over the tokens of a sequence.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct MeanTokens;
@@ -170,6 +178,13 @@ strategy!(AvgPool, "avg_pool/1", "means over a small grid, flattened", |this, ac
         return Err("(batch, channels, height, width) is needed; use mean or flatten".to_owned());
     }
     Ok(activations.adaptive_avg_pool2d([this.size, this.size]).flatten(1, -1))
+});
+strategy!(MaxPool, "max_pool/1", "largest value over all axes after the first two", |_this, activations| {
+    if activations.dim() < 3 {
+        return Err("(batch, channels, …) is needed; use mean".to_owned());
+    }
+    let axes: Vec<i64> = (2..activations.dim() as i64).collect();
+    Ok(activations.amax(axes.as_slice(), false))
 });
 strategy!(MeanTokens, "mean_tokens/1", "mean over the tokens of a sequence", |_this, activations| {
     if activations.dim() != 3 {

@@ -40,6 +40,30 @@ impl Tap {
     }
 }
 
+/// What whoever listens on this thread wants to see of the tree `tree`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Nobody listens, or to another model.
+    Nothing,
+    /// The outputs of these nodes, ascending.
+    Nodes(Vec<usize>),
+    /// All calls.
+    All,
+}
+
+pub(crate) fn wanted(tree: u64) -> Wanted {
+    if !LISTENING.get() {
+        return Wanted::Nothing;
+    }
+    RECORDER.with_borrow(|recorder| match recorder {
+        Some(recorder) if recorder.tree == tree && recorder.calls.is_some() => Wanted::All,
+        Some(recorder) if recorder.tree == tree => {
+            Wanted::Nodes((0..recorder.wanted.len()).filter(|&node| recorder.wanted[node]).collect())
+        }
+        _ => Wanted::Nothing,
+    })
+}
+
 pub(crate) fn new_tree_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Tensor, nn};
 
 use crate::CollectError;
+use crate::predictor::catch_panic;
 use crate::tap::{Tap, new_tree_id};
 
 /// A model whose layers can be listened to.
@@ -48,6 +49,15 @@ pub trait Model: Debug + Send {
 
     /// The model's output for a batch of inputs; `train` as in [`nn::ModuleT`].
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor;
+
+    /// As [`forward_t`](Self::forward_t), with an error where that panics, as tch's modules do.
+    ///
+    /// # Errors
+    /// Inputs that the model does not take, with libtorch's message.
+    fn f_forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, CollectError> {
+        catch_panic(|| self.forward_t(input, train))
+            .map_err(|text| CollectError::torch(format!("run the model on inputs of shape {:?}", input.size()), text))
+    }
 }
 
 /// What a summary says about a layer.
@@ -200,6 +210,20 @@ impl ModuleTree {
             modules.push(NamedModule { index, path, kind: kind.clone(), depth, n_parameters: *n_parameters, node });
         }
         Self { id, modules }
+    }
+
+    /// The tree of modules given by path, kind and own parameters: depth first, the model itself first.
+    pub(crate) fn from_paths(id: u64, modules: impl IntoIterator<Item = (String, String, i64)>) -> Self {
+        let modules = modules.into_iter().enumerate();
+        let module = |(index, (path, kind, n_parameters)): (usize, (String, String, i64))| NamedModule {
+            index,
+            depth: if path.is_empty() { 0 } else { 1 + path.matches('.').count() },
+            path,
+            kind,
+            n_parameters,
+            node: index,
+        };
+        Self { id, modules: modules.map(module).collect() }
     }
 
     /// The modules depth first in order of registration, the model itself first: the order and indices

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use crate::{Lineage, Progress, StoreError, Url};
+use crate::{Lineage, LineageInput, Progress, StoreError, Url};
 
 /// Rows of a table, batch by batch; the first error ends it.
 pub type BatchStream<'a> = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send + 'a>;
@@ -28,6 +28,17 @@ impl TableInfo {
     /// Where the table comes from, if it says so.
     pub fn lineage(&self) -> Option<Lineage> {
         Lineage::read_from(&self.schema)
+    }
+
+    /// The table as an input of what is made of it.
+    pub fn as_input(&self) -> LineageInput {
+        LineageInput {
+            url: self.url.clone(),
+            version: 1,
+            table_id: self.lineage().map(|lineage| lineage.table_id),
+            rows: self.rows,
+            digest: self.digest.clone(),
+        }
     }
 }
 

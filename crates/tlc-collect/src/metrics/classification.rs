@@ -12,7 +12,8 @@ use super::{MetricsCollector, host};
 use crate::{Batch, CollectError, PredictorOutput};
 
 /// Makes the columns `label`, `prediction`, `loss` (cross entropy, in nats), `confidence` (probability
-/// of the predicted class) and `correct` from the model's output, taken as logits `(B, classes)`.
+/// of the predicted class), `entropy` (of the predicted distribution, in nats), `margin` (probability of the
+/// predicted class less that of the next) and `correct` from the model's output, taken as logits `(B, classes)`.
 #[derive(Debug, Clone, Default)]
 pub struct ClassificationMetrics {
     class_names: BTreeMap<i64, String>,
@@ -52,22 +53,35 @@ impl MetricsCollector for ClassificationMetrics {
         let failed = |error: tch::TchError| CollectError::torch("compute classification metrics", error);
         let log_probabilities = logits.f_log_softmax(1, Kind::Float).map_err(failed)?;
         let (best, prediction) = log_probabilities.f_max_dim(1, false).map_err(failed)?;
+        let entropy =
+            (log_probabilities.exp() * -&log_probabilities).f_sum_dim_intlist(1, false, Kind::Float).map_err(failed)?;
+        let n_best = shape[1].min(2);
+        let (two_best, _) = log_probabilities.f_topk(n_best, 1, true, true).map_err(failed)?;
+        let two_best = two_best.exp();
+        // Of a single class there is no next.
+        let margin =
+            two_best.select(1, 0) - if n_best == 2 { two_best.select(1, 1) } else { two_best.select(1, 0) * 0.0 };
         let column = labels.to_device(logits.device()).f_unsqueeze(1).map_err(failed)?;
         let loss = log_probabilities.f_gather(1, &column, false).and_then(|x| x.f_squeeze_dim(1)).map_err(failed)?;
         let predictions: Vec<i64> = host(&prediction, Kind::Int64, "copy predictions to memory")?;
         let correct: BooleanArray =
             label_values.iter().zip(&predictions).map(|(label, prediction)| Some(label == prediction)).collect();
-        let float = |name: &str, role: NumberRole, values: Vec<f32>| Column {
-            field: Field::new(name, DataType::Float32, true).with_role(role),
+        let float = |name: &str, values: Vec<f32>| Column {
+            field: Field::new(name, DataType::Float32, true),
             values: Arc::new(Float32Array::from(values)),
         };
+        let with_role = |column: Column, role| Column { field: column.field.with_role(role), ..column };
         let loss = host(&-loss, Kind::Float, "copy losses to memory")?;
+        let entropy = host(&entropy, Kind::Float, "copy entropies to memory")?;
+        let margin = host(&margin, Kind::Float, "copy margins to memory")?;
         let confidence = host(&best.exp(), Kind::Float, "copy confidences to memory")?;
         Ok(vec![
             self.class_column("label", NumberRole::Label, label_values),
             self.class_column("prediction", NumberRole::Prediction, predictions),
-            float("loss", NumberRole::Loss, loss),
-            float("confidence", NumberRole::Confidence, confidence),
+            with_role(float("loss", loss), NumberRole::Loss),
+            with_role(float("confidence", confidence), NumberRole::Confidence),
+            float("entropy", entropy),
+            float("margin", margin),
             Column { field: Field::new("correct", DataType::Boolean, true), values: Arc::new(correct) },
         ])
     }

@@ -2,7 +2,9 @@
 
 mod layers;
 mod metrics;
+mod python;
 mod summary;
+mod torchscript;
 
 use tch::{Device, Kind, Tensor, nn};
 use tlc_collect::models::ResNet;

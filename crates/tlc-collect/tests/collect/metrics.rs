@@ -95,6 +95,8 @@ fn every_sample_becomes_one_row() {
         "prediction",
         "loss",
         "confidence",
+        "entropy",
+        "margin",
         "correct",
         "embeddings_46",
         "embeddings_90",
@@ -138,6 +140,9 @@ fn metrics_are_those_of_their_definitions() {
     let total = 1.0_f64.exp() + 2.0_f64.exp() + 1.0;
     assert!((value("loss", 0) - (total.ln() - 1.0)).abs() < 1e-6);
     assert!((value("confidence", 0) - 2.0_f64.exp() / total).abs() < 1e-6);
+    assert!((value("margin", 0) - (2.0_f64.exp() - 1.0_f64.exp()) / total).abs() < 1e-6);
+    let entropy: f64 = [1.0_f64.exp(), 2.0_f64.exp(), 1.0].iter().map(|x| -x / total * (x / total).ln()).sum();
+    assert!((value("entropy", 0) - entropy).abs() < 1e-6);
     let correct = columns.iter().find(|column| column.field.name() == "correct").expect("there");
     assert_eq!(correct.values.as_boolean().iter().collect::<Vec<_>>(), [Some(false), Some(true)]);
     let wrong = Batch { inputs: batch.inputs, labels: Some(Tensor::from_slice(&[0_i64, 3])) };

@@ -4,7 +4,11 @@
 
 mod bars;
 #[cfg(feature = "collect")]
+mod collect;
+#[cfg(feature = "collect")]
 mod demo;
+#[cfg(feature = "collect")]
+mod layers;
 mod runs;
 
 use std::path::PathBuf;
@@ -18,6 +22,9 @@ use tlc::run::Project;
 use tlc::table::LanceStore;
 use tracing_subscriber::EnvFilter;
 
+#[cfg(not(feature = "collect"))]
+const WITHOUT_LIBTORCH: &str =
+    "this tlc was built without libtorch; build it with `--features collect`, or type `cargo xtask demo`";
 /// Exit code of a command that was stopped by ctrl-C, as shells expect it.
 const INTERRUPTED: u8 = 130;
 
@@ -33,6 +40,10 @@ struct Cli {
 enum Command {
     /// Train a ResNet-18, collect embeddings after every epoch, reduce them, draw them
     Demo(DemoArgs),
+    /// List the layers of a TorchScript model: indices, shapes, widths of their embeddings
+    Layers(LayersArgs),
+    /// Collect embeddings of a TorchScript model's layers into a metrics table
+    Collect(CollectArgs),
     /// List a project's runs
     Runs(ProjectArgs),
     /// Reduce the embeddings of a run's tables with one model
@@ -101,6 +112,60 @@ struct DemoArgs {
     no_view: bool,
 }
 
+/// A model and an input that it takes.
+#[derive(Args)]
+#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
+struct LayersArgs {
+    /// A TorchScript file, traced or scripted
+    model: PathBuf,
+    /// The shape of an input, batch first
+    #[arg(long, value_delimiter = ',', default_value = "1,3,224,224")]
+    input_size: Vec<i64>,
+}
+
+/// What is collected from, and where to.
+#[derive(Args)]
+#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
+struct CollectArgs {
+    /// A TorchScript file, traced or scripted
+    model: PathBuf,
+    /// Layers to collect from, by index or path; see `tlc layers`
+    #[arg(long, value_delimiter = ',', required = true)]
+    layers: Vec<String>,
+    /// How activations become one vector per sample: one strategy for all layers, or one for each
+    #[arg(long, value_delimiter = ',', default_value = "mean")]
+    reshape: Vec<String>,
+    /// What to take of a layer that returns several tensors, such as 12=0 or 0=logits (0 is the model itself)
+    #[arg(long, value_name = "LAYER=ELEMENT")]
+    element: Vec<String>,
+    /// A folder of images; sub-folders are classes
+    #[arg(long, value_name = "DIR", required_unless_present = "npy", conflicts_with = "npy")]
+    images: Option<PathBuf>,
+    /// Side to which images are scaled and cropped
+    #[arg(long, default_value_t = 224)]
+    size: u32,
+    /// Normalisation of images: imagenet, half or none
+    #[arg(long, default_value = "imagenet")]
+    normalise: String,
+    /// Inputs as an array, (n, …) of 32-bit floats
+    #[arg(long, value_name = "FILE")]
+    npy: Option<PathBuf>,
+    /// Class indices as an array, (n,) of 64-bit integers
+    #[arg(long, value_name = "FILE", requires = "npy")]
+    labels: Option<PathBuf>,
+    /// Samples per forward pass
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+    /// Columns with one value, as a JSON object, such as {"epoch": 3, "split": "val"}
+    #[arg(long, default_value = "{}")]
+    constants: String,
+    /// The run to write into; it is begun if the project has none of this name
+    #[arg(long, default_value = "collected")]
+    run: String,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
@@ -140,10 +205,14 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         #[cfg(not(feature = "collect"))]
         Command::Demo(_) => {
             let _ = screen;
-            anyhow::bail!(
-                "this tlc was built without libtorch; build it with `--features collect`, or type `cargo xtask demo`"
-            )
+            anyhow::bail!("{WITHOUT_LIBTORCH}")
         }
+        #[cfg(feature = "collect")]
+        Command::Layers(args) => layers::run(&args),
+        #[cfg(feature = "collect")]
+        Command::Collect(args) => collect::run(&args, screen, progress),
+        #[cfg(not(feature = "collect"))]
+        Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args.open()?),
         Command::Reduce(args) => runs::reduce(&args, progress),
         Command::RemoveRun(args) => runs::remove(&args),

@@ -1,6 +1,7 @@
 //! Readers of image data sets that people have on disk.
 
 mod cifar;
+mod folder;
 mod idx;
 
 use std::fs::File;
@@ -8,6 +9,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+
+pub use folder::{ImageFolder, Preparation};
 
 /// Images with labels, as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

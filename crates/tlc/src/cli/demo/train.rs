@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Context;
 use arrow_array::{FixedSizeListArray, Int64Array, RecordBatch, UInt8Array};
 use arrow_schema::{DataType, Field, Schema};
 use serde_json::json;
@@ -11,7 +12,7 @@ use tch::{Device, Tensor};
 use tlc::collect::models::ResNet;
 use tlc::collect::{Model, TensorDataset};
 use tlc::core::rng::Stream;
-use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, Progress, TableInfo, digest};
+use tlc::core::{FieldRoles, Lineage, NumberRole, Operation, Progress, TableInfo, digest};
 use tlc::datasets::{ImageDataset, LabelledImages};
 use tlc::run::Project;
 
@@ -58,17 +59,10 @@ impl Split {
             ],
         )?;
         let table = project.create_table(data.name, name, &schema, &lineage, Box::new([Ok(rows)].into_iter()))?;
-        let input = LineageInput {
-            url: table.url.clone(),
-            version: 1,
-            table_id: table.lineage().map(|lineage| lineage.table_id),
-            rows: table.rows,
-            digest: table.digest.clone(),
-        };
         let [channels, height, width] = images.shape.map(|size| size as i64);
         let pixels = Tensor::f_from_slice(&images.pixels)?.f_reshape([-1, channels, height, width])?;
         let labels = Tensor::f_from_slice(&images.labels)?;
-        Ok(Self { name, dataset: TensorDataset::new(pixels, labels, PIXEL_SCALE, Some(input))?, table })
+        Ok(Self { name, dataset: TensorDataset::new(pixels, labels, PIXEL_SCALE, Some(table.as_input()))?, table })
     }
 
     fn len(&self) -> usize {
@@ -111,8 +105,9 @@ impl Trainer {
         for rows in order.chunks(BATCH) {
             // A batch of one has no variance to normalise by.
             if rows.len() > 1 {
-                let (inputs, labels) = split.dataset.select(rows, Device::Cpu);
-                let loss = self.model.forward_t(&inputs, true).cross_entropy_for_logits(&labels);
+                let batch = split.dataset.select(rows, Device::Cpu);
+                let labels = batch.labels.context("a split has labels")?;
+                let loss = self.model.forward_t(&batch.inputs, true).cross_entropy_for_logits(&labels);
                 self.optimizer.backward_step(&loss);
             }
             task.advance(rows.len() as u64)?;

@@ -1,0 +1,353 @@
+// Forward hooks for TorchScript modules, which libtorch does not have.
+//
+// A capture is a copy of the graph of the module's `forward`. It begins with an empty list for each wanted layer.
+// Wherever `forward` of a wanted layer is called, its result is appended to that layer's list; only then is the call
+// inlined, so that layers within it are reached, also in branches and loops. The graph returns the lists beside its
+// result.
+//
+// Every function that can fail returns its error's text (to be freed with tlc_ts_free_text) or null; no exception
+// crosses the border. Tensors cross as torch-sys has them: pointers to at::Tensor. Modules and captures may be used by
+// several threads at once.
+
+#include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/script.h>
+
+#include <cstring>
+#include <exception>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace {
+
+namespace jit = torch::jit;
+
+char* copy_of(const std::string& text) { return strdup(text.c_str()); }
+
+template <typename Work>
+char* guarded(Work work) noexcept {
+  try {
+    work();
+    return nullptr;
+  } catch (const c10::Error& error) {
+    return copy_of(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return copy_of(error.what());
+  } catch (...) {
+    return copy_of("an exception of an unknown kind");
+  }
+}
+
+struct Layer {
+  std::string path;
+  std::string kind;
+  int64_t n_parameters;
+};
+
+// A loaded module and its layers, numbered as Python's named_modules() does: depth first, each module once.
+struct Module {
+  jit::Module module;
+  std::vector<Layer> layers;
+  // By object, since one module may be reached by several paths.
+  std::unordered_map<const void*, size_t> index_of;
+  std::map<std::vector<const void*>, jit::Module> by_tensors;
+
+  // A module that Python has under two names is two objects in a file, of one type and with the same tensors.
+  static std::vector<const void*> tensors_of(const jit::Module& of) {
+    std::vector<const void*> tensors;
+    for (const auto& tensor : of.parameters()) {
+      tensors.push_back(tensor.const_data_ptr());
+    }
+    for (const auto& tensor : of.buffers()) {
+      tensors.push_back(tensor.const_data_ptr());
+    }
+    if (!tensors.empty()) {
+      tensors.push_back(of.type().get());
+    }
+    return tensors;
+  }
+
+  void add_other_name(const jit::Module& of, const jit::Module& first) {
+    index_of.emplace(of._ivalue().get(), index_of.at(first._ivalue().get()));
+    for (const auto& child : of.named_children()) {
+      add_other_name(child.value, first.attr(child.name).toModule());
+    }
+  }
+
+  void add(const jit::Module& of, const std::string& path) {
+    const auto tensors = tensors_of(of);
+    if (!tensors.empty()) {
+      const auto [first, is_new] = by_tensors.emplace(tensors, of);
+      if (!is_new && first->second._ivalue() != of._ivalue()) {
+        add_other_name(of, first->second);
+        return;
+      }
+    }
+    if (!index_of.emplace(of._ivalue().get(), layers.size()).second) {
+      return;
+    }
+    int64_t n_parameters = 0;
+    for (const auto& parameter : of.named_parameters(/*recurse=*/false)) {
+      n_parameters += parameter.value.numel();
+    }
+    const auto name = of.type()->name();
+    layers.push_back({path, name ? name->name() : "Module", n_parameters});
+    for (const auto& child : of.named_children()) {
+      add(child.value, path.empty() ? child.name : path + "." + child.name);
+    }
+  }
+};
+
+// What a value is called within a result: nothing if it is the result itself, otherwise places in tuples, lists and
+// dictionaries, joined by dots.
+struct Part {
+  int64_t layer;  // -1: the module's own result
+  int64_t call;
+  std::string path;
+  at::Tensor tensor;
+};
+
+void flatten(const c10::IValue& value, int64_t layer, int64_t call, const std::string& path, std::vector<Part>& parts) {
+  const auto below = [&](const std::string& name) { return path.empty() ? name : path + "." + name; };
+  if (value.isTensor()) {
+    parts.push_back({layer, call, path, value.toTensor()});
+  } else if (value.isTuple()) {
+    const auto& elements = value.toTupleRef().elements();
+    const auto type = value.type()->cast<c10::TupleType>();
+    const auto* schema = type && type->schema() ? type->schema().get() : nullptr;
+    for (size_t i = 0; i < elements.size(); ++i) {
+      flatten(elements[i], layer, call, below(schema ? schema->arguments()[i].name() : std::to_string(i)), parts);
+    }
+  } else if (value.isList()) {
+    const auto elements = value.toListRef();
+    for (size_t i = 0; i < elements.size(); ++i) {
+      flatten(elements[i], layer, call, below(std::to_string(i)), parts);
+    }
+  } else if (value.isGenericDict()) {
+    for (const auto& entry : value.toGenericDict()) {
+      const auto key = entry.key().isString() ? entry.key().toStringRef() : c10::str(entry.key());
+      flatten(entry.value(), layer, call, below(key), parts);
+    }
+  }
+}
+
+struct Capture {
+  const Module* owner;
+  // The wanted layers in the order of the graph's lists; those that no call was found of have none.
+  std::vector<size_t> layers;
+  std::unique_ptr<jit::GraphFunction> function;
+};
+
+// Builds the graph of a capture.
+class Weaver {
+ public:
+  Weaver(const Module& module, const std::set<size_t>& wanted)
+      : module_(module),
+        wanted_(wanted),
+        method_(module.module.get_method("forward")),
+        graph_(jit::toGraphFunction(method_.function()).graph()->copy()),
+        self_(graph_->inputs()[0]) {}
+
+  std::unique_ptr<Capture> weave() {
+    walk(graph_->block());
+    if (writes_in_place_) {
+      keep_copies();
+    }
+    auto capture = std::make_unique<Capture>();
+    capture->owner = &module_;
+    std::vector<jit::Value*> lists;
+    for (const auto& [layer, list] : lists_) {
+      capture->layers.push_back(layer);
+      lists.push_back(list);
+    }
+    jit::Node* captured = graph_->appendNode(graph_->createTuple(lists));
+    jit::Node* both = graph_->appendNode(graph_->createTuple({graph_->outputs()[0], captured->output()}));
+    graph_->eraseOutput(0);
+    graph_->registerOutput(both->output());
+    capture->function = std::make_unique<jit::GraphFunction>("forward_with_layers", graph_, nullptr);
+    return capture;
+  }
+
+ private:
+  // The module that a value stands for, if it is reached from the root by attributes alone.
+  std::optional<jit::Module> module_of(jit::Value* value) const {
+    if (value == self_) {
+      return module_.module;
+    }
+    jit::Node* node = value->node();
+    if (node->kind() != c10::prim::GetAttr) {
+      return std::nullopt;
+    }
+    const auto parent = module_of(node->input(0));
+    if (!parent) {
+      return std::nullopt;
+    }
+    const auto attribute = parent->attr(node->s(c10::attr::name));
+    return attribute.isModule() ? std::optional(attribute.toModule()) : std::nullopt;
+  }
+
+  void walk(jit::Block* block) {
+    for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+      jit::Node* node = *it;
+      for (jit::Block* inner : node->blocks()) {
+        walk(inner);
+      }
+      if (node->kind() == c10::prim::CallMethod) {
+        if (const auto callee = module_of(node->input(0))) {
+          const auto& name = node->s(c10::attr::name);
+          if (name == "forward" && node->outputs().size() == 1) {
+            const auto found = module_.index_of.find(callee->_ivalue().get());
+            if (found != module_.index_of.end() && wanted_.count(found->second) != 0) {
+              record(found->second, node);
+            }
+          }
+          auto* function = jit::tryToGraphFunction(callee->get_method(name).function());
+          if (function != nullptr) {
+            jit::Node* before = node->prev();
+            jit::inlineCallTo(node, function, function->graph().get());
+            // Go on with what took the call's place.
+            it = before->iterator();
+            ++it;
+            continue;
+          }
+        }
+      }
+      writes_in_place_ = writes_in_place_ || writes_in_place(*node);
+      ++it;
+    }
+  }
+
+  // By its name: relu_, but not __getitem__; __iand__, but not __is__.
+  static bool writes_in_place(const jit::Node& node) {
+    const std::string name = node.kind().toUnqualString();
+    if (!node.kind().is_aten() || name.size() < 2 || name.back() != '_') {
+      return false;
+    }
+    const bool is_special = name.compare(0, 2, "__") == 0;
+    return !is_special || (name[2] == 'i' && name.compare(0, 4, "__is") != 0);
+  }
+
+  // Appends the result of `call` to the layer's list, which must be done before the call is inlined: what inlining
+  // puts in its place takes over all its uses.
+  void record(size_t layer, jit::Node* call) {
+    jit::Value* result = call->output();
+    auto& list = lists_[layer];
+    if (list == nullptr) {
+      list = graph_->prependNode(graph_->createList(result->type(), {}))->output();
+    }
+    jit::WithInsertPoint at(call->next());
+    appends_.push_back(graph_->insert(c10::aten::append, {list, result})->node());
+  }
+
+  // Later operations may write into what a layer returned: a hook saw it as it was.
+  void keep_copies() {
+    for (jit::Node* append : appends_) {
+      jit::Value* result = append->input(1);
+      if (result->type()->isSubtypeOf(*c10::TensorType::get())) {
+        jit::WithInsertPoint at(append);
+        append->replaceInput(1, graph_->insert(c10::aten::clone, {result}));
+      }
+    }
+  }
+
+  const Module& module_;
+  const std::set<size_t>& wanted_;
+  jit::Method method_;
+  std::shared_ptr<jit::Graph> graph_;
+  jit::Value* self_;
+  std::map<size_t, jit::Value*> lists_;
+  std::vector<jit::Node*> appends_;
+  bool writes_in_place_ = false;
+};
+
+}  // namespace
+
+extern "C" {
+
+void tlc_ts_free_text(char* text) { free(text); }
+
+// `device`: -1 for the CPU, otherwise the number of a CUDA device.
+char* tlc_ts_load(const char* path, int device, void** loaded) noexcept {
+  return guarded([&] {
+    auto module = std::make_unique<Module>();
+    const auto target = device < 0 ? c10::Device(c10::kCPU) : c10::Device(c10::kCUDA, static_cast<int8_t>(device));
+    module->module = jit::load(path, target, /*load_debug_files=*/false);
+    module->module.eval();
+    module->add(module->module, "");
+    *loaded = module.release();
+  });
+}
+
+void tlc_ts_free_module(void* module) noexcept { delete static_cast<Module*>(module); }
+
+size_t tlc_ts_n_layers(const void* module) noexcept { return static_cast<const Module*>(module)->layers.size(); }
+
+// The texts live as long as the module.
+void tlc_ts_layer(const void* module, size_t index, const char** path, const char** kind, int64_t* n_parameters) noexcept {
+  const Layer& layer = static_cast<const Module*>(module)->layers[index];
+  *path = layer.path.c_str();
+  *kind = layer.kind.c_str();
+  *n_parameters = layer.n_parameters;
+}
+
+// The capture must not outlive its module.
+char* tlc_ts_capture(const void* module, const size_t* layers, size_t n_layers, void** capture) noexcept {
+  return guarded([&] {
+    const std::set<size_t> wanted(layers, layers + n_layers);
+    *capture = Weaver(*static_cast<const Module*>(module), wanted).weave().release();
+  });
+}
+
+void tlc_ts_free_capture(void* capture) noexcept { delete static_cast<Capture*>(capture); }
+
+// Runs a capture on positional and named tensors; `result` is a list of parts for tlc_ts_part.
+char* tlc_ts_run(const void* capture, at::Tensor* const* inputs, size_t n_inputs, const char* const* names,
+                 at::Tensor* const* named, size_t n_named, void** result) noexcept {
+  return guarded([&] {
+    const auto* self = static_cast<const Capture*>(capture);
+    const jit::Module& module = self->owner->module;
+    jit::Stack stack{module._ivalue()};
+    for (size_t i = 0; i < n_inputs; ++i) {
+      stack.emplace_back(*inputs[i]);
+    }
+    std::unordered_map<std::string, c10::IValue> by_name;
+    for (size_t i = 0; i < n_named; ++i) {
+      by_name.emplace(names[i], *named[i]);
+    }
+    // Puts named arguments in their places and fills in defaults.
+    module.get_method("forward").function().getSchema().checkAndNormalizeInputs(stack, by_name);
+    self->function->run(stack);
+    const auto both = stack.at(0).toTuple();
+    auto parts = std::make_unique<std::vector<Part>>();
+    flatten(both->elements()[0], -1, 0, "", *parts);
+    const auto lists = both->elements()[1].toTuple();
+    for (size_t i = 0; i < self->layers.size(); ++i) {
+      const auto calls = lists->elements()[i].toListRef();
+      for (size_t call = 0; call < calls.size(); ++call) {
+        flatten(calls[call], static_cast<int64_t>(self->layers[i]), static_cast<int64_t>(call), "", *parts);
+      }
+    }
+    *result = parts.release();
+  });
+}
+
+size_t tlc_ts_n_parts(const void* result) noexcept { return static_cast<const std::vector<Part>*>(result)->size(); }
+
+// The path lives as long as the result; the tensor is the caller's. An undefined tensor gives null.
+void tlc_ts_part(const void* result, size_t at, int64_t* layer, int64_t* call, const char** path,
+                 at::Tensor** tensor) noexcept {
+  const Part& part = (*static_cast<const std::vector<Part>*>(result))[at];
+  *layer = part.layer;
+  *call = part.call;
+  *path = part.path.c_str();
+  *tensor = part.tensor.defined() ? new at::Tensor(part.tensor) : nullptr;
+}
+
+void tlc_ts_free_result(void* result) noexcept { delete static_cast<std::vector<Part>*>(result); }
+
+}  // extern "C"

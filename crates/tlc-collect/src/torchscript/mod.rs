@@ -1,0 +1,244 @@
+//! TorchScript files as models.
+
+mod ffi;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tch::{Device, Tensor};
+
+use self::ffi::{Capture, Module, Part};
+use crate::tap::{Tap, Wanted, new_tree_id, wanted};
+use crate::{CollectError, LayerRef, Model, ModuleTree};
+
+/// What is collected of a layer that one forward pass calls several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Calls {
+    /// What the last call returned, as a Python hook that stores its layer's output keeps it.
+    #[default]
+    Last,
+    /// What all calls returned, side by side on a new second axis: `(B, calls, …)`.
+    All,
+    /// The mean of what all calls returned.
+    Mean,
+}
+
+/// A model from a TorchScript file, traced or scripted, each of whose layers can be listened to.
+///
+/// Layers have the indices and paths of Python's `named_modules()`. Activations are what a forward hook in Python
+/// would see, also of layers within branches and loops, and also where later operations write into them.
+///
+/// ```no_run
+/// use tlc_collect::{Predictor, TorchScriptModel};
+///
+/// let model = TorchScriptModel::load("resnet18.pt")?;
+/// let predictor = Predictor::new(&model, ["global_pool"])?;
+/// let images = tch::Tensor::zeros([8, 3, 224, 224], (tch::Kind::Float, tch::Device::Cpu));
+/// let output = predictor.predict(&images)?;
+/// assert_eq!(output.hidden_layers[&90].size(), [8, 512]);
+/// # Ok::<(), tlc_collect::CollectError>(())
+/// ```
+pub struct TorchScriptModel {
+    file: PathBuf,
+    module: Arc<Module>,
+    tree: ModuleTree,
+    device: Device,
+    calls: Calls,
+    /// What to take where a result is not a tensor, by layer; the model's own result is that of layer 0.
+    elements: BTreeMap<usize, String>,
+    /// One per set of layers that was listened to.
+    captures: Mutex<HashMap<Vec<usize>, Arc<Capture>>>,
+}
+
+impl fmt::Debug for TorchScriptModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TorchScriptModel")
+            .field("file", &self.file)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TorchScriptModel {
+    /// Loads `file` for the CPU, in evaluation mode.
+    ///
+    /// # Errors
+    /// A file that is missing or not TorchScript; a model of an operator that this libtorch does not have.
+    pub fn load(file: impl AsRef<Path>) -> Result<Self, CollectError> {
+        Self::load_on(file, Device::Cpu)
+    }
+
+    /// Loads `file` for `device`, the CPU or a CUDA device, in evaluation mode.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); a device that libtorch does not have.
+    pub fn load_on(file: impl AsRef<Path>, device: Device) -> Result<Self, CollectError> {
+        let file = file.as_ref();
+        let refused = |reason: &str| CollectError::Data {
+            what: format!(
+                "cannot load {}: {reason}; export a model with torch.jit.trace or torch.jit.script",
+                file.display()
+            ),
+        };
+        let cuda_device = match device {
+            Device::Cpu => None,
+            Device::Cuda(number) => Some(number),
+            other => return Err(refused(&format!("the device is {other:?}, cpu or cuda is needed"))),
+        };
+        let mut magic = [0; 2];
+        std::fs::File::open(file)
+            .and_then(|mut opened| std::io::Read::read_exact(&mut opened, &mut magic))
+            .map_err(|error| CollectError::torch(format!("read {}", file.display()), error))?;
+        if &magic != b"PK" {
+            return Err(refused("it is not a TorchScript archive"));
+        }
+        let path =
+            CString::new(file.as_os_str().as_encoded_bytes()).map_err(|_| refused("its name holds a zero byte"))?;
+        let module = Module::load(&path, cuda_device).map_err(|text| {
+            if text.contains("constants.pkl") {
+                // An archive of torch.save, which holds weights or needs Python's classes.
+                refused("it holds no code, only weights")
+            } else {
+                CollectError::torch(format!("load {} as TorchScript", file.display()), essence(&text))
+            }
+        })?;
+        let layers = module.layers().into_iter().map(|layer| (layer.path, layer.kind, layer.n_parameters));
+        Ok(Self {
+            file: file.to_owned(),
+            tree: ModuleTree::from_paths(new_tree_id(), layers),
+            module: Arc::new(module),
+            device,
+            calls: Calls::default(),
+            elements: BTreeMap::new(),
+            captures: Mutex::default(),
+        })
+    }
+
+    /// With another choice for layers that are called several times. Default: the last call.
+    #[must_use]
+    pub fn calls(mut self, calls: Calls) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// With what to take where `layer` returns a tuple, list or dictionary: the place or key, those of nested ones
+    /// joined by dots, such as `0` or `hidden_states.11`. For layer 0 it is the model's own result.
+    ///
+    /// # Errors
+    /// [`CollectError::UnknownLayer`].
+    pub fn element(mut self, layer: impl Into<LayerRef>, element: &str) -> Result<Self, CollectError> {
+        let layer = self.tree.find(&layer.into())?.index;
+        self.elements.insert(layer, element.to_owned());
+        Ok(self)
+    }
+
+    /// The device that it was loaded for, where its inputs must be.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    fn capture(&self, layers: &[usize]) -> Result<Arc<Capture>, CollectError> {
+        let mut captures = self.captures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(capture) = captures.get(layers) {
+            return Ok(capture.clone());
+        }
+        let capture = Capture::new(&self.module, layers)
+            .map_err(|text| CollectError::torch(format!("listen at layers {layers:?}"), essence(&text)))?;
+        let capture = Arc::new(capture);
+        captures.insert(layers.to_vec(), capture.clone());
+        Ok(capture)
+    }
+
+    /// The tensor that is wanted of one result of `layer`.
+    fn chosen(&self, layer: usize, parts: Vec<Part>, is_summary: bool) -> Result<Tensor, CollectError> {
+        let found = |parts: &[Part]| parts.iter().map(|part| part.path.clone()).collect::<Vec<_>>().join(", ");
+        let refused = |found: String, wanted: &str| CollectError::Element {
+            layer,
+            wanted: wanted.to_owned(),
+            found: if found.is_empty() { "no tensor".to_owned() } else { found },
+        };
+        let found = found(&parts);
+        let mut parts = parts.into_iter();
+        match self.elements.get(&layer) {
+            Some(wanted) => {
+                let part = parts.find(|part| part.path == *wanted);
+                part.map(|part| part.tensor).ok_or_else(|| refused(found, wanted))
+            }
+            None => match (parts.next(), parts.next()) {
+                (Some(only), None) => Ok(only.tensor),
+                (Some(first), Some(_)) if is_summary => Ok(first.tensor),
+                _ => Err(refused(found, "")),
+            },
+        }
+    }
+
+    /// Shows the results of `layer` to whoever listens.
+    fn show(&self, layer: usize, calls: BTreeMap<usize, Vec<Part>>, is_summary: bool) -> Result<(), CollectError> {
+        let mut tensors: Vec<Tensor> = Vec::new();
+        for (_, parts) in calls {
+            tensors.push(self.chosen(layer, parts, is_summary)?);
+        }
+        let tap = Tap { tree: self.tree.id(), node: layer };
+        if is_summary || self.calls == Calls::Last || tensors.len() < 2 {
+            tensors.into_iter().for_each(|tensor| drop(tap.observe(tensor)));
+            return Ok(());
+        }
+        let failed = |error| CollectError::torch(format!("put the calls of layer {layer} together"), error);
+        let stacked = Tensor::f_stack(&tensors, 1).map_err(failed)?;
+        let shown = match self.calls {
+            Calls::Mean => stacked.f_mean_dim(1, false, None).map_err(failed)?,
+            Calls::All | Calls::Last => stacked,
+        };
+        drop(tap.observe(shown));
+        Ok(())
+    }
+}
+
+impl Model for TorchScriptModel {
+    fn tree(&self) -> &ModuleTree {
+        &self.tree
+    }
+
+    /// # Panics
+    /// As tch's modules do, if libtorch fails; see [`f_forward_t`](Model::f_forward_t).
+    fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
+        self.f_forward_t(input, train).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The file's own mode is evaluation, whatever `train` says.
+    fn f_forward_t(&self, input: &Tensor, _train: bool) -> Result<Tensor, CollectError> {
+        let (layers, is_summary) = match wanted(self.tree.id()) {
+            Wanted::Nothing => (Vec::new(), false),
+            Wanted::Nodes(nodes) => (nodes, false),
+            Wanted::All => ((0..self.tree.named_modules().len()).collect(), true),
+        };
+        let capture = self.capture(&layers)?;
+        let parts = capture.run(&[input], &[]).map_err(|text| {
+            CollectError::torch(format!("run the model on inputs of shape {:?}", input.size()), essence(&text))
+        })?;
+        let mut own = Vec::new();
+        let mut by_layer: BTreeMap<usize, BTreeMap<usize, Vec<Part>>> = BTreeMap::new();
+        for part in parts {
+            match part.layer {
+                Some(layer) => by_layer.entry(layer).or_default().entry(part.call).or_default().push(part),
+                None => own.push(part),
+            }
+        }
+        for (layer, calls) in by_layer {
+            self.show(layer, calls, is_summary)?;
+        }
+        let own = self.chosen(0, own, is_summary)?;
+        Ok(Tap { tree: self.tree.id(), node: 0 }.observe(own))
+    }
+}
+
+/// The part of libtorch's message that says what is wrong, without the traces around it.
+fn essence(text: &str) -> String {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines().rev().find_map(|line| line.strip_prefix("RuntimeError: "));
+    error.or_else(|| lines().next()).unwrap_or("libtorch gave no message").to_owned()
+}

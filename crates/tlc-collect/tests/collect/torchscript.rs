@@ -1,0 +1,172 @@
+//! TorchScript files: what a predictor hears is what Python's forward hooks saw (`fixtures/make.py`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tch::{Kind, Tensor};
+use tlc_collect::{Calls, CollectError, Model, Predictor, TorchScriptModel, summary};
+
+use crate::python::{Seen, relative_error};
+
+const FIXTURES: [&str; 6] = ["plain_scripted", "plain_traced", "branches", "shared", "structured", "attention"];
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/collect/fixtures").join(name)
+}
+
+fn load(name: &str) -> TorchScriptModel {
+    TorchScriptModel::load(file(&format!("{name}.pt"))).expect("a TorchScript file")
+}
+
+fn seen(name: &str) -> Seen {
+    Seen::read(&file(&format!("{name}.npz"))).expect("arrays")
+}
+
+fn assert_near(found: &Tensor, expected: &Tensor, what: &str) {
+    assert_eq!(found.size(), expected.size(), "{what}");
+    let error = relative_error(found, expected);
+    assert!(error <= 1e-5, "{what}: {error}");
+}
+
+#[test]
+fn names_are_pythons() {
+    for name in FIXTURES {
+        let model = load(name);
+        let paths: Vec<&str> = model.tree().named_modules().iter().map(|module| module.path.as_str()).collect();
+        assert_eq!(paths, seen(name).names, "{name}");
+    }
+}
+
+#[test]
+fn every_layer_says_what_pythons_hooks_saw() {
+    let mut compared = 0;
+    for name in FIXTURES {
+        let Seen { input, outputs, .. } = seen(name);
+        let mut last: BTreeMap<(&str, &str), &Tensor> = BTreeMap::new();
+        for ((layer, _, part), tensor) in &outputs {
+            last.insert((layer, part), tensor);
+        }
+        for ((layer, part), expected) in last {
+            let model = load(name);
+            let index = model.tree().named_modules().iter().position(|module| module.path == layer).expect("listed");
+            let model = if part.is_empty() { model } else { model.element(index, part).expect("a known layer") };
+            // The model's own result is a dictionary.
+            let model =
+                if name == "structured" && index != 0 { model.element(0, "boxes").expect("known") } else { model };
+            let predictor = Predictor::new(&model, [index]).expect("a known layer");
+            let heard = predictor.predict(&input).expect("runs").hidden_layers.remove(&index).expect("heard");
+            assert_near(&heard, expected, &format!("{name}: {layer} {part}"));
+            compared += 1;
+        }
+    }
+    assert!(compared > 40, "{compared}");
+}
+
+#[test]
+fn all_layers_are_heard_in_one_pass_and_the_output_stays() {
+    let Seen { input, outputs, names } = seen("plain_scripted");
+    let model = load("plain_scripted");
+    let called: Vec<usize> =
+        (0..names.len()).filter(|&index| outputs.contains_key(&(names[index].clone(), 0, String::new()))).collect();
+    let output = Predictor::new(&model, called.clone()).expect("known").predict(&input).expect("runs");
+    for index in called {
+        let expected = &outputs[&(names[index].clone(), 0, String::new())];
+        assert_near(&output.hidden_layers[&index], expected, &names[index]);
+    }
+    assert_near(&output.forward, &outputs[&(String::new(), 0, String::new())], "the model's output");
+    assert_near(&model.forward_t(&input, false), &output.forward, "without listeners");
+}
+
+#[test]
+fn several_calls_are_the_last_all_or_their_mean() {
+    let Seen { input, outputs, .. } = seen("branches");
+    let calls: Vec<&Tensor> = (0..3).map(|call| &outputs[&("step".to_owned(), call, String::new())]).collect();
+    let heard = |calls: Calls| {
+        let model = load("branches").calls(calls);
+        let index = model.tree().find(&"step".into()).expect("known").index;
+        Predictor::new(&model, [index]).expect("known").predict(&input).expect("runs").hidden_layers.remove(&index)
+    };
+    let stacked = Tensor::stack(&calls, 1);
+    assert_near(&heard(Calls::Last).expect("heard"), calls[2], "last");
+    assert_near(&heard(Calls::All).expect("heard"), &stacked, "all");
+    assert_near(&heard(Calls::Mean).expect("heard"), &stacked.mean_dim(1, false, Kind::Float), "mean");
+}
+
+#[test]
+fn what_cannot_be_heard_is_said() {
+    let input = seen("branches").input;
+    let message = |model: &TorchScriptModel, layer: &str| {
+        let predictor = Predictor::new(model, [layer]).expect("a known layer");
+        predictor.predict(&input).expect_err("refused").to_string()
+    };
+    // The branch that is not taken; a list of layers, which nobody calls.
+    let branches = load("branches");
+    assert_eq!(message(&branches, "down"), "layer 2 (\"down\") was not called in the forward pass");
+    assert_eq!(message(&branches, "many"), "layer 4 (\"many\") was not called in the forward pass");
+    let structured = load("structured");
+    let several = message(&structured, "pair");
+    assert_eq!(several, "cannot take element \"\" of what layer 1 returns; it returns 0, 1.0, 1.1");
+    let unknown = message(&structured.element("pair", "2").expect("known"), "pair");
+    assert_eq!(unknown, "cannot take element \"2\" of what layer 1 returns; it returns 0, 1.0, 1.1");
+}
+
+#[test]
+fn a_wrong_shape_gets_libtorchs_reason_alone() {
+    let model = load("branches");
+    let predictor = Predictor::new(&model, ["up"]).expect("known");
+    let error = predictor.predict(&Tensor::ones([2, 5], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
+    assert_eq!(error.to_string(), "cannot run the model on inputs of shape [2, 5]");
+    let cause = std::error::Error::source(&error).expect("libtorch's").to_string();
+    assert!(cause.contains("2x5 and 6x6") && !cause.contains("Traceback"), "{cause}");
+    // The model is usable afterwards.
+    predictor.predict(&seen("branches").input).expect("runs");
+}
+
+#[test]
+fn what_is_no_model_is_refused() {
+    let message = |file: PathBuf| match TorchScriptModel::load(file) {
+        Err(error @ CollectError::Torch { .. }) => {
+            format!("{error}: {}", std::error::Error::source(&error).expect("a cause"))
+        }
+        Err(error) => error.to_string(),
+        Ok(model) => panic!("{model:?}"),
+    };
+    assert!(message(file("absent.pt")).contains("No such file"));
+    assert!(message(file("make.py")).contains("it is not a TorchScript archive"));
+    assert!(message(file("weights_only.pt")).contains("it holds no code"), "{}", message(file("weights_only.pt")));
+    let folder = tempfile::tempdir().expect("a folder");
+    let cut = folder.path().join("cut.pt");
+    let whole = std::fs::read(file("shared.pt")).expect("readable");
+    std::fs::write(&cut, &whole[..whole.len() / 2]).expect("writable");
+    assert!(message(cut.clone()).starts_with("cannot load"), "{}", message(cut));
+}
+
+#[test]
+fn a_summary_shows_what_ran() {
+    let summary = summary(&load("plain_scripted"), &[2, 3, 8, 8]).expect("runs");
+    let of = |path: &str| summary.layers.iter().find(|layer| layer.path == path);
+    assert_eq!(of("stages.1").expect("ran").output_shape, [2, 8, 8, 8]);
+    assert_eq!(of("stem.conv").expect("ran").kind, "Conv2d");
+    assert_eq!(of("head").expect("ran").n_parameters, 8 * 5 + 5);
+    assert!(of("unused").is_none(), "it did not run");
+}
+
+#[test]
+fn threads_share_a_model() {
+    let (model, Seen { input, outputs, .. }) = (load("shared"), seen("shared"));
+    let expected = &outputs[&("first".to_owned(), 1, String::new())];
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let input = input.copy();
+            let expected = expected.copy();
+            let model = &model;
+            scope.spawn(move || {
+                let predictor = Predictor::new(model, ["first"]).expect("known");
+                for _ in 0..20 {
+                    let heard = predictor.predict(&input).expect("runs");
+                    assert_near(&heard.hidden_layers[&1], &expected, "first");
+                }
+            });
+        }
+    });
+}

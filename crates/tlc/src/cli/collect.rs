@@ -1,0 +1,159 @@
+//! `tlc collect`: from an exported model and a folder of images, or an array, to a metrics table.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use serde_json::{Map, Value, json};
+use tch::{Kind, Tensor};
+use tlc::collect::{
+    ClassificationMetrics, CollectOptions, Dataset, EmbeddingsMetricsCollector, LayerRef, MetricsCollector, Model,
+    Predictor, Reshape, TensorDataset, TorchScriptModel, collect_metrics,
+};
+use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, Progress, digest};
+use tlc::datasets::{ImageFolder, Preparation};
+use tlc::run::{Project, RunStatus};
+
+use super::CollectArgs;
+use super::bars::Screen;
+
+const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+/// How many skipped files are named.
+const NAMED_FILES: usize = 10;
+
+pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> anyhow::Result<()> {
+    let constants: Map<String, Value> = serde_json::from_str(&args.constants)
+        .map_err(|error| anyhow::anyhow!("--constants is no JSON object: {error}"))?;
+    let model = load(args)?;
+    let layers: Vec<usize> = args
+        .layers
+        .iter()
+        .map(|layer| Ok(model.tree().find(&LayerRef::from(layer.as_str()))?.index))
+        .collect::<anyhow::Result<_>>()?;
+    let mut embeddings = embeddings(args, &layers)?;
+
+    let project = args.project.open()?;
+    let (dataset, classes) = samples(args, &project, screen)?;
+    let run = if project.run_names()?.contains(&args.run) {
+        project.open_run(&args.run)?
+    } else {
+        project
+            .create_run(&args.run, Map::from_iter([("model".to_owned(), json!(args.model.display().to_string()))]))?
+    };
+    let predictor = Predictor::new(&model, layers.iter().copied())?;
+    let name = args.model.file_stem().map_or_else(|| "metrics".into(), |name| name.to_string_lossy().into_owned());
+    let options = CollectOptions { name, batch_size: args.batch_size, constants };
+    let mut metrics = ClassificationMetrics::new(classes.iter());
+    let mut collectors: Vec<&mut dyn MetricsCollector> = vec![&mut embeddings];
+    let first = predictor.predict(&dataset.batch(0..1)?.inputs)?.forward.size();
+    // Labels say something about logits only if there are as many classes.
+    if !classes.is_empty() && first.len() == 2 && first[1] == classes.len() as i64 {
+        collectors.push(&mut metrics);
+    }
+    let started = Instant::now();
+    let collected = collect_metrics(&run, dataset.as_ref(), &mut collectors, &predictor, &options, progress);
+    run.set_status(if collected.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted })?;
+    let report = collected?;
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{}", report.table.url);
+    println!("{} rows in {seconds:.1} s ({:.0} per second)", report.table.rows, report.table.rows as f64 / seconds);
+    for (name, mean) in report.means.iter().filter(|(name, _)| *name != "embeddings_finite") {
+        println!("  mean {name}: {mean:.4}");
+    }
+    println!("reduce them: tlc reduce {} --project {}", run.name(), args.project.project.display());
+    Ok(())
+}
+
+fn load(args: &CollectArgs) -> anyhow::Result<TorchScriptModel> {
+    let mut model = TorchScriptModel::load(&args.model)?;
+    for choice in &args.element {
+        let (layer, element) =
+            choice.split_once('=').with_context(|| format!("--element is {choice:?}; LAYER=ELEMENT is needed"))?;
+        model = model.element(layer, element)?;
+    }
+    Ok(model)
+}
+
+fn embeddings(args: &CollectArgs, layers: &[usize]) -> anyhow::Result<EmbeddingsMetricsCollector> {
+    let strategies = match args.reshape.as_slice() {
+        [one] => vec![one; layers.len()],
+        several if several.len() == layers.len() => several.iter().collect(),
+        several => {
+            bail!("--reshape names {} strategies for {} layers; name one, or one for each", several.len(), layers.len())
+        }
+    };
+    let mut collector = EmbeddingsMetricsCollector::new([]);
+    for (&layer, strategy) in layers.iter().zip(strategies) {
+        collector = collector.reshape(layer, Reshape::named(strategy)?);
+    }
+    Ok(collector)
+}
+
+/// The samples, whose table is in the project, and the names of their classes.
+fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Result<(Box<dyn Dataset>, Vec<String>)> {
+    if let Some(folder) = &args.images {
+        let known = Preparation::NAMES.join(", ");
+        let preparation = Preparation::named(&args.normalise, args.size)
+            .with_context(|| format!("--normalise is {:?}; known: {known}", args.normalise))?;
+        let (images, skipped) = ImageFolder::read(folder, preparation)?;
+        for (file, reason) in skipped.iter().take(NAMED_FILES) {
+            screen.line(format!("skipped {}: {reason}", file.display()));
+        }
+        if skipped.len() > NAMED_FILES {
+            screen.line(format!("skipped {} more files", skipped.len() - NAMED_FILES));
+        }
+        let files: Vec<String> = images.files().iter().map(|file| file.display().to_string()).collect();
+        let skipped: Vec<String> = skipped.iter().map(|(file, _)| file.display().to_string()).collect();
+        let operation = Operation::new("import", 1)
+            .with("images", std::path::absolute(folder)?.display().to_string())
+            .with("files", digest::of_bytes(files.join("\n").as_bytes()))
+            .with("skipped", skipped);
+        let column = (Field::new("file", DataType::Utf8, false), Arc::new(StringArray::from(files)) as ArrayRef);
+        let table = table(project, folder, operation, column, images.labels(), images.class_names())?;
+        let classes = images.class_names().to_vec();
+        return Ok((Box::new(images.with_table(table)), classes));
+    }
+    let file = args.npy.as_ref().context("--images or --npy says what to run the model on")?;
+    let read = |file: &Path| Tensor::read_npy(file).with_context(|| format!("cannot read {}", file.display()));
+    let inputs = read(file)?;
+    let labels = args.labels.as_deref().map(read).transpose()?.map(|labels| labels.to_kind(Kind::Int64));
+    let numbers = inputs.size().first().copied().unwrap_or(0);
+    let values: Option<Vec<i64>> = labels.as_ref().map(Vec::try_from).transpose()?;
+    let n_classes = values.iter().flatten().max().map_or(0, |most| most + 1);
+    let classes: Vec<String> = (0..n_classes).map(|class| class.to_string()).collect();
+    let operation = Operation::new("import", 1)
+        .with("array", std::path::absolute(file)?.display().to_string())
+        .with("content", digest::of_bytes(&std::fs::read(file)?));
+    let rows = Arc::new(Int64Array::from_iter_values(0..numbers)) as ArrayRef;
+    let column = (Field::new("row", DataType::Int64, false), rows);
+    let table = table(project, file, operation, column, values.as_deref(), &classes)?;
+    Ok((Box::new(TensorDataset::of_inputs(inputs, labels, Some(table))?), classes))
+}
+
+/// The table of samples, written unless the project has it.
+fn table(
+    project: &Project,
+    source: &Path,
+    operation: Operation,
+    (field, values): (Field, ArrayRef),
+    labels: Option<&[i64]>,
+    classes: &[String],
+) -> anyhow::Result<LineageInput> {
+    let (mut fields, mut columns) = (vec![field], vec![values]);
+    if let Some(labels) = labels {
+        let names: BTreeMap<i64, String> = (0..).zip(classes.iter().cloned()).collect();
+        let label = Field::new("label", DataType::Int64, false).with_role(NumberRole::Label);
+        fields.push(label.with_value_map(&names));
+        columns.push(Arc::new(Int64Array::from(labels.to_vec())));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let rows = RecordBatch::try_new(schema.clone(), columns)?;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let name: String = source.file_stem().unwrap_or_default().to_string_lossy().chars().map(plain).collect();
+    let lineage = Lineage::new(PRODUCER, operation);
+    Ok(project.create_table(&name, "samples", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?.as_input())
+}

@@ -1,0 +1,42 @@
+//! `tlc layers`: what can be collected from a model.
+
+use tlc::collect::{TorchScriptModel, layers};
+
+use super::LayersArgs;
+
+/// Wider rows take much room and time, and say little more.
+const WIDE: i64 = 4096;
+
+pub(crate) fn run(args: &LayersArgs) -> anyhow::Result<()> {
+    let model = TorchScriptModel::load(&args.model)?;
+    let layers = layers(&model, &args.input_size)?;
+    let path_width = layers.iter().map(|layer| layer.path.len()).max().unwrap_or(0).max(8);
+    println!("{:>5}  {:<path_width$}  {:<24}  {:>12}  {:<24}  widths", "index", "path", "kind", "parameters", "output");
+    let mut n_wide = 0;
+    for layer in &layers {
+        let path = if layer.index == 0 { "(model)" } else { &layer.path };
+        let output = match layer.n_calls {
+            0 => "not called".to_owned(),
+            1 => format!("{:?}", layer.shape),
+            n => format!("{:?} ({n} calls)", layer.shape),
+        };
+        let width = |(name, width): (&str, i64)| {
+            n_wide += usize::from(width > WIDE);
+            format!("{name} {width}{}", if width > WIDE { "!" } else { "" })
+        };
+        let widths: Vec<String> = layer.widths().into_iter().map(width).collect();
+        println!(
+            "{:>5}  {path:<path_width$}  {:<24}  {:>12}  {output:<24}  {}",
+            layer.index,
+            layer.kind,
+            layer.n_parameters,
+            widths.join(", ")
+        );
+    }
+    if n_wide > 0 {
+        println!(
+            "\n! more than {WIDE} values per sample: slow to store and reduce; mean or avg_pool_2_2 say nearly as much"
+        );
+    }
+    Ok(())
+}

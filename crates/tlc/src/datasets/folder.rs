@@ -1,0 +1,241 @@
+//! Images in a folder, of any size and format, decoded batch by batch.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use image::ImageReader;
+use image::imageops::FilterType;
+use tch::Tensor;
+use tlc_collect::{Batch, CollectError, Dataset};
+use tlc_core::LineageInput;
+
+use super::DatasetError;
+
+/// How an image becomes what a model takes: scaled and cropped to a square, channel by channel
+/// `(value / 255 - mean) / std`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preparation {
+    /// Side of the square, pixels.
+    pub side: u32,
+    /// Per channel: red, green, blue.
+    pub mean: [f32; 3],
+    /// Per channel.
+    pub std: [f32; 3],
+}
+
+impl Preparation {
+    /// The names that [`named`](Self::named) knows.
+    pub const NAMES: [&str; 3] = ["imagenet", "half", "none"];
+
+    /// A usual normalisation: `imagenet` (torchvision's and most of timm's), `half` (mean and standard deviation ½, as
+    /// for many vision transformers), `none` (values from 0 to 1).
+    pub fn named(name: &str, side: u32) -> Option<Self> {
+        let (mean, std) = match name {
+            "imagenet" => ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            "half" => ([0.5; 3], [0.5; 3]),
+            "none" => ([0.0; 3], [1.0; 3]),
+            _ => return None,
+        };
+        Some(Self { side, mean, std })
+    }
+}
+
+/// Images in a folder. Those of sub-folders have the sub-folder's name as their class.
+#[derive(Debug)]
+pub struct ImageFolder {
+    files: Vec<PathBuf>,
+    labels: Option<Vec<i64>>,
+    class_names: Vec<String>,
+    preparation: Preparation,
+    table: Option<LineageInput>,
+}
+
+impl ImageFolder {
+    /// The images of `folder`, sorted by path, and the files that are none: for each why.
+    ///
+    /// Every file's header is read. There are labels if all images are in sub-folders.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or holds no image.
+    pub fn read(folder: &Path, preparation: Preparation) -> Result<(Self, Vec<(PathBuf, String)>), DatasetError> {
+        let mut files = Vec::new();
+        list(folder, &mut files)?;
+        files.sort();
+        let mut skipped = Vec::new();
+        files.retain(|file| match dimensions(file) {
+            Ok(_) => true,
+            Err(reason) => {
+                skipped.push((file.clone(), reason));
+                false
+            }
+        });
+        if files.is_empty() {
+            let expected = "images such as .png and .jpg, directly or in one sub-folder per class";
+            return Err(DatasetError::Unknown { folder: folder.to_owned(), expected });
+        }
+        let class_of = |file: &PathBuf| {
+            let below = file.strip_prefix(folder).ok()?;
+            let first = below.components().next()?.as_os_str().to_string_lossy().into_owned();
+            (below.components().count() > 1).then_some(first)
+        };
+        let classes: Option<Vec<String>> = files.iter().map(class_of).collect();
+        let mut class_names = classes.clone().unwrap_or_default();
+        class_names.sort();
+        class_names.dedup();
+        let number = |class: &String| class_names.iter().position(|name| name == class).map_or(-1, |at| at as i64);
+        let labels = classes.map(|classes| classes.iter().map(number).collect());
+        Ok((Self { files, labels, class_names, preparation, table: None }, skipped))
+    }
+
+    /// The files, in the order of their numbers.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Class indices, `(n,)`, if the images are in sub-folders.
+    pub fn labels(&self) -> Option<&[i64]> {
+        self.labels.as_deref()
+    }
+
+    /// The names of the sub-folders, sorted.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// With the table whose rows these images are.
+    #[must_use]
+    pub fn with_table(mut self, table: LineageInput) -> Self {
+        self.table = Some(table);
+        self
+    }
+
+    fn prepare(&self, file: &Path, values: &mut [f32]) -> Result<(), String> {
+        let Preparation { side, mean, std } = self.preparation;
+        let image = open(file)?.decode().map_err(|error| error.to_string())?;
+        let image = image.resize_to_fill(side, side, FilterType::Triangle).to_rgb8();
+        let area = (side * side) as usize;
+        for (at, pixel) in image.pixels().enumerate() {
+            for channel in 0..3 {
+                values[channel * area + at] = (f32::from(pixel.0[channel]) / 255.0 - mean[channel]) / std[channel];
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Dataset for ImageFolder {
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn batch(&self, rows: Range<usize>) -> Result<Batch, CollectError> {
+        let side = self.preparation.side as usize;
+        let (n, per_image) = (rows.len(), 3 * side * side);
+        let mut values = vec![0.0; n * per_image];
+        let files = &self.files[rows.clone()];
+        // The model waits meanwhile, so decoding may have all processors.
+        let per_thread = n.div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
+        let parts = values.chunks_mut(per_thread * per_image).zip(files.chunks(per_thread));
+        let prepare_all = &|(values, files): (&mut [f32], &[PathBuf])| -> Result<(), CollectError> {
+            values.chunks_mut(per_image).zip(files).try_for_each(|(values, file)| {
+                self.prepare(file, values).map_err(|reason| CollectError::Data {
+                    what: format!("cannot decode {}: {reason}; remove it or repair it", file.display()),
+                })
+            })
+        };
+        let panicked = |_| Err(CollectError::Data { what: "an image decoder panicked".to_owned() });
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || prepare_all(part))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
+        })?;
+        let side = side as i64;
+        let inputs =
+            Tensor::f_from_slice(&values).and_then(|values| values.f_reshape([n as i64, 3, side, side])).map_err(
+                |error| CollectError::Torch { action: "make a batch of images".to_owned(), source: error.into() },
+            )?;
+        let labels = self.labels.as_ref().map(|labels| Tensor::from_slice(&labels[rows]));
+        Ok(Batch { inputs, labels })
+    }
+
+    fn table(&self) -> Option<&LineageInput> {
+        self.table.as_ref()
+    }
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
+    let failed = |source| DatasetError::Read { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            list(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn open(file: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>, String> {
+    let reader = ImageReader::open(file).map_err(|error| error.to_string())?;
+    reader.with_guessed_format().map_err(|error| error.to_string())
+}
+
+fn dimensions(file: &Path) -> Result<(u32, u32), String> {
+    let reason = |error: image::ImageError| error.to_string().lines().next().unwrap_or_default().to_owned();
+    open(file)?.into_dimensions().map_err(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::*;
+
+    fn save(path: &Path, colour: [u8; 3], size: (u32, u32)) {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        RgbImage::from_pixel(size.0, size.1, Rgb(colour)).save(path).expect("writable");
+    }
+
+    #[test]
+    fn sub_folders_are_classes_and_what_is_no_image_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        save(&folder.path().join("dog/a.png"), [255, 0, 0], (20, 10));
+        save(&folder.path().join("cat/b.png"), [0, 255, 0], (6, 30));
+        save(&folder.path().join("cat/deep/c.png"), [0, 0, 255], (8, 8));
+        fs::write(folder.path().join("cat/notes.txt"), "no image").expect("writable");
+        let preparation = Preparation::named("none", 4).expect("known");
+        let (images, skipped) = ImageFolder::read(folder.path(), preparation).expect("images");
+        assert_eq!(images.class_names(), ["cat", "dog"]);
+        assert_eq!(images.labels(), Some([0, 0, 1].as_slice()));
+        assert_eq!(skipped.len(), 1);
+        assert!(skipped[0].0.ends_with("cat/notes.txt"));
+        let batch = images.batch(0..3).expect("decodable");
+        assert_eq!(batch.inputs.size(), [3, 3, 4, 4]);
+        let means: Vec<f32> =
+            Vec::try_from(batch.inputs.mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float).reshape(-1))
+                .expect("numbers");
+        assert_eq!(means, [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn an_image_that_is_cut_short_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.png");
+        save(&path, [1, 2, 3], (64, 64));
+        let whole = fs::read(&path).expect("readable");
+        fs::write(&path, &whole[..whole.len() - 40]).expect("writable");
+        let (images, _) = ImageFolder::read(folder.path(), Preparation::named("half", 8).expect("known")).expect("one");
+        assert!(images.labels().is_none());
+        let error = images.batch(0..1).expect_err("cut short").to_string();
+        assert!(error.contains("a.png") && error.contains("cannot decode"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_without_images_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = ImageFolder::read(folder.path(), Preparation::named("half", 8).expect("known")).expect_err("empty");
+        assert!(error.to_string().contains("holds no data set"), "{error}");
+    }
+}
