@@ -1,4 +1,4 @@
-//! The workspace's own commands: `cargo xtask setup | doctor | demo | test | check | bench`.
+//! The workspace's own commands: `cargo xtask setup | doctor | demo | test | check | bench | parity`.
 
 #![expect(clippy::print_stdout, reason = "this is a command line")]
 
@@ -6,7 +6,9 @@ mod bench;
 mod cargo;
 mod check;
 mod doctor;
+mod parity;
 mod places;
+mod python;
 mod setup;
 
 use anyhow::Result;
@@ -46,6 +48,8 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Compare all layers of exported models with Python's forward hooks (downloads torch and timm)
+    Parity,
 }
 
 /// One selection of packages and features for all commands, so that the long dependencies compile once.
@@ -74,5 +78,6 @@ fn main() -> Result<()> {
             check::run()
         }
         Command::Bench { args } => bench::run(&args),
+        Command::Parity => parity::run(),
     }
 }

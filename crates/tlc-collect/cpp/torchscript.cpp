@@ -11,6 +11,7 @@
 
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/script.h>
 
 #include <cstring>
@@ -60,11 +61,16 @@ struct Module {
   // A module that Python has under two names is two objects in a file, of one type and with the same tensors.
   static std::vector<const void*> tensors_of(const jit::Module& of) {
     std::vector<const void*> tensors;
+    const auto add = [&](const at::Tensor& tensor) {
+      if (tensor.defined() && tensor.has_storage() && tensor.numel() > 0) {
+        tensors.push_back(tensor.const_data_ptr());
+      }
+    };
     for (const auto& tensor : of.parameters()) {
-      tensors.push_back(tensor.const_data_ptr());
+      add(tensor);
     }
     for (const auto& tensor : of.buffers()) {
-      tensors.push_back(tensor.const_data_ptr());
+      add(tensor);
     }
     if (!tensors.empty()) {
       tensors.push_back(of.type().get());
@@ -197,39 +203,70 @@ class Weaver {
       for (jit::Block* inner : node->blocks()) {
         walk(inner);
       }
-      if (node->kind() == c10::prim::CallMethod) {
-        if (const auto callee = module_of(node->input(0))) {
-          const auto& name = node->s(c10::attr::name);
-          if (name == "forward" && node->outputs().size() == 1) {
-            const auto found = module_.index_of.find(callee->_ivalue().get());
-            if (found != module_.index_of.end() && wanted_.count(found->second) != 0) {
-              record(found->second, node);
-            }
-          }
-          auto* function = jit::tryToGraphFunction(callee->get_method(name).function());
-          if (function != nullptr) {
-            jit::Node* before = node->prev();
-            jit::inlineCallTo(node, function, function->graph().get());
-            // Go on with what took the call's place.
-            it = before->iterator();
-            ++it;
-            continue;
-          }
-        }
+      if (jit::GraphFunction* function = function_called_by(node)) {
+        jit::Node* before = node->prev();
+        jit::inlineCallTo(node, function, function->graph().get());
+        // Go on with what took the call's place.
+        it = before->iterator();
+        ++it;
+        continue;
       }
-      writes_in_place_ = writes_in_place_ || writes_in_place(*node);
+      writes_in_place_ = writes_in_place_ || may_write(*node);
       ++it;
     }
   }
 
-  // By its name: relu_, but not __getitem__; __iand__, but not __is__.
-  static bool writes_in_place(const jit::Node& node) {
-    const std::string name = node.kind().toUnqualString();
-    if (!node.kind().is_aten() || name.size() < 2 || name.back() != '_') {
+  // What a call of a module's method or of a function runs, ready to be inlined; null if `node` is none or its callee
+  // is not known before it runs. Results of wanted layers are recorded.
+  jit::GraphFunction* function_called_by(jit::Node* node) {
+    if (node->kind() == c10::prim::CallFunction) {
+      jit::GraphFunction* function = jit::tryToGraphFunction(node);
+      if (function != nullptr) {
+        node->removeInput(0);  // the function itself
+      }
+      return function;
+    }
+    if (node->kind() != c10::prim::CallMethod) {
+      return nullptr;
+    }
+    const auto callee = module_of(node->input(0));
+    if (!callee) {
+      return nullptr;
+    }
+    const auto& name = node->s(c10::attr::name);
+    if (name == "forward" && node->outputs().size() == 1) {
+      const auto found = module_.index_of.find(callee->_ivalue().get());
+      if (found != module_.index_of.end() && wanted_.count(found->second) != 0) {
+        record(found->second, node);
+      }
+    }
+    // An attribute may be declared by an interface; what is inlined needs the class.
+    node->input(0)->setType(callee->type());
+    return jit::tryToGraphFunction(callee->get_method(name).function());
+  }
+
+  // Whether a node may write into a tensor: by its schema, or because nobody knows what it calls.
+  static bool may_write(const jit::Node& node) {
+    if (node.kind() == c10::prim::CallMethod || node.kind() == c10::prim::CallFunction ||
+        node.kind() == c10::prim::fork) {
+      return true;
+    }
+    const auto* schema = node.maybeSchema();
+    if (schema == nullptr || !schema->is_mutable()) {
       return false;
     }
-    const bool is_special = name.compare(0, 2, "__") == 0;
-    return !is_special || (name[2] == 'i' && name.compare(0, 4, "__is") != 0);
+    for (const auto& argument : schema->arguments()) {
+      const auto* alias = argument.alias_info();
+      const auto& type = argument.type();
+      const auto list = type->cast<c10::ListType>();
+      const bool holds_tensors = type->isSubtypeOf(*c10::TensorType::get()) ||
+          (list && list->getElementType()->isSubtypeOf(*c10::TensorType::get()));
+      // Not aten::append and its like, which change a list of anything.
+      if (alias != nullptr && alias->isWrite() && holds_tensors) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // Appends the result of `call` to the layer's list, which must be done before the call is inlined: what inlining

@@ -36,6 +36,9 @@ fn compare(file: &Path) -> Result<f64, Box<dyn Error>> {
     let model = TorchScriptModel::load(file)?;
     let Seen { input, names, outputs } = Seen::read(&file.with_extension("npz"))?;
     let modules = model.tree().named_modules();
+    if names.len() != modules.len() {
+        return Err(format!("{} modules, in Python {}", modules.len(), names.len()).into());
+    }
     let listed = layers(&model, &input.size())?;
     if let Some(module) = modules.iter().find(|module| names.get(module.index) != Some(&module.path)) {
         return Err(
@@ -56,7 +59,12 @@ fn compare(file: &Path) -> Result<f64, Box<dyn Error>> {
         if found.size() != expected.size() {
             return Err(format!("layer {index} is {:?}, in Python {:?}", found.size(), expected.size()).into());
         }
-        worst = worst.max(relative_error(found, expected));
+        let error = relative_error(found, expected);
+        // NaN is no agreement either.
+        if error.is_nan() {
+            return Err(format!("layer {index} cannot be compared: NaN").into());
+        }
+        worst = worst.max(error);
     }
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     println!("| {name} | {} | {} | {} | {worst:.1e} |", modules.len(), heard.len(), lost.len());

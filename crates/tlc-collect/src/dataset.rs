@@ -83,8 +83,10 @@ impl TensorDataset {
         table: Option<LineageInput>,
     ) -> Result<Self, CollectError> {
         let shape = inputs.size();
-        if shape.is_empty() {
-            return Err(CollectError::Data { what: "the inputs are a single number; (n, …) is needed".to_owned() });
+        if shape.is_empty() || shape[0] == 0 {
+            return Err(CollectError::Data {
+                what: format!("the inputs are {shape:?}; (n, …) is needed, n at least 1"),
+            });
         }
         if let Some(labels) = &labels
             && (labels.size() != shape[..1] || labels.kind() != Kind::Int64)

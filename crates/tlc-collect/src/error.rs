@@ -27,19 +27,27 @@ pub enum CollectError {
         available: Vec<usize>,
     },
     /// A layer that did not run.
-    #[error("layer {layer} ({path:?}) was not called in the forward pass")]
+    #[error("layer {layer} ({path:?}) was not called in the forward pass, or not where it can be heard")]
     NotCalled {
         /// Its index.
         layer: usize,
         /// Its path.
         path: String,
     },
-    /// A layer or model that returns several tensors, or none of the name that was chosen.
-    #[error("cannot take element {wanted:?} of what layer {layer} returns; it returns {found}")]
-    Element {
+    /// A layer that returns no tensor or several, of which none was chosen.
+    #[error("layer {layer} returns {found}, not one tensor; choose one with `element`")]
+    NotOneTensor {
         /// The layer's index; 0 is the model itself.
         layer: usize,
-        /// The element that was chosen, empty for none.
+        /// The elements there are.
+        found: String,
+    },
+    /// A choice that a layer does not have.
+    #[error("layer {layer} returns no element {wanted:?}; it returns {found}")]
+    UnknownElement {
+        /// The layer's index; 0 is the model itself.
+        layer: usize,
+        /// The element that was chosen.
         wanted: String,
         /// The elements there are.
         found: String,

@@ -1,14 +1,13 @@
 //! The programs that are measured: built, installed, found.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::contenders::{Bout, Program};
 use super::measure::Records;
-use crate::{EVERYTHING, cargo, places};
+use crate::{EVERYTHING, cargo, places, python};
 
 pub(super) struct Programs {
     pub(super) ours: PathBuf,
@@ -29,7 +28,8 @@ pub(super) fn provide(bouts: &[Bout]) -> Result<Programs> {
     let rust_target = cache.join("target-peers");
     let programs = Programs {
         ours: places::target()?.join("debug/examples/peer"),
-        python: cache.join("peers-venv/bin/python"),
+        // Always needed: it makes data and measures quality.
+        python: python::environment("peers-venv", &folder().join("requirements.txt"))?,
         rust: rust_target.join("release/tlc-peers"),
         numba_cache: cache.join("peers-numba"),
     };
@@ -42,26 +42,7 @@ pub(super) fn provide(bouts: &[Bout]) -> Result<Programs> {
         build.current_dir(folder().join("rust")).env("CARGO_TARGET_DIR", &rust_target);
         cargo::finish(build.args(["build", "--release", "--locked"]))?;
     }
-    // Python is always needed: it makes data and measures quality.
-    install_packages(&cache.join("peers-venv"))?;
     Ok(programs)
-}
-
-/// A virtual environment with exactly the pinned packages; made anew when the list changes.
-fn install_packages(venv: &Path) -> Result<()> {
-    let wanted = folder().join("requirements.txt");
-    let text = fs::read_to_string(&wanted).with_context(|| format!("cannot read {}", wanted.display()))?;
-    let installed = venv.join("tlc-requirements.txt");
-    if fs::read_to_string(&installed).is_ok_and(|installed| installed == text) {
-        return Ok(());
-    }
-    println!("installing the Python peers into {}", venv.display());
-    cargo::finish(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))
-        .context("the peers need Python with venv (Debian: python3-venv)")?;
-    let mut pip = Command::new(venv.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
-    cargo::finish(&mut pip)?;
-    Ok(fs::write(installed, text)?)
 }
 
 impl Programs {

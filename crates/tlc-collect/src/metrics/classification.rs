@@ -53,8 +53,12 @@ impl MetricsCollector for ClassificationMetrics {
         let failed = |error: tch::TchError| CollectError::torch("compute classification metrics", error);
         let log_probabilities = logits.f_log_softmax(1, Kind::Float).map_err(failed)?;
         let (best, prediction) = log_probabilities.f_max_dim(1, false).map_err(failed)?;
-        let entropy =
-            (log_probabilities.exp() * -&log_probabilities).f_sum_dim_intlist(1, false, Kind::Float).map_err(failed)?;
+        // 0 where a class is impossible.
+        let entropy = log_probabilities
+            .exp()
+            .f_special_entr()
+            .and_then(|terms| terms.f_sum_dim_intlist(1, false, Kind::Float))
+            .map_err(failed)?;
         let n_best = shape[1].min(2);
         let (two_best, _) = log_probabilities.f_topk(n_best, 1, true, true).map_err(failed)?;
         let two_best = two_best.exp();

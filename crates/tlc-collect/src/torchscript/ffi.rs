@@ -133,7 +133,7 @@ impl Capture {
         Ok(Self { raw, _module: module.clone() })
     }
 
-    /// Runs the module; parts of its own result first, then those of the layers in the order of their calls.
+    /// Runs the module; parts of its own result first, then those of the layers, of each in the order of its calls.
     pub(super) fn run(&self, inputs: &[&Tensor], named: &[(CString, &Tensor)]) -> Result<Vec<Part>, String> {
         let inputs: Vec<*const C_tensor> = inputs.iter().map(|tensor| tensor.as_ptr()).collect();
         let names: Vec<*const c_char> = named.iter().map(|(name, _)| name.as_ptr()).collect();

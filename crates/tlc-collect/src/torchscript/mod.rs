@@ -29,8 +29,12 @@ pub enum Calls {
 
 /// A model from a TorchScript file, traced or scripted, each of whose layers can be listened to.
 ///
-/// Layers have the indices and paths of Python's `named_modules()`. Activations are what a forward hook in Python
-/// would see, also of layers within branches and loops, and also where later operations write into them.
+/// Layers have the indices and paths of Python's `named_modules()`. A module that Python has under two names is two
+/// in a file: a scripted one is recognised by its weights, and counts once as in Python; one without weights, or
+/// traced, counts twice, and indices after it are higher than Python's.
+///
+/// Activations are what a forward hook in Python would see, also of layers within branches and loops, and also where
+/// later operations write into them (those within a tuple, list or dictionary as they are in the end).
 ///
 /// ```no_run
 /// use tlc_collect::{Predictor, TorchScriptModel};
@@ -86,7 +90,7 @@ impl TorchScriptModel {
         };
         let cuda_device = match device {
             Device::Cpu => None,
-            Device::Cuda(number) => Some(number),
+            Device::Cuda(number) if number <= i8::MAX as usize => Some(number),
             other => return Err(refused(&format!("the device is {other:?}, cpu or cuda is needed"))),
         };
         let mut magic = [0; 2];
@@ -155,23 +159,19 @@ impl TorchScriptModel {
 
     /// The tensor that is wanted of one result of `layer`.
     fn chosen(&self, layer: usize, parts: Vec<Part>, is_summary: bool) -> Result<Tensor, CollectError> {
-        let found = |parts: &[Part]| parts.iter().map(|part| part.path.clone()).collect::<Vec<_>>().join(", ");
-        let refused = |found: String, wanted: &str| CollectError::Element {
-            layer,
-            wanted: wanted.to_owned(),
-            found: if found.is_empty() { "no tensor".to_owned() } else { found },
-        };
-        let found = found(&parts);
+        let paths: Vec<&str> = parts.iter().map(|part| part.path.as_str()).collect();
+        let found = if paths.is_empty() { "no tensor".to_owned() } else { paths.join(", ") };
         let mut parts = parts.into_iter();
         match self.elements.get(&layer) {
             Some(wanted) => {
                 let part = parts.find(|part| part.path == *wanted);
-                part.map(|part| part.tensor).ok_or_else(|| refused(found, wanted))
+                let unknown = || CollectError::UnknownElement { layer, wanted: wanted.clone(), found };
+                part.map(|part| part.tensor).ok_or_else(unknown)
             }
             None => match (parts.next(), parts.next()) {
                 (Some(only), None) => Ok(only.tensor),
                 (Some(first), Some(_)) if is_summary => Ok(first.tensor),
-                _ => Err(refused(found, "")),
+                _ => Err(CollectError::NotOneTensor { layer, found }),
             },
         }
     }
@@ -239,6 +239,12 @@ impl Model for TorchScriptModel {
 /// The part of libtorch's message that says what is wrong, without the traces around it.
 fn essence(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let error = lines().rev().find_map(|line| line.strip_prefix("RuntimeError: "));
-    error.or_else(|| lines().next()).unwrap_or("libtorch gave no message").to_owned()
+    // `RuntimeError: …`, or the name of what a model raises, such as `builtins.ValueError: …`.
+    let reason = |line: &'_ str| -> Option<String> {
+        let (name, reason) = line.split_once(": ")?;
+        let is_error = !name.contains(' ') && (name.ends_with("Error") || name.ends_with("Exception"));
+        is_error.then(|| reason.to_owned())
+    };
+    let found = lines().rev().find_map(reason).or_else(|| lines().next().map(str::to_owned));
+    found.unwrap_or_else(|| "libtorch gave no message".to_owned())
 }

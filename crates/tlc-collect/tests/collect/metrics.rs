@@ -143,6 +143,15 @@ fn metrics_are_those_of_their_definitions() {
     assert!((value("margin", 0) - (2.0_f64.exp() - 1.0_f64.exp()) / total).abs() < 1e-6);
     let entropy: f64 = [1.0_f64.exp(), 2.0_f64.exp(), 1.0].iter().map(|x| -x / total * (x / total).ln()).sum();
     assert!((value("entropy", 0) - entropy).abs() < 1e-6);
+    let certain = tlc_collect::PredictorOutput {
+        forward: Tensor::from_slice(&[0.0_f32, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY]).reshape([2, 2]),
+        hidden_layers: Default::default(),
+    };
+    let labels = Some(Tensor::from_slice(&[0_i64, 0]));
+    let batch_of_certain = Batch { inputs: Tensor::zeros([2, 1], FLOAT_CPU), labels };
+    let columns_of_certain = ClassificationMetrics::default().collect(&batch_of_certain, &certain).expect("logits");
+    let entropy = columns_of_certain.iter().find(|column| column.field.name() == "entropy").expect("there");
+    assert_eq!(entropy.values.as_primitive::<Float32Type>().values().to_vec(), [0.0, 0.0]);
     let correct = columns.iter().find(|column| column.field.name() == "correct").expect("there");
     assert_eq!(correct.values.as_boolean().iter().collect::<Vec<_>>(), [Some(false), Some(true)]);
     let wrong = Batch { inputs: batch.inputs, labels: Some(Tensor::from_slice(&[0_i64, 3])) };

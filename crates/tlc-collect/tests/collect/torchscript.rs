@@ -8,7 +8,8 @@ use tlc_collect::{Calls, CollectError, Model, Predictor, TorchScriptModel, summa
 
 use crate::python::{Seen, relative_error};
 
-const FIXTURES: [&str; 6] = ["plain_scripted", "plain_traced", "branches", "shared", "structured", "attention"];
+const FIXTURES: [&str; 7] =
+    ["plain_scripted", "plain_traced", "overwritten", "branches", "shared", "structured", "attention"];
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/collect/fixtures").join(name)
@@ -101,13 +102,19 @@ fn what_cannot_be_heard_is_said() {
     };
     // The branch that is not taken; a list of layers, which nobody calls.
     let branches = load("branches");
-    assert_eq!(message(&branches, "down"), "layer 2 (\"down\") was not called in the forward pass");
-    assert_eq!(message(&branches, "many"), "layer 4 (\"many\") was not called in the forward pass");
+    assert_eq!(
+        message(&branches, "down"),
+        "layer 2 (\"down\") was not called in the forward pass, or not where it can be heard"
+    );
+    assert_eq!(
+        message(&branches, "many"),
+        "layer 4 (\"many\") was not called in the forward pass, or not where it can be heard"
+    );
     let structured = load("structured");
     let several = message(&structured, "pair");
-    assert_eq!(several, "cannot take element \"\" of what layer 1 returns; it returns 0, 1.0, 1.1");
+    assert_eq!(several, "layer 1 returns 0, 1.0, 1.1, not one tensor; choose one with `element`");
     let unknown = message(&structured.element("pair", "2").expect("known"), "pair");
-    assert_eq!(unknown, "cannot take element \"2\" of what layer 1 returns; it returns 0, 1.0, 1.1");
+    assert_eq!(unknown, "layer 1 returns no element \"2\"; it returns 0, 1.0, 1.1");
 }
 
 #[test]
@@ -118,6 +125,12 @@ fn a_wrong_shape_gets_libtorchs_reason_alone() {
     assert_eq!(error.to_string(), "cannot run the model on inputs of shape [2, 5]");
     let cause = std::error::Error::source(&error).expect("libtorch's").to_string();
     assert!(cause.contains("2x5 and 6x6") && !cause.contains("Traceback"), "{cause}");
+    // What a model raises by itself: its normalisation wants images.
+    let plain = load("plain_scripted");
+    let predictor = Predictor::new(&plain, ["stem"]).expect("known");
+    let error = predictor.predict(&Tensor::ones([3, 8, 8], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
+    let cause = std::error::Error::source(&error).expect("libtorch's").to_string();
+    assert!(cause.contains("4D") && !cause.contains("interpreter"), "{cause}");
     // The model is usable afterwards.
     predictor.predict(&seen("branches").input).expect("runs");
 }

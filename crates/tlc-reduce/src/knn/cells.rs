@@ -167,6 +167,8 @@ impl CellsIndex {
         let recall = |neighbours: &Neighbours| truth.recall(neighbours, |place| place as usize);
         let mut best = None;
         for joined in JOINED {
+            // Not two of them at a time.
+            drop(best.take());
             let mut neighbours = self.join(k, joined, progress)?;
             let mut found = recall(&neighbours);
             for _ in 0..SWEEPS {

@@ -34,6 +34,8 @@ const CHUNK: usize = 256;
 pub struct ProjectedIndex {
     /// In the order of the cells, so that near rows lie together.
     ordered: Rows,
+    /// How much longer a distance in the projection may come out by rounding.
+    slack: f32,
     axes: PrincipalAxes,
     narrow: CellsIndex,
     options: KnnOptions,
@@ -61,7 +63,9 @@ impl ProjectedIndex {
             progress,
         )?;
         let ordered = Rows::new(rows).reorder(narrow.cell_order());
-        Ok(Self { ordered, axes, narrow, options })
+        // Sums of d terms, each coordinate's error relative to the row's length (Higham 2002, section 3.1).
+        let slack = 4.0 * f32::EPSILON * (ordered.width() as f32).sqrt() * ordered.largest_norm(0..ordered.len());
+        Ok(Self { ordered, slack, axes, narrow, options })
     }
 
     fn n_taken(&self, k: usize, factor: usize, most: usize) -> usize {
@@ -70,7 +74,8 @@ impl ProjectedIndex {
 
     /// The nearest `k` of each query's `found`, which are places in the order of the cells.
     ///
-    /// Distances in the projection are lower bounds: once they exceed the k-th nearest, none of the rest can be near.
+    /// Distances in the projection are lower bounds up to rounding: once they exceed the k-th nearest, none of the rest
+    /// can be near.
     fn rank<'q>(
         &self,
         found: &Neighbours,
@@ -95,7 +100,7 @@ impl ProjectedIndex {
                     #[inline(always)]
                     || {
                         for (&id, &bound) in ids[range.clone()].iter().zip(&bounds[range]) {
-                            if bound > nearest.worst() {
+                            if bound.sqrt() > nearest.worst().sqrt() + self.slack {
                                 break;
                             }
                             nearest.offer(squared_euclidean(values, self.ordered.row(id as usize)), id);

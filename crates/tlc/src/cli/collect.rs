@@ -37,25 +37,32 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let mut embeddings = embeddings(args, &layers)?;
 
     let project = args.project.open()?;
-    let (dataset, classes) = samples(args, &project, screen)?;
+    let samples = samples(args, &project, screen)?;
+    let dataset = samples.dataset.as_ref();
+    let predictor = Predictor::new(&model, layers.iter().copied())?;
+    // Before a run is begun: does the model take these samples?
+    let logits = predictor.predict(&dataset.batch(0..1)?.inputs)?.forward.size();
     let run = if project.run_names()?.contains(&args.run) {
         project.open_run(&args.run)?
     } else {
         project
             .create_run(&args.run, Map::from_iter([("model".to_owned(), json!(args.model.display().to_string()))]))?
     };
-    let predictor = Predictor::new(&model, layers.iter().copied())?;
     let name = args.model.file_stem().map_or_else(|| "metrics".into(), |name| name.to_string_lossy().into_owned());
     let options = CollectOptions { name, batch_size: args.batch_size, constants };
-    let mut metrics = ClassificationMetrics::new(classes.iter());
+    let mut metrics = ClassificationMetrics::new(samples.class_names.iter());
     let mut collectors: Vec<&mut dyn MetricsCollector> = vec![&mut embeddings];
-    let first = predictor.predict(&dataset.batch(0..1)?.inputs)?.forward.size();
-    // Labels say something about logits only if there are as many classes.
-    if !classes.is_empty() && first.len() == 2 && first[1] == classes.len() as i64 {
-        collectors.push(&mut metrics);
+    if let Some(n_classes) = samples.n_classes {
+        if samples.fits(&logits) {
+            collectors.push(&mut metrics);
+        } else {
+            screen.line(format!(
+                "no loss or accuracy: the samples have {n_classes} classes, the model's output is {logits:?}"
+            ));
+        }
     }
     let started = Instant::now();
-    let collected = collect_metrics(&run, dataset.as_ref(), &mut collectors, &predictor, &options, progress);
+    let collected = collect_metrics(&run, dataset, &mut collectors, &predictor, &options, progress);
     run.set_status(if collected.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted })?;
     let report = collected?;
     let seconds = started.elapsed().as_secs_f64();
@@ -93,8 +100,27 @@ fn embeddings(args: &CollectArgs, layers: &[usize]) -> anyhow::Result<Embeddings
     Ok(collector)
 }
 
-/// The samples, whose table is in the project, and the names of their classes.
-fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Result<(Box<dyn Dataset>, Vec<String>)> {
+/// What the model runs on.
+struct Samples {
+    dataset: Box<dyn Dataset>,
+    /// As the table has them; empty if they have none.
+    class_names: Vec<String>,
+    /// How many classes there are, if there are labels.
+    n_classes: Option<i64>,
+    /// Whether label 3 is the model's class 3, as in an array, or that of the folder's fourth name.
+    are_of_model: bool,
+}
+
+impl Samples {
+    /// Whether labels can be compared with logits of this shape.
+    fn fits(&self, logits: &[i64]) -> bool {
+        let fits = |n: i64| if self.are_of_model { n <= logits[1] } else { n == logits[1] };
+        logits.len() == 2 && self.n_classes.is_some_and(fits)
+    }
+}
+
+/// The samples, whose table is in the project.
+fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Result<Samples> {
     if let Some(folder) = &args.images {
         let known = Preparation::NAMES.join(", ");
         let preparation = Preparation::named(&args.normalise, args.size)
@@ -114,8 +140,10 @@ fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Re
             .with("skipped", skipped);
         let column = (Field::new("file", DataType::Utf8, false), Arc::new(StringArray::from(files)) as ArrayRef);
         let table = table(project, folder, operation, column, images.labels(), images.class_names())?;
-        let classes = images.class_names().to_vec();
-        return Ok((Box::new(images.with_table(table)), classes));
+        let class_names = images.class_names().to_vec();
+        let n_classes = images.labels().map(|_| class_names.len() as i64);
+        let dataset = Box::new(images.with_table(table));
+        return Ok(Samples { dataset, class_names, n_classes, are_of_model: false });
     }
     let file = args.npy.as_ref().context("--images or --npy says what to run the model on")?;
     let read = |file: &Path| Tensor::read_npy(file).with_context(|| format!("cannot read {}", file.display()));
@@ -123,15 +151,17 @@ fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Re
     let labels = args.labels.as_deref().map(read).transpose()?.map(|labels| labels.to_kind(Kind::Int64));
     let numbers = inputs.size().first().copied().unwrap_or(0);
     let values: Option<Vec<i64>> = labels.as_ref().map(Vec::try_from).transpose()?;
-    let n_classes = values.iter().flatten().max().map_or(0, |most| most + 1);
-    let classes: Vec<String> = (0..n_classes).map(|class| class.to_string()).collect();
+    let n_classes = values.iter().flatten().max().map(|most| most + 1);
+    let content = |file: &Path| anyhow::Ok(digest::of_bytes(&std::fs::read(file)?));
     let operation = Operation::new("import", 1)
         .with("array", std::path::absolute(file)?.display().to_string())
-        .with("content", digest::of_bytes(&std::fs::read(file)?));
+        .with("content", content(file)?)
+        .with("labels", args.labels.as_deref().map(content).transpose()?);
     let rows = Arc::new(Int64Array::from_iter_values(0..numbers)) as ArrayRef;
     let column = (Field::new("row", DataType::Int64, false), rows);
-    let table = table(project, file, operation, column, values.as_deref(), &classes)?;
-    Ok((Box::new(TensorDataset::of_inputs(inputs, labels, Some(table))?), classes))
+    let table = table(project, file, operation, column, values.as_deref(), &[])?;
+    let dataset = Box::new(TensorDataset::of_inputs(inputs, labels, Some(table))?);
+    Ok(Samples { dataset, class_names: Vec::new(), n_classes, are_of_model: true })
 }
 
 /// The table of samples, written unless the project has it.
@@ -147,13 +177,15 @@ fn table(
     if let Some(labels) = labels {
         let names: BTreeMap<i64, String> = (0..).zip(classes.iter().cloned()).collect();
         let label = Field::new("label", DataType::Int64, false).with_role(NumberRole::Label);
-        fields.push(label.with_value_map(&names));
+        fields.push(if names.is_empty() { label } else { label.with_value_map(&names) });
         columns.push(Arc::new(Int64Array::from(labels.to_vec())));
     }
     let schema = Arc::new(Schema::new(fields));
     let rows = RecordBatch::try_new(schema.clone(), columns)?;
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
-    let name: String = source.file_stem().unwrap_or_default().to_string_lossy().chars().map(plain).collect();
+    let source = std::fs::canonicalize(source).with_context(|| format!("cannot find {}", source.display()))?;
+    let name = if source.is_dir() { source.file_name() } else { source.file_stem() };
+    let name: String = name.unwrap_or_default().to_string_lossy().chars().map(plain).collect();
     let lineage = Lineage::new(PRODUCER, operation);
     Ok(project.create_table(&name, "samples", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?.as_input())
 }

@@ -142,7 +142,7 @@ struct CollectArgs {
     #[arg(long, value_name = "DIR", required_unless_present = "npy", conflicts_with = "npy")]
     images: Option<PathBuf>,
     /// Side to which images are scaled and cropped
-    #[arg(long, default_value_t = 224)]
+    #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(1..=8192))]
     size: u32,
     /// Normalisation of images: imagenet, half or none
     #[arg(long, default_value = "imagenet")]

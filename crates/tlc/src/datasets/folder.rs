@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
@@ -42,6 +43,8 @@ impl Preparation {
     }
 }
 
+const LARGEST_SIDE: u32 = 8192;
+
 /// Images in a folder. Those of sub-folders have the sub-folder's name as their class.
 #[derive(Debug)]
 pub struct ImageFolder {
@@ -58,8 +61,12 @@ impl ImageFolder {
     /// Every file's header is read. There are labels if all images are in sub-folders.
     ///
     /// # Errors
-    /// A folder that cannot be read or holds no image.
+    /// A folder that cannot be read or holds no image; a side that is 0 or above 8,192 pixels.
     pub fn read(folder: &Path, preparation: Preparation) -> Result<(Self, Vec<(PathBuf, String)>), DatasetError> {
+        if !(1..=LARGEST_SIDE).contains(&preparation.side) {
+            let reason = format!("the side is {} pixels; 1 to {LARGEST_SIDE} is accepted", preparation.side);
+            return Err(DatasetError::Format { path: folder.to_owned(), reason });
+        }
         let mut files = Vec::new();
         list(folder, &mut files)?;
         files.sort();
@@ -84,7 +91,7 @@ impl ImageFolder {
         let mut class_names = classes.clone().unwrap_or_default();
         class_names.sort();
         class_names.dedup();
-        let number = |class: &String| class_names.iter().position(|name| name == class).map_or(-1, |at| at as i64);
+        let number = |class: &String| class_names.binary_search(class).map_or(-1, |at| at as i64);
         let labels = classes.map(|classes| classes.iter().map(number).collect());
         Ok((Self { files, labels, class_names, preparation, table: None }, skipped))
     }
@@ -115,7 +122,7 @@ impl ImageFolder {
         let Preparation { side, mean, std } = self.preparation;
         let image = open(file)?.decode().map_err(|error| error.to_string())?;
         let image = image.resize_to_fill(side, side, FilterType::Triangle).to_rgb8();
-        let area = (side * side) as usize;
+        let area = side as usize * side as usize;
         for (at, pixel) in image.pixels().enumerate() {
             for channel in 0..3 {
                 values[channel * area + at] = (f32::from(pixel.0[channel]) / 255.0 - mean[channel]) / std[channel];
@@ -138,18 +145,22 @@ impl Dataset for ImageFolder {
         // The model waits meanwhile, so decoding may have all processors.
         let per_thread = n.div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
         let parts = values.chunks_mut(per_thread * per_image).zip(files.chunks(per_thread));
-        let prepare_all = &|(values, files): (&mut [f32], &[PathBuf])| -> Result<(), CollectError> {
-            values.chunks_mut(per_image).zip(files).try_for_each(|(values, file)| {
-                self.prepare(file, values).map_err(|reason| CollectError::Data {
-                    what: format!("cannot decode {}: {reason}; remove it or repair it", file.display()),
-                })
+        let prepare = |(values, file): (&mut [f32], &PathBuf)| {
+            // Decoders meet all kinds of bytes; a panic of theirs must name the file too.
+            let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(file, values)));
+            prepared.unwrap_or_else(|_| Err("its decoder panicked".to_owned())).map_err(|reason| CollectError::Data {
+                what: format!("cannot decode {}: {reason}; remove it or repair it", file.display()),
             })
         };
-        let panicked = |_| Err(CollectError::Data { what: "an image decoder panicked".to_owned() });
-        std::thread::scope(|scope| {
+        let prepare_all =
+            &|(values, files): (&mut [f32], &[PathBuf])| values.chunks_mut(per_image).zip(files).try_for_each(prepare);
+        let prepared: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = parts.map(|part| scope.spawn(move || prepare_all(part))).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
-        })?;
+            threads.into_iter().map(|thread| thread.join()).collect()
+        });
+        for result in prepared {
+            result.unwrap_or_else(|_| Err(CollectError::Data { what: "an image decoder panicked".to_owned() }))?;
+        }
         let side = side as i64;
         let inputs =
             Tensor::f_from_slice(&values).and_then(|values| values.f_reshape([n as i64, 3, side, side])).map_err(
@@ -167,11 +178,12 @@ impl Dataset for ImageFolder {
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
     let failed = |source| DatasetError::Read { path: folder.to_owned(), source };
     for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            list(&path, files)?;
+        let entry = entry.map_err(failed)?;
+        // Links to folders are not followed: they may lead in circles.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            list(&entry.path(), files)?;
         } else {
-            files.push(path);
+            files.push(entry.path());
         }
     }
     Ok(())
