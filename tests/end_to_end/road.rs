@@ -119,6 +119,7 @@ fn all_plugins_are_linked_and_unique() {
         "avg_pool/1",
         "cls_token/1",
         "flatten/1",
+        "max_pool/1",
         "mean/1",
         "mean_tokens/1",
     ];

@@ -127,8 +127,8 @@ fn a_wrong_shape_gets_libtorchs_reason_alone() {
     assert!(cause.contains("2x5 and 6x6") && !cause.contains("Traceback"), "{cause}");
     // Further down, within branches and functions of the file.
     let plain = load("plain_scripted");
-    let predictor = Predictor::new(&plain, ["stem"]).expect("known");
-    let error = predictor.predict(&Tensor::ones([3, 8, 8], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
+    let of_images = Predictor::new(&plain, ["stem"]).expect("known");
+    let error = of_images.predict(&Tensor::ones([3, 8, 8], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
     let cause = std::error::Error::source(&error).expect("libtorch's").to_string();
     assert_eq!(cause, "running_mean should contain 8 elements not 4");
     // The model is usable afterwards.
