@@ -21,7 +21,7 @@ use crate::neighbours::{FittedRows, local_scale};
 use crate::pca::PrincipalAxes;
 
 /// How many more neighbours are searched than used: the nearest by scaled distance are among them.
-pub(super) const EXTRA_NEIGHBOURS: usize = 50;
+const EXTRA_NEIGHBOURS: usize = 50;
 /// Of the neighbours and the 50 more; the nearer ones, which alone become pairs, are found more surely.
 const CANDIDATES_RECALL: f64 = 0.95;
 /// The initial layout is the first principal components times this.
@@ -82,8 +82,7 @@ impl Method<'_> {
         let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
         let fitted = |layout: &[[f32; D]], local_scale, index| {
             let fitted = FittedRows::new(index, array_from_points(layout), local_scale);
-            Ok(Box::new(FittedPacmap::<D>::new(reducer, params.clone(), self.low_dist_thres, preprocess, fitted))
-                as Box<_>)
+            Ok(Box::new(FittedPacmap::<D>::new(reducer, params.clone(), preprocess, fitted)) as Box<_>)
         };
         if counts.near == 0 {
             options.snapshot(0, &start);

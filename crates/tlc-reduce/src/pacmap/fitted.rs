@@ -3,7 +3,6 @@
 use ndarray::ArrayView2;
 use tlc_core::{Arrays, FittedReducer, Progress, ReduceError, Reducer, Transformed};
 
-use super::fit::EXTRA_NEIGHBOURS;
 use super::params::PacmapParams;
 use super::place::Placement;
 use super::preprocess::Preprocess;
@@ -14,7 +13,6 @@ use crate::neighbours::FittedRows;
 pub(super) struct FittedPacmap<const D: usize> {
     reducer: Box<dyn Reducer>,
     params: PacmapParams,
-    low_dist_thres: Option<f32>,
     preprocess: Preprocess,
     fitted: FittedRows,
     /// The layout, as the kernel takes it.
@@ -25,12 +23,11 @@ impl<const D: usize> FittedPacmap<D> {
     pub(super) fn new(
         reducer: Box<dyn Reducer>,
         params: PacmapParams,
-        low_dist_thres: Option<f32>,
         preprocess: Preprocess,
         fitted: FittedRows,
     ) -> Self {
         let points = points_from_array(&fitted.layout());
-        Self { reducer, params, low_dist_thres, preprocess, fitted, points }
+        Self { reducer, params, preprocess, fitted, points }
     }
 }
 
@@ -38,7 +35,6 @@ impl<const D: usize> FittedPacmap<D> {
 pub(super) fn restore(
     reducer: Box<dyn Reducer>,
     params: &PacmapParams,
-    low_dist_thres: Option<f32>,
     mut arrays: Arrays,
 ) -> Result<Box<dyn FittedReducer>, ReduceError> {
     let preprocess = Preprocess::from_arrays(&mut arrays, params.distance)?;
@@ -48,9 +44,9 @@ pub(super) fn restore(
     }
     let params = params.clone();
     Ok(match params.n_components {
-        1 => Box::new(FittedPacmap::<1>::new(reducer, params, low_dist_thres, preprocess, fitted)),
-        2 => Box::new(FittedPacmap::<2>::new(reducer, params, low_dist_thres, preprocess, fitted)),
-        _ => Box::new(FittedPacmap::<3>::new(reducer, params, low_dist_thres, preprocess, fitted)),
+        1 => Box::new(FittedPacmap::<1>::new(reducer, params, preprocess, fitted)),
+        2 => Box::new(FittedPacmap::<2>::new(reducer, params, preprocess, fitted)),
+        _ => Box::new(FittedPacmap::<3>::new(reducer, params, preprocess, fitted)),
     })
 }
 
@@ -70,17 +66,10 @@ impl<const D: usize> FittedReducer for FittedPacmap<D> {
     fn transform(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Transformed, ReduceError> {
         progress.check()?;
         check_width(&data, self.n_features())?;
-        let counts = self.params.pair_counts(self.points.len());
-        let placement = Placement {
-            points: &self.points,
-            scales: self.fitted.local_scale(),
-            counts,
-            params: &self.params,
-            low_dist_thres: self.low_dist_thres,
-        };
+        let n_near = self.params.pair_counts(self.points.len()).near.max(1);
+        let placement = Placement { points: &self.points, scales: self.fitted.local_scale() };
         let embed = |rows| self.preprocess.apply(rows);
-        let k = (counts.near + EXTRA_NEIGHBOURS).max(1);
-        self.fitted.transform(data, self.params.distance, k, progress, embed, |row| placement.place(row))
+        self.fitted.transform(data, self.params.distance, n_near, progress, embed, |row| placement.place(row))
     }
 
     fn to_arrays(&self) -> Arrays {

@@ -13,8 +13,8 @@ use super::params::PacmapParams;
 use crate::adam::AdamStep;
 use crate::simd::vectorised;
 
-pub(super) const BETA1: f32 = 0.9;
-pub(super) const BETA2: f32 = 0.999;
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.999;
 /// Points that are moved by one task.
 const CHUNK: usize = 128;
 /// LocalMAP draws further partners anew after so many iterations.
@@ -39,11 +39,6 @@ impl Weights {
             Self { near: 1.0, mid_near: 0.0, further: 1.0 }
         }
     }
-}
-
-/// The slopes of the third phase, in which new rows are placed too.
-pub(super) fn last_slopes(low_dist_thres: Option<f32>) -> Slopes {
-    slopes_from(Weights { near: 1.0, mid_near: 0.0, further: 1.0 }, low_dist_thres)
 }
 
 fn slopes_from(weights: Weights, low_dist_thres: Option<f32>) -> Slopes {

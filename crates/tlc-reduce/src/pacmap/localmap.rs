@@ -125,7 +125,7 @@ impl Reducer for Localmap {
     }
 
     fn restore(&self, arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {
-        fitted::restore(self.boxed_clone(), &self.params.pacmap, Some(self.params.low_dist_thres), arrays)
+        fitted::restore(self.boxed_clone(), &self.params.pacmap, arrays)
     }
 
     fn boxed_clone(&self) -> Box<dyn Reducer> {

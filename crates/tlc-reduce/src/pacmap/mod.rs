@@ -120,7 +120,7 @@ impl Reducer for Pacmap {
     }
 
     fn restore(&self, arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {
-        fitted::restore(self.boxed_clone(), &self.params, None, arrays)
+        fitted::restore(self.boxed_clone(), &self.params, arrays)
     }
 
     fn boxed_clone(&self) -> Box<dyn Reducer> {

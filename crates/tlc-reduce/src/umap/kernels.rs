@@ -13,9 +13,6 @@ const CLIP: f32 = 4.0;
 /// Keeps the logarithm of a distance of 0 finite; forces there are 0, since the difference is.
 const LEAST_SQUARED: f32 = 1e-30;
 
-/// Pushes are this much stronger than in umap-learn; the header of `optimise.rs` says why.
-const PUSH: f32 = 2.0;
-
 /// What acts between two points.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Forces {
@@ -38,7 +35,7 @@ impl Forces {
     pub(super) fn repulsion(self, squared: f32) -> f32 {
         let Curve { a, b } = self.curve;
         let power = pow(squared.max(LEAST_SQUARED), b);
-        -2.0 * PUSH * self.repulsion_strength * b / ((0.001 + squared) * (1.0 + a * power))
+        -2.0 * self.repulsion_strength * b / ((0.001 + squared) * (1.0 + a * power))
     }
 }
 
@@ -135,7 +132,7 @@ mod tests {
         let attraction = f64::from(forces.attraction(squared) * (there[0] - here[0]));
         let expected = slope(&|x| similarity(x).ln());
         assert!((attraction - expected).abs() < 1e-4, "{attraction} {expected}");
-        let repulsion = f64::from(forces.repulsion(squared) * (there[0] - here[0]) / PUSH);
+        let repulsion = f64::from(forces.repulsion(squared) * (there[0] - here[0]));
         let expected = slope(&|x| (1.0 - similarity(x)).ln());
         // The 0.001 that keeps repulsion finite makes it slightly weaker.
         assert!((repulsion - expected).abs() < 5e-3, "{repulsion} {expected}");

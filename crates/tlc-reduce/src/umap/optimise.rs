@@ -64,6 +64,8 @@ use crate::simd::vectorised;
 /// Adam's decay rates for this use, as in uwot's batch mode.
 const BETA1: f32 = 0.5;
 const BETA2: f32 = 0.9;
+/// Pushes are this much stronger than in umap-learn; the header says why.
+const PUSH: f32 = 2.0;
 /// Points that are computed together.
 const BLOCK: usize = 64;
 /// Edges that are computed together.
@@ -102,6 +104,7 @@ impl<'a, const D: usize> Optimiser<'a, D> {
     ) -> Self {
         assert_eq!(graph.n_points(), start.len(), "the layout is of the graph's points");
         let samples = Stream::new(params.seed, "umap-negative-samples");
+        let forces = Forces { repulsion_strength: PUSH * forces.repulsion_strength, ..forces };
         let moments = vec![Moments::default(); start.len()];
         Self { graph, params, forces, samples, n_epochs, epoch: 0, next: start.clone(), points: start, moments }
     }
@@ -329,7 +332,7 @@ mod tests {
             let squared: f64 = difference.iter().map(|x| x * x).sum();
             let power = squared.powf(0.895);
             let factor = if repel {
-                -4.0 * 0.895 / ((0.001 + squared) * (1.0 + 1.577 * power))
+                -2.0 * 0.895 / ((0.001 + squared) * (1.0 + 1.577 * power))
             } else {
                 2.0 * 1.577 * 0.895 * power / squared / (1.0 + 1.577 * power)
             };
