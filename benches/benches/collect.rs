@@ -33,8 +33,10 @@ fn collection(criterion: &mut Criterion) {
     group.bench_function("forward_only", |bencher| {
         bencher.iter(|| {
             for start in (0..N as usize).step_by(BATCH) {
-                let batch = data.batch(start..start + BATCH).expect("in range");
-                let output = tch::no_grad(|| model.forward_t(&batch.inputs, false));
+                let rows: Vec<usize> = (start..start + BATCH).collect();
+                let batch = data.batch(&rows).expect("in range");
+                let images = batch.inputs.only().expect("one tensor");
+                let output = tch::no_grad(|| model.forward_t(images, false));
                 assert_eq!(output.size(), [BATCH as i64, 10]);
             }
         });

@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for batch in rows.chunks(BATCH) {
             let batch = train.select(batch, Device::Cpu);
             let labels = batch.labels.ok_or("the training images have labels")?;
-            optimizer.backward_step(&model.forward_t(&batch.inputs, true).cross_entropy_for_logits(&labels));
+            optimizer.backward_step(&model.forward_t(batch.inputs.only()?, true).cross_entropy_for_logits(&labels));
         }
     }
     for (name, dataset, images) in [("train", &train, &data.train), ("test", &test, &data.validation)] {
@@ -62,7 +62,7 @@ fn embed(model: &ResNet, dataset: &TensorDataset, n: usize) -> Result<Tensor, Bo
     let rows: Vec<i64> = (0..n as i64).collect();
     let mut blocks = Vec::new();
     for batch in rows.chunks(500) {
-        let mut output = predictor.predict(&dataset.select(batch, Device::Cpu).inputs)?;
+        let mut output = predictor.predict(dataset.select(batch, Device::Cpu).inputs)?;
         let block = output.hidden_layers.remove(&LAYER).ok_or("the layer was not called")?;
         blocks.push(block.flatten(1, -1).to_kind(Kind::Float));
     }

@@ -11,12 +11,12 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Map, Value};
 use tch::Device;
 use tlc_core::{
-    BatchStream, Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, StoreError,
-    TableInfo, columns_with_role, embedding_values, embedding_width,
+    BatchStream, Column, FieldRoles, Lineage, LineageInput, MetricsSink, MetricsTable, NumberRole, Operation, Progress,
+    StoreError, TableInfo, columns_with_role, embedding_values, embedding_width,
 };
 
 use crate::predictor::catch_panic;
-use crate::{CollectError, Dataset, MetricsCollector, Predictor};
+use crate::{Batch, CollectError, Dataset, MetricsCollector, Predictor};
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// Batches on their way to the writer.
@@ -36,11 +36,26 @@ pub struct CollectOptions {
     /// Columns that hold one value: whole numbers, numbers, texts or booleans. `epoch` gets the role
     /// of that name. Default none.
     pub constants: Map<String, Value>,
+    /// Batches that another thread reads ahead, of data sets that [allow it](crate::Dataset::as_sync); 0 reads each when
+    /// the model is done with the one before. Default 2.
+    pub prefetch: usize,
+    /// Which part of the samples is collected, of how many: `(0, 4)` is the first quarter. For training on several
+    /// processes, of which each writes a table of its part into the same run; samples keep their numbers. Default all.
+    pub shard: Option<(usize, usize)>,
+    /// Leaves out the samples whose [weight](crate::Dataset::weights) is 0. Default no.
+    pub exclude_zero_weights: bool,
 }
 
 impl Default for CollectOptions {
     fn default() -> Self {
-        Self { name: "metrics".to_owned(), batch_size: 256, constants: Map::new() }
+        Self {
+            name: "metrics".to_owned(),
+            batch_size: 256,
+            constants: Map::new(),
+            prefetch: 2,
+            shard: None,
+            exclude_zero_weights: false,
+        }
     }
 }
 
@@ -49,8 +64,10 @@ impl Default for CollectOptions {
 pub struct CollectReport {
     /// The metrics table.
     pub table: TableInfo,
-    /// The mean over all samples of each column of numbers or booleans, such as `loss` and `correct`.
+    /// The mean over all collected samples of each column of numbers or booleans, such as `loss` and `correct`.
     pub means: BTreeMap<String, f64>,
+    /// The `example_id`s of the samples that the data set could not read; they have no row.
+    pub skipped: Vec<i64>,
     /// For each embedding column with NaN or infinity: how many rows, and the first ten `example_id`s.
     pub not_finite: BTreeMap<String, (usize, Vec<i64>)>,
 }
@@ -62,11 +79,12 @@ pub struct CollectReport {
 /// the data set's table), the constants, the collectors' columns, and, if there are embeddings,
 /// `embeddings_finite`: rows with NaN or infinity are kept and marked, and a warning is logged.
 ///
-/// A model on a GPU runs while its previous batches are written; on the CPU up to 64 MiB of rows are kept and
+/// A data set that allows it is read by another thread, ahead of the model. A model on a GPU runs while its previous
+/// batches are written; on the CPU up to 64 MiB of rows are kept and
 /// written in between. On an error or a wish to stop no table is left.
 ///
 /// # Errors
-/// An empty data set; a layer, shape or label that does not fit; a failing store; cancellation.
+/// An empty data set or one whose samples all have weight 0; a layer, shape or label that does not fit; a failing store; cancellation.
 pub fn collect_metrics(
     sink: &dyn MetricsSink,
     dataset: &dyn Dataset,
@@ -81,42 +99,162 @@ pub fn collect_metrics(
     if options.batch_size == 0 {
         return Err(CollectError::Data { what: "the batch size is 0; use at least 1".to_owned() });
     }
-    let lineage = lineage(dataset, collectors, predictor, options);
+    let rows = chosen_rows(dataset, options)?;
+    let ids = |rows: &[usize]| rows.iter().map(|&row| row as i64).collect::<Vec<i64>>();
+    let Some(shared) = dataset.as_sync().filter(|_| options.prefetch > 0) else {
+        let mut batches =
+            rows.chunks(options.batch_size).map(|rows| dataset.batch(rows).map(|batch| (ids(rows), batch)));
+        let source = Numbered { batches: &mut batches, table: dataset.table(), n_samples: Some(rows.len()) };
+        return collect(sink, source, collectors, predictor, options, progress);
+    };
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(options.prefetch);
+        let chunks = rows.chunks(options.batch_size);
+        scope.spawn(move || {
+            for rows in chunks {
+                // A panic that ended this thread would look like the end of the samples.
+                let batch = catch_panic(|| shared.batch(rows)).unwrap_or_else(|text| {
+                    Err(CollectError::Data { what: format!("reading samples from {} on panicked: {text}", rows[0]) })
+                });
+                let is_last = batch.is_err();
+                if sender.send(batch.map(|batch| (ids(rows), batch))).is_err() || is_last {
+                    break;
+                }
+            }
+        });
+        let mut batches = receiver.into_iter();
+        let source = Numbered { batches: &mut batches, table: dataset.table(), n_samples: Some(rows.len()) };
+        collect(sink, source, collectors, predictor, options, progress)
+    })
+}
+
+/// The numbers of the samples that the options choose.
+fn chosen_rows(dataset: &dyn Dataset, options: &CollectOptions) -> Result<Vec<usize>, CollectError> {
+    let n = dataset.len();
+    let part = match options.shard {
+        None => 0..n,
+        Some((index, count)) if index < count => index * n / count..(index + 1) * n / count,
+        Some((index, count)) => {
+            let what = format!("the shard is {index} of {count}; 0 to one less than their number is needed");
+            return Err(CollectError::Data { what });
+        }
+    };
+    let weights = if options.exclude_zero_weights { dataset.weights() } else { None };
+    let counts = |row: &usize| weights.is_none_or(|weights| weights.get(*row) != Some(&0.0));
+    let rows: Vec<usize> = part.clone().filter(counts).collect();
+    if rows.is_empty() {
+        let what = format!("of the samples {part:?} none has a weight above 0; at least one is needed");
+        return Err(CollectError::Data { what });
+    }
+    Ok(rows)
+}
+
+/// Batches from anywhere: a data loader, a channel, a generator.
+pub struct BatchSource<'a> {
+    /// The batches, in order; the first sample of all has number 0. The last may be smaller than the others.
+    pub batches: &'a mut dyn Iterator<Item = Result<Batch, CollectError>>,
+    /// The table whose rows the samples are, with an absolute URL, if there is one.
+    pub table: Option<&'a LineageInput>,
+    /// How many samples there will be, for progress, if that is known.
+    pub n_samples: Option<usize>,
+}
+
+impl std::fmt::Debug for BatchSource<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchSource")
+            .field("table", &self.table)
+            .field("n_samples", &self.n_samples)
+            .finish_non_exhaustive()
+    }
+}
+
+/// As [`collect_metrics`], of batches that an iterator gives instead of a data set's; the options' `batch_size` and
+/// `exclude_zero_weights` are the iterator's business.
+///
+/// # Errors
+/// As [`collect_metrics`]; no batch at all.
+pub fn collect_batches(
+    sink: &dyn MetricsSink,
+    source: BatchSource<'_>,
+    collectors: &mut [&mut dyn MetricsCollector],
+    predictor: &Predictor<'_>,
+    options: &CollectOptions,
+    progress: &Progress,
+) -> Result<CollectReport, CollectError> {
+    let mut next = 0;
+    let mut batches = source.batches.map(|batch| {
+        let batch = batch?;
+        let first = next;
+        next += (batch.inputs.n_samples() + batch.skipped.len()) as i64;
+        Ok(((first..next).collect(), batch))
+    });
+    let source = Numbered { batches: &mut batches, table: source.table, n_samples: source.n_samples };
+    collect(sink, source, collectors, predictor, options, progress)
+}
+
+/// Batches with the numbers of their samples.
+struct Numbered<'a> {
+    batches: &'a mut dyn Iterator<Item = Result<(Vec<i64>, Batch), CollectError>>,
+    table: Option<&'a LineageInput>,
+    n_samples: Option<usize>,
+}
+
+fn collect(
+    sink: &dyn MetricsSink,
+    source: Numbered<'_>,
+    collectors: &mut [&mut dyn MetricsCollector],
+    predictor: &Predictor<'_>,
+    options: &CollectOptions,
+    progress: &Progress,
+) -> Result<CollectReport, CollectError> {
     let table = MetricsTable {
         name: options.name.clone(),
-        foreign_table: dataset.table().map(|table| table.url.clone()),
+        foreign_table: source.table.map(|table| table.url.clone()),
         constants: options.constants.clone(),
-        lineage,
+        lineage: lineage(source.table, collectors, predictor, options),
     };
-    let task = progress.task(&format!("collect {}", options.name), dataset.len() as u64);
-    let starts: Vec<usize> = (0..dataset.len()).step_by(options.batch_size).collect();
+    let task = progress.task(&format!("collect {}", options.name), source.n_samples.unwrap_or(0) as u64);
     let mut tally = Tally::default();
     let device = Cell::new(Device::Cpu);
-    let mut make_rows = |start: usize, schema: Option<&SchemaRef>| -> Result<RecordBatch, CollectError> {
-        let rows = start..(start + options.batch_size).min(dataset.len());
-        let n = rows.len();
-        let batch = dataset.batch(rows)?;
+    let n_seen = Cell::new(0_usize);
+    let mut skipped = Vec::new();
+    let mut make_rows = |schema: Option<&SchemaRef>| -> Result<Option<RecordBatch>, CollectError> {
+        let (ids, batch) = loop {
+            let Some(batch) = source.batches.next() else { return Ok(None) };
+            let (mut ids, batch) = batch?;
+            take_out(&mut ids, &batch.skipped, &mut skipped);
+            if !ids.is_empty() {
+                break (ids, batch);
+            }
+        };
+        let n = ids.len();
+        if batch.inputs.n_samples() != n {
+            let what = format!("a batch has {} samples where {n} were asked for", batch.inputs.n_samples());
+            return Err(CollectError::Data { what });
+        }
         device.set(batch.inputs.device());
         let output = predictor.predict(&batch.inputs)?;
-        let mut columns = key_columns(start, n, dataset, &options.constants)?;
+        let mut columns = key_columns(&ids, source.table, &options.constants)?;
         for collector in &mut *collectors {
             columns.extend(collector.collect(&batch, &output)?);
         }
-        tally.mark_not_finite(start, &mut columns);
+        tally.mark_not_finite(&ids, &mut columns);
         let rows = assemble(columns, n, schema)?;
         tally.add(&rows);
+        n_seen.set(n_seen.get() + n);
         task.advance(n as u64)?;
-        Ok(rows)
+        Ok(Some(rows))
     };
     // A panic in a user's data set or collector must end as an error: if it dropped the channel, the rows
     // until then would look like the whole table.
-    let mut rows_at = |start: usize, schema: Option<&SchemaRef>| {
-        catch_panic(|| make_rows(start, schema)).unwrap_or_else(|text| {
-            Err(CollectError::Data { what: format!("collecting from sample {start} on panicked: {text}") })
+    let mut next_rows = |schema: Option<&SchemaRef>| {
+        let start = n_seen.get();
+        catch_panic(|| make_rows(schema)).unwrap_or_else(|text| {
+            Err(CollectError::Data { what: format!("collecting after {start} samples panicked: {text}") })
         })
     };
     // The first batch tells the columns.
-    let first = rows_at(0, None)?;
+    let first = next_rows(None)?.ok_or(CollectError::Empty)?;
     let schema = first.schema();
     let (sender, receiver) = sync_channel::<Result<RecordBatch, StoreError>>(QUEUED_BATCHES);
     let (produced, written) = std::thread::scope(|scope| {
@@ -127,7 +265,7 @@ pub fn collect_metrics(
         });
         let hold_bytes = if device.get() == Device::Cpu { HELD_BYTES } else { 0 };
         let (mut held, mut held_bytes) = (Vec::new(), 0);
-        let mut batches = starts[1..].iter().map(|&start| rows_at(start, Some(&schema)));
+        let mut batches = std::iter::from_fn(|| next_rows(Some(&schema)).transpose());
         let mut next = Some(Ok(first));
         let mut produced = Ok(());
         // A failed send means that the writer gave up; its error comes below.
@@ -162,7 +300,7 @@ pub fn collect_metrics(
     });
     produced?;
     let table = written.map_err(|_| CollectError::Data { what: "the table's writer panicked".to_owned() })??;
-    let report = CollectReport { table, means: tally.means(dataset.len()), not_finite: tally.not_finite };
+    let report = CollectReport { table, means: tally.means(n_seen.get()), skipped, not_finite: tally.not_finite };
     for (column, (count, first)) in &report.not_finite {
         tracing::warn!(
             column,
@@ -174,33 +312,52 @@ pub fn collect_metrics(
     Ok(report)
 }
 
+/// Moves the ids at `places`, ascending, from `ids` to `taken`.
+fn take_out(ids: &mut Vec<i64>, places: &[usize], taken: &mut Vec<i64>) {
+    let mut place = 0;
+    ids.retain(|&id| {
+        let is_taken = places.binary_search(&place).is_ok();
+        place += 1;
+        if is_taken {
+            taken.push(id);
+        }
+        !is_taken
+    });
+}
+
 fn lineage(
-    dataset: &dyn Dataset,
+    table: Option<&LineageInput>,
     collectors: &[&mut dyn MetricsCollector],
     predictor: &Predictor<'_>,
     options: &CollectOptions,
 ) -> Lineage {
     let collectors: Vec<Value> = collectors.iter().map(|collector| collector.describe()).collect();
-    let operation = Operation::new("collect", 1)
+    let mut operation = Operation::new("collect", 1)
         .with("layers", predictor.layers())
         .with("collectors", collectors)
         .with("constants", options.constants.clone());
+    if let Some((index, count)) = options.shard {
+        operation = operation.with("shard", vec![index, count]);
+    }
+    if options.exclude_zero_weights {
+        operation = operation.with("exclude_zero_weights", true);
+    }
     let mut lineage = Lineage::new(PRODUCER, operation);
-    lineage.inputs.extend(dataset.table().cloned());
+    lineage.inputs.extend(table.cloned());
     lineage
 }
 
 /// `example_id`, the foreign table, the constants.
 fn key_columns(
-    start: usize,
-    n: usize,
-    dataset: &dyn Dataset,
+    ids: &[i64],
+    table: Option<&LineageInput>,
     constants: &Map<String, Value>,
 ) -> Result<Vec<Column>, CollectError> {
-    let ids = Int64Array::from_iter_values(start as i64..(start + n) as i64);
+    let n = ids.len();
+    let ids = Int64Array::from(ids.to_vec());
     let field = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
     let mut columns = vec![Column { field, values: Arc::new(ids) }];
-    if let Some(table) = dataset.table() {
+    if let Some(table) = table {
         let urls = BTreeMap::from([(0, table.url.to_string())]);
         let field = Field::new("input_table_id", DataType::Int64, false)
             .with_role(NumberRole::ForeignTableId)
@@ -274,7 +431,7 @@ struct Tally {
 
 impl Tally {
     /// Adds the column that marks rows with NaN or infinity, if there are embeddings.
-    fn mark_not_finite(&mut self, start: usize, columns: &mut Vec<Column>) {
+    fn mark_not_finite(&mut self, ids: &[i64], columns: &mut Vec<Column>) {
         let fields: Vec<Field> = columns.iter().map(|column| column.field.clone()).collect();
         let schema = Schema::new(fields);
         let embeddings = columns_with_role(&schema, &NumberRole::NnEmbedding);
@@ -295,7 +452,7 @@ impl Tally {
                     let (count, first) = self.not_finite.entry(name.clone()).or_default();
                     *count += 1;
                     if first.len() < 10 {
-                        first.push((start + row) as i64);
+                        first.push(ids[row]);
                     }
                 }
             }

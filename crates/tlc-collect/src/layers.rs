@@ -20,6 +20,8 @@ pub struct LayerOutput {
     pub kind: String,
     /// Its own trainable parameters, without those of its children.
     pub n_parameters: i64,
+    /// Multiplications with additions of all its calls; those of its children are theirs.
+    pub multiply_adds: i64,
     /// How often one forward pass calls it; where it is 0, nothing can be collected.
     pub n_calls: usize,
     /// The shape of what the last call returned, batch first; empty if there was none.
@@ -32,7 +34,9 @@ impl LayerOutput {
     /// ```
     /// # use tlc_collect::LayerOutput;
     /// # let (path, kind) = ("conv1".to_owned(), "Conv2d".to_owned());
-    /// let layer = LayerOutput { index: 1, path, kind, n_parameters: 9408, n_calls: 1, shape: vec![8, 64, 56, 56] };
+    /// # let (n_parameters, multiply_adds) = (9408, 9408 * 8 * 56 * 56);
+    /// let shape = vec![8, 64, 56, 56];
+    /// let layer = LayerOutput { index: 1, path, kind, n_parameters, multiply_adds, n_calls: 1, shape };
     /// assert_eq!(layer.widths()[..2], [("mean", 64), ("flatten", 64 * 56 * 56)]);
     /// ```
     pub fn widths(&self) -> Vec<(&'static str, i64)> {
@@ -54,7 +58,7 @@ impl LayerOutput {
 pub fn layers(model: &dyn Model, input_size: &[i64]) -> Result<Vec<LayerOutput>, CollectError> {
     let input = Tensor::f_zeros(input_size, (Kind::Float, Device::Cpu))
         .map_err(|error| CollectError::torch(format!("make an input of shape {input_size:?}"), error))?;
-    let (_, recorder) = run(model, &input, Recorder::calls_of(model.tree().id()))?;
+    let (_, recorder) = run(model, &input.into(), Recorder::calls_of(model.tree().id()))?;
     let mut seen: BTreeMap<usize, (usize, Vec<i64>)> = BTreeMap::new();
     for (node, shape) in recorder.calls.unwrap_or_default() {
         let (n_calls, last) = seen.entry(node).or_default();
@@ -64,7 +68,16 @@ pub fn layers(model: &dyn Model, input_size: &[i64]) -> Result<Vec<LayerOutput>,
     let output = |module: &crate::NamedModule| {
         let (n_calls, shape) = seen.get(&module.node).cloned().unwrap_or_default();
         let (path, kind) = (module.path.clone(), module.kind.clone());
-        LayerOutput { index: module.index, path, kind, n_parameters: module.n_parameters, n_calls, shape }
+        let multiply_adds = module.multiply_adds(&shape).saturating_mul(n_calls as i64);
+        LayerOutput {
+            index: module.index,
+            path,
+            kind,
+            n_parameters: module.n_parameters,
+            multiply_adds,
+            n_calls,
+            shape,
+        }
     };
     Ok(model.tree().named_modules().iter().map(output).collect())
 }

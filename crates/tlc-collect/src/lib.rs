@@ -12,7 +12,8 @@
 //! let weights = nn::VarStore::new(Device::Cpu);
 //! let model = ResNet::resnet18(&weights.root(), 1, 10);
 //! let predictor = Predictor::new(&model, ["global_pool"])?;
-//! let batch = Batch { inputs: Tensor::zeros([2, 1, 28, 28], (tch::Kind::Float, Device::Cpu)), labels: None };
+//! let images = Tensor::zeros([2, 1, 28, 28], (tch::Kind::Float, Device::Cpu));
+//! let batch = Batch::new(images, None);
 //! let output = predictor.predict(&batch.inputs)?;
 //! let columns = EmbeddingsMetricsCollector::new([90]).collect(&batch, &output)?;
 //! assert_eq!(columns[0].field.name(), "embeddings_90");
@@ -22,6 +23,7 @@
 mod collect;
 mod dataset;
 mod error;
+mod inputs;
 mod layers;
 mod metrics;
 pub mod models;
@@ -33,11 +35,12 @@ mod tap;
 mod torchscript;
 mod tree;
 
-pub use collect::{CollectOptions, CollectReport, collect_metrics};
+pub use collect::{BatchSource, CollectOptions, CollectReport, collect_batches, collect_metrics};
 pub use dataset::{Batch, Dataset, TensorDataset};
 pub use error::CollectError;
+pub use inputs::Inputs;
 pub use layers::{LayerOutput, layers};
-pub use metrics::{ClassificationMetrics, EmbeddingsMetricsCollector, MetricsCollector};
+pub use metrics::{ClassificationMetrics, EmbeddingsMetricsCollector, MetricsCollector, MetricsFn};
 pub use predictor::{Predictor, PredictorOutput};
 pub use reshape::{AvgPool, ClsToken, Flatten, MaxPool, Mean, MeanTokens, Reshape, ReshapeStrategy};
 pub use summary::{LayerSummary, Summary, summary};

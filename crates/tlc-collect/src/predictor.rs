@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Tensor;
 
 use crate::tap::Recorder;
-use crate::{CollectError, LayerRef, Model, NamedModule};
+use crate::{CollectError, Inputs, LayerRef, Model, NamedModule};
 
 /// A model in evaluation mode, without gradients, with listeners on some layers.
 #[derive(Debug)]
@@ -42,15 +42,15 @@ impl<'m> Predictor<'m> {
         self.layers.iter().map(|layer| layer.index).collect()
     }
 
-    /// Runs the model on a batch of inputs.
+    /// Runs the model on a batch of inputs: one tensor, or several as [`Inputs`].
     ///
     /// # Errors
     /// Inputs that the model does not take, with libtorch's message; a layer that is not called.
-    pub fn predict(&self, inputs: &Tensor) -> Result<PredictorOutput, CollectError> {
+    pub fn predict(&self, inputs: impl Into<Inputs>) -> Result<PredictorOutput, CollectError> {
         let tree = self.model.tree();
         let nodes = self.layers.iter().map(|layer| layer.node);
         let recorder = Recorder::outputs_of(tree.id(), tree.named_modules().len(), nodes);
-        let (forward, mut recorder) = run(self.model, inputs, recorder)?;
+        let (forward, mut recorder) = run(self.model, &inputs.into(), recorder)?;
         let mut hidden_layers = BTreeMap::new();
         for layer in &self.layers {
             let output = recorder.outputs[layer.node]
@@ -64,10 +64,10 @@ impl<'m> Predictor<'m> {
 }
 
 /// One forward pass in evaluation mode.
-pub(crate) fn run(model: &dyn Model, inputs: &Tensor, recorder: Recorder) -> Result<(Tensor, Recorder), CollectError> {
+pub(crate) fn run(model: &dyn Model, inputs: &Inputs, recorder: Recorder) -> Result<(Tensor, Recorder), CollectError> {
     // A guard, since `tch::no_grad` would leave gradients off after a panic.
     let _no_grad = tch::no_grad_guard();
-    let (output, recorder) = recorder.listen(|| model.f_forward_t(inputs, false));
+    let (output, recorder) = recorder.listen(|| model.f_forward_inputs(inputs, false));
     Ok((output?, recorder))
 }
 

@@ -40,6 +40,8 @@ pub struct Summary {
     pub layers: Vec<LayerSummary>,
     /// All parameters of the model.
     pub total_parameters: i64,
+    /// Multiplications with additions of all calls of layers without layers of their own.
+    pub total_multiply_adds: i64,
 }
 
 /// Runs `model` once on zeros of `input_size` (batch first) and describes its layers.
@@ -52,13 +54,18 @@ pub fn summary(model: &dyn Model, input_size: &[i64]) -> Result<Summary, Collect
     let input = Tensor::f_zeros(input_size, (Kind::Float, Device::Cpu))
         .map_err(|error| CollectError::torch(format!("make an input of shape {input_size:?}"), error))?;
     let tree = model.tree();
-    let (_, recorder) = run(model, &input, Recorder::calls_of(tree.id()))?;
+    let (_, recorder) = run(model, &input.into(), Recorder::calls_of(tree.id()))?;
     let modules = tree.named_modules();
     let index_of: BTreeMap<usize, usize> = modules.iter().map(|module| (module.node, module.index)).collect();
     let mut shapes: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
     let mut first_call: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut total_multiply_adds = 0_i64;
     for (time, (node, shape)) in recorder.calls.unwrap_or_default().into_iter().enumerate() {
         let index = index_of[&node];
+        let is_leaf = modules.get(index + 1).is_none_or(|next| next.depth <= modules[index].depth);
+        if is_leaf {
+            total_multiply_adds = total_multiply_adds.saturating_add(modules[index].multiply_adds(&shape));
+        }
         shapes.insert(index, shape);
         first_call.entry(index).or_insert(time);
     }
@@ -96,7 +103,7 @@ pub fn summary(model: &dyn Model, input_size: &[i64]) -> Result<Summary, Collect
             n_parameters: if module.depth == MAX_DEPTH { parameters_below[&index] } else { module.n_parameters },
         });
     }
-    Ok(Summary { layers, total_parameters: parameters_below[&0] })
+    Ok(Summary { layers, total_parameters: parameters_below[&0], total_multiply_adds })
 }
 
 impl Summary {
@@ -127,6 +134,11 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "{rule}")?;
         writeln!(f, "Total params: {}", with_thousands(self.total_parameters))?;
+        let (unit, size) = [("T", 1e12), ("G", 1e9), ("M", 1e6)]
+            .into_iter()
+            .find(|(_, size)| self.total_multiply_adds as f64 >= *size)
+            .unwrap_or(("k", 1e3));
+        writeln!(f, "Total mult-adds ({unit}): {:.2}", self.total_multiply_adds as f64 / size)?;
         write!(f, "{rule}")
     }
 }

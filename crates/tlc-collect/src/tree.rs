@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Tensor, nn};
 
-use crate::CollectError;
 use crate::predictor::catch_panic;
 use crate::tap::{Tap, new_tree_id};
+use crate::{CollectError, Inputs};
 
 /// A model whose layers can be listened to.
 ///
@@ -57,6 +57,15 @@ pub trait Model: Debug + Send {
     fn f_forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, CollectError> {
         catch_panic(|| self.forward_t(input, train))
             .map_err(|text| CollectError::torch(format!("run the model on inputs of shape {:?}", input.size()), text))
+    }
+
+    /// As [`f_forward_t`](Self::f_forward_t), of several or named tensors. A model that does not implement it takes
+    /// one tensor by place.
+    ///
+    /// # Errors
+    /// As there; tensors that the model does not take.
+    fn f_forward_inputs(&self, inputs: &Inputs, train: bool) -> Result<Tensor, CollectError> {
+        self.f_forward_t(inputs.only()?, train)
     }
 }
 
@@ -186,6 +195,16 @@ pub struct NamedModule {
     /// Its own trainable parameters, without those of its children.
     pub n_parameters: i64,
     pub(crate) node: usize,
+}
+
+impl NamedModule {
+    /// Multiplications with additions of one call, as torchinfo counts them, from the shape of its output: each
+    /// parameter once per sample, and in convolutions once per place.
+    pub(crate) fn multiply_adds(&self, output_shape: &[i64]) -> i64 {
+        let Some((&batch, of_one)) = output_shape.split_first() else { return 0 };
+        let places: i64 = if self.kind.contains("Conv") { of_one.iter().skip(1).product() } else { 1 };
+        self.n_parameters.saturating_mul(batch).saturating_mul(places)
+    }
 }
 
 /// All layers of a model.

@@ -18,6 +18,7 @@
 
 pub mod digest;
 mod error;
+mod finite;
 mod lineage;
 mod model;
 mod names;
@@ -41,6 +42,7 @@ pub use typetag;
 pub use ulid;
 
 pub use error::{ReduceError, StoreError, UrlError};
+pub use finite::{FiniteFit, fit_finite_rows};
 pub use lineage::{ColumnLineage, ColumnSource, Lineage, LineageInput, ModelRef, Operation};
 pub use model::{Array, Arrays, MODEL_DOCUMENT, ModelFile, decode_model, encode_model};
 pub use names::{UniqueName, suggest};

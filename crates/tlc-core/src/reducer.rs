@@ -17,7 +17,8 @@ use crate::{Arrays, Progress, ReduceError};
 /// - Deserialising checks the parameters as the constructor does, and refuses unknown fields.
 /// - [`fit`](Self::fit) is a function of parameters (which hold the seed) and data: the same bits for
 ///   any number of threads.
-/// - `fit` refuses rows with NaN or infinity ([`ReduceError::NotFinite`]); callers leave them out.
+/// - `fit` refuses rows with NaN or infinity ([`ReduceError::NotFinite`]); callers leave them out, or use
+///   [`fit_finite_rows`](crate::fit_finite_rows).
 /// - Progress is reported and a wish to stop is obeyed within about a second.
 #[typetag::serde(tag = "type")]
 pub trait Reducer: Debug + Send + Sync {

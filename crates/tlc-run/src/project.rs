@@ -76,29 +76,48 @@ impl Project {
     /// # Errors
     /// An unusable name; a failing store.
     pub fn create_run(&self, name: &str, parameters: Map<String, Value>) -> Result<Run, RunError> {
-        check_name("run", name)?;
         for attempt in 1_u32.. {
             let name = if attempt == 1 { name.to_owned() } else { format!("{name}-{attempt}") };
-            let record = RunRecord {
-                schema: FORMAT.to_owned(),
-                id: Ulid::generate(),
-                name: name.clone(),
-                created: Timestamp::now(),
-                status: RunStatus::Running,
-                parameters: parameters.clone(),
-                metrics: Vec::new(),
-                to_delete: Vec::new(),
-                extra: Map::new(),
-            };
-            let content = serde_json::to_vec_pretty(&record).expect("a record is plain data");
-            let run = Run::at(self.clone(), name)?;
-            match self.store.write_object(run.record_url(), &content, WriteCondition::Absent) {
-                Ok(_) => return Ok(run),
-                Err(StoreError::AlreadyExists { .. }) => {}
-                Err(error) => return Err(error.into()),
+            if let Some(run) = self.begin_run(&name, &parameters)? {
+                return Ok(run);
             }
         }
         unreachable!("some number is free")
+    }
+
+    /// The run of this name, begun with `parameters` if there is none: for processes that collect into one run, of which
+    /// any may be the first.
+    ///
+    /// # Errors
+    /// As [`create_run`](Self::create_run) and [`open_run`](Self::open_run).
+    pub fn open_or_create_run(&self, name: &str, parameters: Map<String, Value>) -> Result<Run, RunError> {
+        match self.begin_run(name, &parameters)? {
+            Some(run) => Ok(run),
+            None => self.open_run(name),
+        }
+    }
+
+    /// A new run, or `None` if the name is taken.
+    fn begin_run(&self, name: &str, parameters: &Map<String, Value>) -> Result<Option<Run>, RunError> {
+        check_name("run", name)?;
+        let record = RunRecord {
+            schema: FORMAT.to_owned(),
+            id: Ulid::generate(),
+            name: name.to_owned(),
+            created: Timestamp::now(),
+            status: RunStatus::Running,
+            parameters: parameters.clone(),
+            metrics: Vec::new(),
+            to_delete: Vec::new(),
+            extra: Map::new(),
+        };
+        let content = serde_json::to_vec_pretty(&record).expect("a record is plain data");
+        let run = Run::at(self.clone(), name.to_owned())?;
+        match self.store.write_object(run.record_url(), &content, WriteCondition::Absent) {
+            Ok(_) => Ok(Some(run)),
+            Err(StoreError::AlreadyExists { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The run called `name`.

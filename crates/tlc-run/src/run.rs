@@ -100,6 +100,17 @@ impl Run {
         self.update(|record| record.status = status)
     }
 
+    /// Records what the run was started with or what became known later, under `name`; an earlier value is replaced.
+    ///
+    /// # Errors
+    /// A failing store.
+    pub fn set_parameter(&self, name: &str, value: impl Into<serde_json::Value>) -> Result<(), RunError> {
+        let value = value.into();
+        self.update(|record| {
+            record.parameters.insert(name.to_owned(), value.clone());
+        })
+    }
+
     /// Its metrics tables, oldest first, with absolute URLs.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_array::Int64Array;
 use tlc::core::{NumberRole, TableStore, Url, columns_with_role};
 use tlc::run::{Project, Run, RunStatus};
 use tlc::table::LanceStore;
@@ -140,6 +141,62 @@ fn bad_input_gives_one_message_and_a_non_zero_exit_code() {
     let (result, _, stderr) = output(demo(&file, &[]));
     assert_eq!(result.status.code(), Some(1));
     assert!(stderr.starts_with("error: cannot list file://") && stderr.contains("Not a directory"), "{stderr}");
+}
+
+/// A TorchScript file for images of any size, and sixteen of them as an array.
+fn exported_model_and_images(folder: &Path) -> (PathBuf, PathBuf) {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tlc-collect/tests/collect/fixtures/plain_scripted.pt");
+    let images = folder.join("images.npy");
+    tch::Tensor::rand([16, 3, 8, 8], tch::kind::FLOAT_CPU).write_npy(&images).expect("writable");
+    (model, images)
+}
+
+#[test]
+fn processes_that_collect_at_once_share_a_run_and_lose_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (model, images) = exported_model_and_images(folder.path());
+    let out = folder.path().join("project");
+    let start = |part: usize| {
+        let mut command = tlc();
+        command.arg("collect").arg(&model).args(["--layers", "pool", "--run", "shared", "--npy"]).arg(&images);
+        command.args(["--shard", &format!("{part}/4"), "--project"]).arg(&out);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs")
+    };
+    let processes: Vec<_> = (1..=4).map(start).collect();
+    for process in processes {
+        let output = process.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let project = project(&out);
+    assert_eq!(project.run_names().expect("readable"), ["shared"]);
+    let tables = project.open_run("shared").expect("there").metrics().expect("readable");
+    let mut ids = Vec::new();
+    for table in &tables {
+        let store = LanceStore::default();
+        for batch in store.scan(&table.url, tlc::core::Scan::columns(["example_id"])).expect("readable") {
+            let batch = batch.expect("readable");
+            let column = batch.column(0).as_any().downcast_ref::<Int64Array>().expect("numbers").values().to_vec();
+            ids.extend(column);
+        }
+    }
+    ids.sort_unstable();
+    assert!(tables.len() == 4 && ids.iter().copied().eq(0..16), "{ids:?}");
+}
+
+#[test]
+fn an_exported_model_takes_arrays_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (model, images) = exported_model_and_images(folder.path());
+    let collect = |array: String| {
+        let mut command = tlc();
+        command.arg("collect").arg(&model).args(["--layers", "pool", "--npy", &array, "--project"]).arg(folder.path());
+        output(command)
+    };
+    let (result, stdout, stderr) = collect(format!("x={}", images.display()));
+    assert!(result.status.success() && stdout.contains("16 rows in"), "{stdout}{stderr}");
+    let (result, _, stderr) = collect(format!("y={}", images.display()));
+    assert_eq!(result.status.code(), Some(1));
+    assert!(stderr.contains("missing value for argument 'x'"), "{stderr}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod classification;
 mod embeddings;
+mod function;
 
 use tch::{Kind, Tensor};
 use tlc_core::Column;
@@ -10,6 +11,7 @@ use crate::{Batch, CollectError, PredictorOutput};
 
 pub use classification::ClassificationMetrics;
 pub use embeddings::EmbeddingsMetricsCollector;
+pub use function::MetricsFn;
 
 /// Computes columns of a metrics table, batch by batch.
 ///

@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 
 use self::ffi::{Capture, Module, Part};
 use crate::tap::{Tap, Wanted, new_tree_id, wanted};
-use crate::{CollectError, LayerRef, Model, ModuleTree};
+use crate::{CollectError, Inputs, LayerRef, Model, ModuleTree};
 
 /// What is collected of a layer that one forward pass calls several times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -210,16 +210,28 @@ impl Model for TorchScriptModel {
     }
 
     /// The file's own mode is evaluation, whatever `train` says.
-    fn f_forward_t(&self, input: &Tensor, _train: bool) -> Result<Tensor, CollectError> {
+    fn f_forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, CollectError> {
+        self.f_forward_inputs(&input.into(), train)
+    }
+
+    /// Tensors by the names of `forward`'s parameters; those that are not given get their defaults.
+    fn f_forward_inputs(&self, inputs: &Inputs, _train: bool) -> Result<Tensor, CollectError> {
         let (layers, is_summary) = match wanted(self.tree.id()) {
             Wanted::Nothing => (Vec::new(), false),
             Wanted::Nodes(nodes) => (nodes, false),
             Wanted::All => ((0..self.tree.named_modules().len()).collect(), true),
         };
+        let failed = |text: &str| {
+            CollectError::torch(format!("run the model on inputs of shape {}", inputs.shapes()), text.to_owned())
+        };
         let capture = self.capture(&layers)?;
-        let parts = capture.run(&[input], &[]).map_err(|text| {
-            CollectError::torch(format!("run the model on inputs of shape {:?}", input.size()), essence(&text))
-        })?;
+        let positional: Vec<&Tensor> = inputs.positional.iter().collect();
+        let mut named = Vec::new();
+        for (name, tensor) in &inputs.named {
+            let name = CString::new(name.as_str()).map_err(|_| failed("an input's name holds a zero byte"))?;
+            named.push((name, tensor));
+        }
+        let parts = capture.run(&positional, &named).map_err(|text| failed(&essence(&text)))?;
         let mut own = Vec::new();
         let mut by_layer: BTreeMap<usize, BTreeMap<usize, Vec<Part>>> = BTreeMap::new();
         for part in parts {

@@ -10,8 +10,9 @@ use arrow_schema::Schema;
 use serde_json::json;
 use tch::{Kind, Tensor, kind::FLOAT_CPU};
 use tlc_collect::{
-    Batch, ClassificationMetrics, CollectError, CollectOptions, CollectReport, Dataset, EmbeddingsMetricsCollector,
-    MetricsCollector, Predictor, PredictorOutput, Reshape, TensorDataset, collect_metrics,
+    Batch, BatchSource, ClassificationMetrics, CollectError, CollectOptions, CollectReport, Dataset,
+    EmbeddingsMetricsCollector, MetricsCollector, MetricsFn, Predictor, PredictorOutput, Reshape, TensorDataset,
+    collect_batches, collect_metrics,
 };
 use tlc_core::{
     BatchStream, Column, FieldRoles, LineageInput, MetricsSink, MetricsTable, NumberRole, Progress, StoreError,
@@ -69,6 +70,7 @@ fn collect(
         name: "train".to_owned(),
         batch_size: 7,
         constants: [("epoch".to_owned(), json!(3)), ("split".to_owned(), json!("train"))].into_iter().collect(),
+        ..CollectOptions::default()
     };
     collect_metrics(sink, dataset, collectors, &predictor, &options, &Progress::default())
 }
@@ -129,7 +131,7 @@ fn every_sample_becomes_one_row() {
 
 #[test]
 fn metrics_are_those_of_their_definitions() {
-    let batch = Batch { inputs: Tensor::zeros([2, 1], FLOAT_CPU), labels: Some(Tensor::from_slice(&[0_i64, 2])) };
+    let batch = Batch::new(Tensor::zeros([2, 1], FLOAT_CPU), Some(Tensor::from_slice(&[0_i64, 2])));
     let logits = Tensor::from_slice(&[1.0_f32, 2.0, 0.0, 0.0, 0.0, 5.0]).reshape([2, 3]);
     let output = tlc_collect::PredictorOutput { forward: logits, hidden_layers: Default::default() };
     let columns = ClassificationMetrics::default().collect(&batch, &output).expect("logits");
@@ -148,13 +150,13 @@ fn metrics_are_those_of_their_definitions() {
         hidden_layers: Default::default(),
     };
     let labels = Some(Tensor::from_slice(&[0_i64, 0]));
-    let batch_of_certain = Batch { inputs: Tensor::zeros([2, 1], FLOAT_CPU), labels };
+    let batch_of_certain = Batch::new(Tensor::zeros([2, 1], FLOAT_CPU), labels);
     let columns_of_certain = ClassificationMetrics::default().collect(&batch_of_certain, &certain).expect("logits");
     let entropy = columns_of_certain.iter().find(|column| column.field.name() == "entropy").expect("there");
     assert_eq!(entropy.values.as_primitive::<Float32Type>().values().to_vec(), [0.0, 0.0]);
     let correct = columns.iter().find(|column| column.field.name() == "correct").expect("there");
     assert_eq!(correct.values.as_boolean().iter().collect::<Vec<_>>(), [Some(false), Some(true)]);
-    let wrong = Batch { inputs: batch.inputs, labels: Some(Tensor::from_slice(&[0_i64, 3])) };
+    let wrong = Batch::new(batch.inputs, Some(Tensor::from_slice(&[0_i64, 3])));
     let error = ClassificationMetrics::default().collect(&wrong, &output).expect_err("class 3 of 3");
     assert_eq!(error.to_string(), "a label is 3; the model has classes 0 to 2");
 }
@@ -167,8 +169,8 @@ impl<F: FnMut(usize) -> Tensor> Dataset for Scripted<std::cell::RefCell<F>> {
         14
     }
 
-    fn batch(&self, rows: std::ops::Range<usize>) -> Result<Batch, CollectError> {
-        Ok(Batch { inputs: (self.0.borrow_mut())(rows.start), labels: None })
+    fn batch(&self, rows: &[usize]) -> Result<Batch, CollectError> {
+        Ok(Batch::new((self.0.borrow_mut())(rows[0]), None))
     }
 
     fn table(&self) -> Option<&LineageInput> {
@@ -233,6 +235,209 @@ fn what_goes_wrong_is_said_and_no_table_is_left() {
     check(full, &dataset(30), &mut [&mut EmbeddingsMetricsCollector::new([90])], "cannot write memory://m/t.lance");
 }
 
+fn ids(batches: &[RecordBatch]) -> Vec<i64> {
+    let of_batch = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+    batches.iter().flat_map(of_batch).collect()
+}
+
+#[test]
+fn samples_of_weight_zero_are_left_out_on_request() {
+    let (_weights, model) = resnet(3);
+    let predictor = Predictor::new(&model, [90]).expect("known");
+    let weighted = |weights: Vec<f32>| dataset(20).with_weights(weights);
+    let collected = |data: &dyn Dataset, exclude_zero_weights: bool| {
+        let sink = Sink::default();
+        let options = CollectOptions { batch_size: 7, exclude_zero_weights, ..CollectOptions::default() };
+        let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+        let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+        collect_metrics(&sink, data, collectors, &predictor, &options, &Progress::default())
+            .map(|_| sink.written.lock().expect("not poisoned").take().expect("written").1)
+    };
+    let data = weighted((0..20).map(|i| (i % 3) as f32).collect()).expect("fits");
+    let all = collected(&data, false).expect("collected");
+    assert!(ids(&all).into_iter().eq(0..20));
+    let some = collected(&data, true).expect("collected");
+    assert!(ids(&some).into_iter().eq((0..20).filter(|i| i % 3 != 0)));
+    let row = |batches: &[RecordBatch], batch: usize, row: usize| {
+        embedding_values(&batches[batch], "embeddings_90").expect("vectors").row(row).to_owned()
+    };
+    // Sample 19: the last of both. Other samples beside it may change the last bits.
+    let difference = &row(&all, 2, 5) - &row(&some, 1, 5);
+    assert!(difference.iter().all(|x| x.abs() < 1e-5), "the same sample under the same number: {difference}");
+
+    let error = collected(&weighted(vec![0.0; 20]).expect("fits"), true).expect_err("none is left");
+    assert_eq!(error.to_string(), "of the samples 0..20 none has a weight above 0; at least one is needed");
+    for wrong in [vec![1.0; 19], vec![-1.0; 20], vec![f32::NAN; 20]] {
+        let error = weighted(wrong).expect_err("refused").to_string();
+        assert!(error.contains("one for each is needed, 0 or more"), "{error}");
+    }
+}
+
+#[test]
+fn shards_are_together_the_whole() {
+    let (_weights, model) = resnet(3);
+    let predictor = Predictor::new(&model, [90]).expect("known");
+    let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+    let mut all = Vec::new();
+    let mut shard = |index: usize, count: usize| {
+        let sink = Sink::default();
+        let options = CollectOptions { batch_size: 4, shard: Some((index, count)), ..CollectOptions::default() };
+        let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+        collect_metrics(&sink, &dataset(20), collectors, &predictor, &options, &Progress::default())
+            .map(|_| ids(&sink.written.lock().expect("not poisoned").take().expect("written").1))
+    };
+    for index in 0..3 {
+        all.extend(shard(index, 3).expect("collected"));
+    }
+    assert!(all.into_iter().eq(0..20));
+    let error = shard(3, 3).expect_err("refused").to_string();
+    assert_eq!(error, "the shard is 3 of 3; 0 to one less than their number is needed");
+}
+
+/// Zeros that are made on whichever thread asks, up to a sample that cannot be read.
+struct Readable {
+    fails_at: usize,
+    panics: bool,
+    threads: Mutex<Vec<std::thread::ThreadId>>,
+}
+
+impl Dataset for Readable {
+    fn len(&self) -> usize {
+        20
+    }
+
+    fn batch(&self, rows: &[usize]) -> Result<Batch, CollectError> {
+        self.threads.lock().expect("not poisoned").push(std::thread::current().id());
+        if rows.contains(&self.fails_at) {
+            assert!(!self.panics, "sample {} is a bomb", self.fails_at);
+            return Err(CollectError::Data { what: format!("sample {} is gone", self.fails_at) });
+        }
+        let images = Tensor::zeros([rows.len() as i64, 1, 32, 32], FLOAT_CPU);
+        Ok(Batch::new(images, None))
+    }
+
+    fn as_sync(&self) -> Option<&(dyn Dataset + Sync)> {
+        Some(self)
+    }
+
+    fn table(&self) -> Option<&LineageInput> {
+        None
+    }
+}
+
+#[test]
+fn batches_are_read_ahead_by_another_thread_whose_failures_are_said() {
+    let run = |fails_at: usize, panics: bool| {
+        let (sink, data) = (Sink::default(), Readable { fails_at, panics, threads: Mutex::default() });
+        let result = collect(&sink, &data, &mut [&mut EmbeddingsMetricsCollector::new([90])]);
+        let threads = data.threads.into_inner().expect("not poisoned");
+        (result.map(|report| report.table.rows).map_err(|error| error.to_string()), threads, sink.written.into_inner())
+    };
+    let (rows, threads, _) = run(usize::MAX, false);
+    assert_eq!(rows, Ok(20));
+    assert!(threads.iter().all(|&thread| thread != std::thread::current().id() && thread == threads[0]));
+
+    let (error, _, written) = run(15, false);
+    assert_eq!(error, Err("sample 15 is gone".to_owned()));
+    assert!(written.expect("not poisoned").is_none(), "half a table is no table");
+    let (error, _, written) = run(9, true);
+    assert_eq!(error, Err("reading samples from 7 on panicked: sample 9 is a bomb".to_owned()));
+    assert!(written.expect("not poisoned").is_none(), "half a table is no table");
+}
+
+/// Leaves out every sample below 8, and 13.
+struct Holes;
+
+impl Dataset for Holes {
+    fn len(&self) -> usize {
+        20
+    }
+
+    fn batch(&self, rows: &[usize]) -> Result<Batch, CollectError> {
+        let skipped: Vec<usize> = (0..rows.len()).filter(|&place| rows[place] < 8 || rows[place] == 13).collect();
+        let images = Tensor::zeros([(rows.len() - skipped.len()) as i64, 1, 32, 32], FLOAT_CPU);
+        Ok(Batch { skipped, ..Batch::new(images, None) })
+    }
+
+    fn table(&self) -> Option<&LineageInput> {
+        None
+    }
+}
+
+#[test]
+fn samples_that_a_data_set_leaves_out_have_no_row_and_are_reported() {
+    let sink = Sink::default();
+    let report = collect(&sink, &Holes, &mut [&mut EmbeddingsMetricsCollector::new([90])]).expect("collected");
+    assert_eq!(report.skipped, [0, 1, 2, 3, 4, 5, 6, 7, 13]);
+    let (_, batches) = sink.written.lock().expect("not poisoned").take().expect("written");
+    assert_eq!(ids(&batches), [8, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19]);
+}
+
+#[test]
+fn batches_come_from_any_iterator() {
+    let (_weights, model) = resnet(3);
+    let predictor = Predictor::new(&model, [90]).expect("known");
+    let data = dataset(20);
+    let run = |batches: &mut dyn Iterator<Item = Result<Batch, CollectError>>| {
+        let sink = Sink::default();
+        let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+        let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+        let source = BatchSource { batches, table: data.table(), n_samples: None };
+        let options = CollectOptions::default();
+        let report = collect_batches(&sink, source, collectors, &predictor, &options, &Progress::default());
+        (report, sink.written.lock().expect("not poisoned").take())
+    };
+    let rows = [[0_usize, 1, 2].as_slice(), &[3, 4, 5, 6, 7], &[8]];
+    let (report, written) = run(&mut rows.iter().map(|rows| data.batch(rows)));
+    assert_eq!(report.expect("collected").table.rows, 9);
+    let (table, batches) = written.expect("written");
+    assert!(ids(&batches).into_iter().eq(0..9), "numbered in the order in which they come");
+    assert_eq!(table.lineage.inputs.len(), 1);
+
+    let (report, written) = run(&mut std::iter::empty());
+    assert!(matches!(report, Err(CollectError::Empty)) && written.is_none());
+    let broken = || Err(CollectError::Data { what: "the loader lost its connection".to_owned() });
+    let (report, written) = run(&mut [data.batch(&[0, 1]), broken()].into_iter());
+    assert!(report.expect_err("broken").to_string().contains("lost its connection"));
+    assert!(written.is_none(), "half a table is no table");
+}
+
+#[test]
+fn closures_make_columns() {
+    let field =
+        arrow_schema::Field::new("brightness", arrow_schema::DataType::Float32, true).with_role(NumberRole::Confidence);
+    let mut collector = MetricsFn::new("brightness and more", |batch, output| {
+        let pixels = batch.inputs.only()?;
+        let brightness = pixels.mean_dim([1_i64, 2, 3].as_slice(), false, Kind::Float);
+        Ok(vec![
+            ("is_bright".to_owned(), brightness.gt(0.0)),
+            ("brightness".to_owned(), brightness.to_kind(Kind::Double)),
+            ("best".to_owned(), output.forward.argmax(1, false)),
+            ("logits".to_owned(), output.forward.shallow_clone()),
+        ])
+    })
+    .field(field);
+    let sink = Sink::default();
+    let report = collect(&sink, &dataset(20), &mut [&mut collector]).expect("collected");
+    assert!(report.means.contains_key("brightness") && report.means.contains_key("is_bright"));
+    let (table, batches) = sink.written.lock().expect("not poisoned").take().expect("written");
+    let schema = batches[0].schema();
+    assert_eq!(schema.field_with_name("brightness").expect("there").role(), Some(NumberRole::Confidence));
+    assert_eq!(embedding_values(&batches[0], "logits").expect("vectors").ncols(), 2);
+    let best = batches[0].column_by_name("best").expect("there").as_primitive::<Int64Type>().value(0);
+    assert!((0..2).contains(&best));
+    assert_eq!(table.lineage.operation.args["collectors"], json!([{ "function": "brightness and more" }]));
+
+    let refused = |make: fn() -> Tensor| {
+        let mut collector = MetricsFn::new("mine", move |_, _| Ok(vec![("x".to_owned(), make())]));
+        collect(&Sink::default(), &dataset(7), &mut [&mut collector]).expect_err("refused").to_string()
+    };
+    let error = refused(|| Tensor::zeros([3], FLOAT_CPU));
+    assert_eq!(error, "mine made \"x\": it is [3]; (7,) or (7, width) is needed");
+    let error = refused(|| Tensor::zeros([7], (Kind::ComplexFloat, tch::Device::Cpu)));
+    assert_eq!(error, "mine made \"x\": its type is ComplexFloat; numbers or booleans are needed");
+}
+
 #[test]
 fn a_panic_in_the_middle_leaves_no_table() {
     let sink = Sink::default();
@@ -292,7 +497,7 @@ const MIB_OF_F32: usize = 1 << 18;
 
 impl MetricsCollector for &Heavy {
     fn collect(&mut self, batch: &Batch, _: &PredictorOutput) -> Result<Vec<Column>, CollectError> {
-        let n = batch.inputs.size()[0] as usize;
+        let n = batch.inputs.n_samples();
         let start = self.next.fetch_add(n, Ordering::SeqCst);
         if self.fails_at.is_some_and(|sample| sample < start + n) {
             return Err(CollectError::Data { what: "sample 150 is bad".to_owned() });

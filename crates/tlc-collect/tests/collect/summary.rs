@@ -48,6 +48,16 @@ fn it_is_torchinfos_table() {
 }
 
 #[test]
+fn multiply_adds_are_counted_as_torchinfo_counts_them() {
+    let weights = tch::nn::VarStore::new(tch::Device::Cpu);
+    let model = tlc_collect::models::ResNet::resnet18(&weights.root(), 3, 1000);
+    let summary = summary(&model, &[1, 3, 224, 224]).expect("runs");
+    assert!(summary.to_string().contains("\nTotal params: 11,689,512\nTotal mult-adds (G): 1.81\n"), "{summary}");
+    let layers = tlc_collect::layers(&model, &[1, 3, 224, 224]).expect("runs");
+    assert_eq!(layers[1].multiply_adds, 64 * 3 * 7 * 7 * 112 * 112, "the first convolution");
+}
+
+#[test]
 fn each_line_tells_the_index_to_collect_from() {
     let (_weights, model) = resnet(0);
     let summary = summary(&model, &[1, 1, 64, 64]).expect("runs");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tch::{Kind, Tensor};
-use tlc_collect::{Calls, CollectError, Model, Predictor, TorchScriptModel, summary};
+use tlc_collect::{Calls, CollectError, Inputs, Model, Predictor, TorchScriptModel, summary};
 
 use crate::python::{Seen, relative_error};
 
@@ -133,6 +133,27 @@ fn a_wrong_shape_gets_libtorchs_reason_alone() {
     assert_eq!(cause, "running_mean should contain 8 elements not 4");
     // The model is usable afterwards.
     predictor.predict(&seen("branches").input).expect("runs");
+}
+
+#[test]
+fn inputs_go_by_place_or_by_name() {
+    let (model, input) = (load("branches"), seen("branches").input);
+    let predictor = Predictor::new(&model, ["step"]).expect("known");
+    let layer = predictor.layers()[0];
+    let heard = |inputs: Inputs| predictor.predict(inputs).map(|mut output| output.hidden_layers.remove(&layer));
+    let by_place = heard((&input).into()).expect("runs").expect("heard");
+    let by_name = heard(Inputs::named([("x", input.shallow_clone())])).expect("runs").expect("heard");
+    assert_eq!(by_place, by_name, "and the number of steps is its default");
+    let cause = |inputs: Inputs| {
+        let error = heard(inputs).expect_err("refused");
+        format!("{error}: {}", std::error::Error::source(&error).expect("libtorch's"))
+    };
+    let unknown = cause(Inputs::named([("y", input.shallow_clone())]));
+    assert!(unknown.contains("inputs of shape y [") && unknown.contains("missing value for argument 'x'"), "{unknown}");
+    let twice = cause(Inputs::positional([input.shallow_clone()]).with("x", input.shallow_clone()));
+    assert!(twice.contains("x"), "{twice}");
+    let zero = cause(Inputs::named([("x\0", input.shallow_clone())]));
+    assert!(zero.contains("holds a zero byte"), "{zero}");
 }
 
 #[test]

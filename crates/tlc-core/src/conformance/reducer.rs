@@ -3,7 +3,9 @@
 use ndarray::{Array2, Axis, concatenate, s};
 
 use crate::rng::Stream;
-use crate::{FittedReducer, Progress, ReduceError, Reducer, decode_model, encode_model, reducer_from_json};
+use crate::{
+    FittedReducer, Progress, ReduceError, Reducer, decode_model, encode_model, fit_finite_rows, reducer_from_json,
+};
 
 const N_ROWS: usize = 300;
 const N_FEATURES: usize = 12;
@@ -130,6 +132,11 @@ fn unusable_input_is_refused(reducer: &dyn Reducer, fitted: &dyn FittedReducer) 
     bad[[7, 2]] = f32::NAN;
     let refused = reducer.fit(bad.view(), &progress);
     assert!(matches!(refused, Err(ReduceError::NotFinite { count: 1, .. })), "{refused:?}");
+    let dropped = fit_finite_rows(reducer, bad.view(), &progress).expect("the other rows can be fitted");
+    assert_eq!((dropped.n_dropped(), dropped.rows.len()), (1, N_ROWS - 1));
+    for (row, place) in dropped.coordinates().outer_iter().enumerate() {
+        assert_eq!(place.iter().all(|x| x.is_finite()), row != 7, "row {row}: {place}");
+    }
     assert!(fitted.transform(Array2::zeros((3, N_FEATURES + 1)).view(), &progress).is_err(), "another width");
     let none = fitted.transform(empty.view(), &progress).expect("no rows give no rows");
     assert_eq!(none.coordinates.dim(), (0, reducer.n_components()));

@@ -11,8 +11,8 @@ use arrow_schema::{DataType, Field, Schema};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 use tlc::collect::{
-    ClassificationMetrics, CollectOptions, Dataset, EmbeddingsMetricsCollector, LayerRef, MetricsCollector, Model,
-    Predictor, Reshape, TensorDataset, TorchScriptModel, collect_metrics,
+    ClassificationMetrics, CollectOptions, Dataset, EmbeddingsMetricsCollector, Inputs, LayerRef, MetricsCollector,
+    Model, Predictor, Reshape, TensorDataset, TorchScriptModel, collect_metrics,
 };
 use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, Progress, digest};
 use tlc::datasets::{ImageFolder, Preparation};
@@ -41,15 +41,16 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let dataset = samples.dataset.as_ref();
     let predictor = Predictor::new(&model, layers.iter().copied())?;
     // Before a run is begun: does the model take these samples?
-    let logits = predictor.predict(&dataset.batch(0..1)?.inputs)?.forward.size();
-    let run = if project.run_names()?.contains(&args.run) {
-        project.open_run(&args.run)?
-    } else {
-        project
-            .create_run(&args.run, Map::from_iter([("model".to_owned(), json!(args.model.display().to_string()))]))?
-    };
+    let first = (0..dataset.len())
+        .map(|row| dataset.batch(&[row]))
+        .find(|batch| !matches!(batch, Ok(batch) if batch.inputs.n_samples() == 0));
+    let first = first.context("none of the images can be decoded")??;
+    let logits = predictor.predict(first.inputs)?.forward.size();
+    let parameters = Map::from_iter([("model".to_owned(), json!(args.model.display().to_string()))]);
+    let run = project.open_or_create_run(&args.run, parameters)?;
     let name = args.model.file_stem().map_or_else(|| "metrics".into(), |name| name.to_string_lossy().into_owned());
-    let options = CollectOptions { name, batch_size: args.batch_size, constants };
+    let options =
+        CollectOptions { name, batch_size: args.batch_size, constants, shard: args.shard, ..CollectOptions::default() };
     let mut metrics = ClassificationMetrics::new(samples.class_names.iter());
     let mut collectors: Vec<&mut dyn MetricsCollector> = vec![&mut embeddings];
     if let Some(n_classes) = samples.n_classes {
@@ -65,6 +66,11 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let collected = collect_metrics(&run, dataset, &mut collectors, &predictor, &options, progress);
     run.set_status(if collected.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted })?;
     let report = collected?;
+    if !report.skipped.is_empty() {
+        let names: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
+        println!("left out, as they cannot be decoded: {}", names.join(", "));
+        run.set_parameter("undecodable", names)?;
+    }
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", report.table.url);
     println!("{} rows in {seconds:.1} s ({:.0} per second)", report.table.rows, report.table.rows as f64 / seconds);
@@ -109,6 +115,8 @@ struct Samples {
     n_classes: Option<i64>,
     /// Whether label 3 is the model's class 3, as in an array, or that of the folder's fourth name.
     are_of_model: bool,
+    /// What a sample is called in messages.
+    name: Box<dyn Fn(usize) -> String>,
 }
 
 impl Samples {
@@ -125,7 +133,10 @@ fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Re
         let known = Preparation::NAMES.join(", ");
         let preparation = Preparation::named(&args.normalise, args.size)
             .with_context(|| format!("--normalise is {:?}; known: {known}", args.normalise))?;
-        let (images, skipped) = ImageFolder::read(folder, preparation)?;
+        let (mut images, skipped) = ImageFolder::read(folder, preparation)?;
+        if let Some(labels) = &args.labels {
+            images = images.with_labels_of(labels)?;
+        }
         for (file, reason) in skipped.iter().take(NAMED_FILES) {
             screen.line(format!("skipped {}: {reason}", file.display()));
         }
@@ -141,27 +152,46 @@ fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Re
         let column = (Field::new("file", DataType::Utf8, false), Arc::new(StringArray::from(files)) as ArrayRef);
         let table = table(project, folder, operation, column, images.labels(), images.class_names())?;
         let class_names = images.class_names().to_vec();
+        let names: Vec<String> = images.files().iter().map(|file| file.display().to_string()).collect();
         let n_classes = images.labels().map(|_| class_names.len() as i64);
         let dataset = Box::new(images.with_table(table));
-        return Ok(Samples { dataset, class_names, n_classes, are_of_model: false });
+        let name = Box::new(move |id: usize| names[id].clone());
+        return Ok(Samples { dataset, class_names, n_classes, are_of_model: false, name });
     }
-    let file = args.npy.as_ref().context("--images or --npy says what to run the model on")?;
     let read = |file: &Path| Tensor::read_npy(file).with_context(|| format!("cannot read {}", file.display()));
-    let inputs = read(file)?;
+    let content = |file: &Path| anyhow::Ok(digest::of_bytes(&std::fs::read(file)?));
+    let (mut inputs, mut arrays) = (Inputs::positional([]), Vec::new());
+    let named: Vec<(Option<&str>, &Path)> = args.npy.iter().map(|array| name_and_file(array)).collect();
+    for &(name, file) in &named {
+        inputs = match name {
+            Some(name) => inputs.with(name, read(file)?),
+            None => inputs.and(read(file)?),
+        };
+        let path = std::path::absolute(file)?.display().to_string();
+        arrays.push(json!({ "name": name, "array": path, "content": content(file)? }));
+    }
+    let (_, file) = *named.first().context("--images or --npy says what to run the model on")?;
     let labels = args.labels.as_deref().map(read).transpose()?.map(|labels| labels.to_kind(Kind::Int64));
-    let numbers = inputs.size().first().copied().unwrap_or(0);
+    let numbers = inputs.n_samples() as i64;
     let values: Option<Vec<i64>> = labels.as_ref().map(Vec::try_from).transpose()?;
     let n_classes = values.iter().flatten().max().map(|most| most + 1);
-    let content = |file: &Path| anyhow::Ok(digest::of_bytes(&std::fs::read(file)?));
     let operation = Operation::new("import", 1)
-        .with("array", std::path::absolute(file)?.display().to_string())
-        .with("content", content(file)?)
+        .with("arrays", arrays)
         .with("labels", args.labels.as_deref().map(content).transpose()?);
     let rows = Arc::new(Int64Array::from_iter_values(0..numbers)) as ArrayRef;
     let column = (Field::new("row", DataType::Int64, false), rows);
     let table = table(project, file, operation, column, values.as_deref(), &[])?;
     let dataset = Box::new(TensorDataset::of_inputs(inputs, labels, Some(table))?);
-    Ok(Samples { dataset, class_names: Vec::new(), n_classes, are_of_model: true })
+    let name = Box::new(|id: usize| format!("row {id}"));
+    Ok(Samples { dataset, class_names: Vec::new(), n_classes, are_of_model: true, name })
+}
+
+/// `NAME=FILE`, or the file alone; a file whose own name holds `=` is taken as a file.
+fn name_and_file(array: &str) -> (Option<&str>, &Path) {
+    match array.split_once('=') {
+        Some((name, file)) if !Path::new(array).exists() => (Some(name), Path::new(file)),
+        _ => (None, Path::new(array)),
+    }
 }
 
 /// The table of samples, written unless the project has it.

@@ -11,7 +11,10 @@ pub(crate) fn run(args: &LayersArgs) -> anyhow::Result<()> {
     let model = TorchScriptModel::load(&args.model)?;
     let layers = layers(&model, &args.input_size)?;
     let path_width = layers.iter().map(|layer| layer.path.len()).max().unwrap_or(0).max(8);
-    println!("{:>5}  {:<path_width$}  {:<24}  {:>12}  {:<24}  widths", "index", "path", "kind", "parameters", "output");
+    println!(
+        "{:>5}  {:<path_width$}  {:<24}  {:>12}  {:>14}  {:<24}  widths",
+        "index", "path", "kind", "parameters", "multiply-adds", "output"
+    );
     let mut n_wide = 0;
     for layer in &layers {
         let path = if layer.index == 0 { "(model)" } else { &layer.path };
@@ -26,10 +29,11 @@ pub(crate) fn run(args: &LayersArgs) -> anyhow::Result<()> {
         };
         let widths: Vec<String> = layer.widths().into_iter().map(width).collect();
         println!(
-            "{:>5}  {path:<path_width$}  {:<24}  {:>12}  {output:<24}  {}",
+            "{:>5}  {path:<path_width$}  {:<24}  {:>12}  {:>14}  {output:<24}  {}",
             layer.index,
             layer.kind,
             layer.n_parameters,
+            layer.multiply_adds,
             widths.join(", ")
         );
     }

@@ -112,6 +112,15 @@ struct DemoArgs {
     no_view: bool,
 }
 
+/// `2/4`, counted from 1, as the second of four, counted from 0.
+fn parse_shard(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    match numbers {
+        Some((part, parts)) if (1..=parts).contains(&part) => Ok((part - 1, parts)),
+        _ => Err("a part and the number of parts are needed, such as 1/4".to_owned()),
+    }
+}
+
 /// A model and an input that it takes.
 #[derive(Args)]
 #[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
@@ -147,15 +156,18 @@ struct CollectArgs {
     /// Normalisation of images: imagenet, half or none
     #[arg(long, default_value = "imagenet")]
     normalise: String,
-    /// Inputs as an array, (n, …) of 32-bit floats
+    /// An input as an array, (n, …); several in the order of the model's parameters, or by their names
+    #[arg(long, value_name = "[NAME=]FILE")]
+    npy: Vec<String>,
+    /// Classes: for arrays another one, (n,) of 64-bit integers; for images a CSV file with the columns file and label
     #[arg(long, value_name = "FILE")]
-    npy: Option<PathBuf>,
-    /// Class indices as an array, (n,) of 64-bit integers
-    #[arg(long, value_name = "FILE", requires = "npy")]
     labels: Option<PathBuf>,
     /// Samples per forward pass
     #[arg(long, default_value_t = 64)]
     batch_size: usize,
+    /// Part of the samples to collect, such as 1/4 and 4/4, for several processes that write into the same run
+    #[arg(long, value_name = "PART/PARTS", value_parser = parse_shard)]
+    shard: Option<(usize, usize)>,
     /// Columns with one value, as a JSON object, such as {"epoch": 3, "split": "val"}
     #[arg(long, default_value = "{}")]
     constants: String,

@@ -1,7 +1,7 @@
 //! Images in a folder, of any size and format, decoded batch by batch.
 
+use std::collections::HashMap;
 use std::fs;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
@@ -48,6 +48,7 @@ const LARGEST_SIDE: u32 = 8192;
 /// Images in a folder. Those of sub-folders have the sub-folder's name as their class.
 #[derive(Debug)]
 pub struct ImageFolder {
+    folder: PathBuf,
     files: Vec<PathBuf>,
     labels: Option<Vec<i64>>,
     class_names: Vec<String>,
@@ -88,12 +89,50 @@ impl ImageFolder {
             (below.components().count() > 1).then_some(first)
         };
         let classes: Option<Vec<String>> = files.iter().map(class_of).collect();
-        let mut class_names = classes.clone().unwrap_or_default();
-        class_names.sort();
-        class_names.dedup();
-        let number = |class: &String| class_names.binary_search(class).map_or(-1, |at| at as i64);
-        let labels = classes.map(|classes| classes.iter().map(number).collect());
-        Ok((Self { files, labels, class_names, preparation, table: None }, skipped))
+        let (class_names, labels) = classes.map(|classes| numbered(&classes)).unzip();
+        let class_names = class_names.unwrap_or_default();
+        let folder = folder.to_owned();
+        Ok((Self { folder, files, labels, class_names, preparation, table: None }, skipped))
+    }
+
+    /// With the classes that a CSV file with the columns `file` and `label` gives, whatever the sub-folders are. Files are
+    /// relative to the folder, or absolute; rows of other files are passed over.
+    ///
+    /// # Errors
+    /// A file that cannot be read or lacks a column; an image without a row, or with two that differ.
+    pub fn with_labels_of(mut self, csv: &Path) -> Result<Self, DatasetError> {
+        let refused = |reason: String| DatasetError::Format { path: csv.to_owned(), reason };
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_path(csv)
+            .map_err(|error| refused(error.to_string()))?;
+        let mut classes: HashMap<PathBuf, String> = HashMap::new();
+        for row in reader.deserialize() {
+            let Labelled { file, label } = row.map_err(|error| refused(error.to_string()))?;
+            match classes.insert(self.folder.join(&file), label.clone()) {
+                Some(other) if other != label => {
+                    return Err(refused(format!("{} is both {other:?} and {label:?}", file.display())));
+                }
+                _ => {}
+            }
+        }
+        let missing: Vec<String> = self
+            .files
+            .iter()
+            .filter(|file| !classes.contains_key(*file))
+            .map(|file| file.display().to_string())
+            .collect();
+        if let Some(first) = missing.first() {
+            return Err(refused(format!(
+                "{} of {} images have no row, such as {first}",
+                missing.len(),
+                self.files.len()
+            )));
+        }
+        let of_files: Vec<String> = self.files.iter().map(|file| classes[file].clone()).collect();
+        let (class_names, labels) = numbered(&of_files);
+        (self.class_names, self.labels) = (class_names, Some(labels));
+        Ok(self)
     }
 
     /// The files, in the order of their numbers.
@@ -137,42 +176,80 @@ impl Dataset for ImageFolder {
         self.files.len()
     }
 
-    fn batch(&self, rows: Range<usize>) -> Result<Batch, CollectError> {
+    fn batch(&self, rows: &[usize]) -> Result<Batch, CollectError> {
         let side = self.preparation.side as usize;
         let (n, per_image) = (rows.len(), 3 * side * side);
         let mut values = vec![0.0; n * per_image];
-        let files = &self.files[rows.clone()];
-        // The model waits meanwhile, so decoding may have all processors.
+        let files: Vec<&PathBuf> = rows.iter().map(|&row| &self.files[row]).collect();
+        // All processors: the first batch has nothing beside it, and a model on a GPU leaves them free.
         let per_thread = n.div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
         let parts = values.chunks_mut(per_thread * per_image).zip(files.chunks(per_thread));
-        let prepare = |(values, file): (&mut [f32], &PathBuf)| {
-            // Decoders meet all kinds of bytes; a panic of theirs must name the file too.
+        let prepare = |(values, file): (&mut [f32], &&PathBuf)| {
+            // Decoders meet all kinds of bytes.
             let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(file, values)));
-            prepared.unwrap_or_else(|_| Err("its decoder panicked".to_owned())).map_err(|reason| CollectError::Data {
-                what: format!("cannot decode {}: {reason}; remove it or repair it", file.display()),
-            })
+            prepared.unwrap_or_else(|_| Err("its decoder panicked".to_owned())).err()
         };
-        let prepare_all =
-            &|(values, files): (&mut [f32], &[PathBuf])| values.chunks_mut(per_image).zip(files).try_for_each(prepare);
-        let prepared: Vec<_> = std::thread::scope(|scope| {
+        let prepare_all = &|(values, files): (&mut [f32], &[&PathBuf])| {
+            values.chunks_mut(per_image).zip(files).map(prepare).collect::<Vec<Option<String>>>()
+        };
+        let reasons: Vec<Option<String>> = std::thread::scope(|scope| {
             let threads: Vec<_> = parts.map(|part| scope.spawn(move || prepare_all(part))).collect();
-            threads.into_iter().map(|thread| thread.join()).collect()
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
         });
-        for result in prepared {
-            result.unwrap_or_else(|_| Err(CollectError::Data { what: "an image decoder panicked".to_owned() }))?;
+        if reasons.len() != n {
+            return Err(CollectError::Data { what: "an image decoder panicked".to_owned() });
+        }
+        let (mut kept, mut skipped) = (Vec::new(), Vec::new());
+        for (place, reason) in reasons.into_iter().enumerate() {
+            match reason {
+                Some(reason) => {
+                    tracing::warn!(file = %files[place].display(), reason, "left out: it cannot be decoded");
+                    skipped.push(place);
+                }
+                None => kept.push(place),
+            }
         }
         let side = side as i64;
-        let inputs =
-            Tensor::f_from_slice(&values).and_then(|values| values.f_reshape([n as i64, 3, side, side])).map_err(
-                |error| CollectError::Torch { action: "make a batch of images".to_owned(), source: error.into() },
-            )?;
-        let labels = self.labels.as_ref().map(|labels| Tensor::from_slice(&labels[rows]));
-        Ok(Batch { inputs, labels })
+        let places: Vec<i64> = kept.iter().map(|&place| place as i64).collect();
+        let inputs = Tensor::f_from_slice(&values)
+            .and_then(|values| values.f_reshape([n as i64, 3, side, side]))
+            .and_then(
+                |all| if skipped.is_empty() { Ok(all) } else { all.f_index_select(0, &Tensor::from_slice(&places)) },
+            )
+            .map_err(|error| CollectError::Torch {
+                action: "make a batch of images".to_owned(),
+                source: error.into(),
+            })?;
+        let labels = self.labels.as_ref().map(|labels| {
+            let labels: Vec<i64> = kept.iter().map(|&place| labels[rows[place]]).collect();
+            Tensor::from_slice(&labels)
+        });
+        Ok(Batch { skipped, ..Batch::new(inputs, labels) })
+    }
+
+    fn as_sync(&self) -> Option<&(dyn Dataset + Sync)> {
+        Some(self)
     }
 
     fn table(&self) -> Option<&LineageInput> {
         self.table.as_ref()
     }
+}
+
+/// A row of a file of labels.
+#[derive(Debug, serde::Deserialize)]
+struct Labelled {
+    file: PathBuf,
+    label: String,
+}
+
+/// The different classes, sorted, and for each sample the number of its own.
+fn numbered(classes: &[String]) -> (Vec<String>, Vec<i64>) {
+    let mut names = classes.to_vec();
+    names.sort();
+    names.dedup();
+    let labels = classes.iter().map(|class| names.partition_point(|name| name < class) as i64).collect();
+    (names, labels)
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
@@ -223,16 +300,43 @@ mod tests {
         assert_eq!(images.labels(), Some([0, 0, 1].as_slice()));
         assert_eq!(skipped.len(), 1);
         assert!(skipped[0].0.ends_with("cat/notes.txt"));
-        let batch = images.batch(0..3).expect("decodable");
-        assert_eq!(batch.inputs.size(), [3, 3, 4, 4]);
+        let batch = images.batch(&[0, 1, 2]).expect("decodable");
+        let pixels = batch.inputs.only().expect("one tensor");
+        assert_eq!(pixels.size(), [3, 3, 4, 4]);
         let means: Vec<f32> =
-            Vec::try_from(batch.inputs.mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float).reshape(-1))
+            Vec::try_from(pixels.mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float).reshape(-1))
                 .expect("numbers");
         assert_eq!(means, [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]
-    fn an_image_that_is_cut_short_is_named() {
+    fn a_csv_file_gives_classes_to_all_images_or_says_which_have_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        save(&folder.path().join("a.png"), [255, 0, 0], (8, 8));
+        save(&folder.path().join("sub/b.png"), [0, 255, 0], (8, 8));
+        let csv = folder.path().join("labels.csv");
+        let read = |text: &str| {
+            fs::write(&csv, text).expect("writable");
+            let preparation = Preparation::named("none", 4).expect("known");
+            ImageFolder::read(folder.path(), preparation).expect("images").0.with_labels_of(&csv)
+        };
+        let images = read("file, label\nsub/b.png, zebra\na.png, ant\nother.png, bee\n").expect("complete");
+        assert_eq!(
+            (images.class_names(), images.labels()),
+            (["ant", "zebra"].map(String::from).as_slice(), Some([0, 1].as_slice()))
+        );
+        for (text, reason) in [
+            ("file,label\na.png,ant\n", "1 of 2 images have no row"),
+            ("name,label\na.png,ant\n", "missing field `file`"),
+            ("file,label\na.png,ant\na.png,bee\nsub/b.png,ant\n", "a.png is both \"ant\" and \"bee\""),
+        ] {
+            let error = read(text).expect_err(reason).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_cut_short_is_left_out() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.png");
         save(&path, [1, 2, 3], (64, 64));
@@ -240,8 +344,13 @@ mod tests {
         fs::write(&path, &whole[..whole.len() - 40]).expect("writable");
         let (images, _) = ImageFolder::read(folder.path(), Preparation::named("half", 8).expect("known")).expect("one");
         assert!(images.labels().is_none());
-        let error = images.batch(0..1).expect_err("cut short").to_string();
-        assert!(error.contains("a.png") && error.contains("cannot decode"), "{error}");
+        let batch = images.batch(&[0]).expect("the others are there");
+        assert_eq!((batch.skipped, batch.inputs.n_samples()), (vec![0], 0));
+        save(&folder.path().join("b.png"), [255; 3], (64, 64));
+        let (images, _) = ImageFolder::read(folder.path(), Preparation::named("none", 8).expect("known")).expect("two");
+        let batch = images.batch(&[1, 0]).expect("the others are there");
+        assert_eq!((batch.skipped, batch.inputs.n_samples()), (vec![1], 1));
+        assert_eq!(batch.inputs.only().expect("one tensor").min().double_value(&[]), 1.0, "the white one");
     }
 
     #[test]

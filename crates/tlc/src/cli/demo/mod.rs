@@ -160,6 +160,7 @@ impl Demo<'_> {
             name: format!("{}-epoch-{epoch}", split.name),
             batch_size: COLLECT_BATCH,
             constants: constants(epoch, split.name),
+            ..CollectOptions::default()
         };
         let mut embeddings = EmbeddingsMetricsCollector::new(self.layers.iter().copied());
         let mut metrics = ClassificationMetrics::new(self.classes);

@@ -107,7 +107,7 @@ impl Trainer {
             if rows.len() > 1 {
                 let batch = split.dataset.select(rows, Device::Cpu);
                 let labels = batch.labels.context("a split has labels")?;
-                let loss = self.model.forward_t(&batch.inputs, true).cross_entropy_for_logits(&labels);
+                let loss = self.model.forward_t(batch.inputs.only()?, true).cross_entropy_for_logits(&labels);
                 self.optimizer.backward_step(&loss);
             }
             task.advance(rows.len() as u64)?;
