@@ -121,14 +121,14 @@ fn what_cannot_be_heard_is_said() {
 fn a_wrong_shape_gets_libtorchs_reason_alone() {
     let model = load("branches");
     let predictor = Predictor::new(&model, ["up"]).expect("known");
-    let error = predictor.predict(&Tensor::ones([2, 5], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
+    let error = predictor.predict(Tensor::ones([2, 5], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
     assert_eq!(error.to_string(), "cannot run the model on inputs of shape [2, 5]");
     let cause = std::error::Error::source(&error).expect("libtorch's").to_string();
     assert!(cause.contains("2x5 and 6x6") && !cause.contains("Traceback"), "{cause}");
     // Further down, within branches and functions of the file.
     let plain = load("plain_scripted");
     let of_images = Predictor::new(&plain, ["stem"]).expect("known");
-    let error = of_images.predict(&Tensor::ones([3, 8, 8], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
+    let error = of_images.predict(Tensor::ones([3, 8, 8], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
     let cause = std::error::Error::source(&error).expect("libtorch's").to_string();
     assert_eq!(cause, "running_mean should contain 8 elements not 4");
     // The model is usable afterwards.
