@@ -131,9 +131,11 @@ pub fn collect_metrics(
 /// The numbers of the samples that the options choose.
 fn chosen_rows(dataset: &dyn Dataset, options: &CollectOptions) -> Result<Vec<usize>, CollectError> {
     let n = dataset.len();
+    // Wide enough for any number of shards.
+    let bound = |index: usize, count: usize| ((index as u128) * (n as u128) / (count as u128)) as usize;
     let part = match options.shard {
         None => 0..n,
-        Some((index, count)) if index < count => index * n / count..(index + 1) * n / count,
+        Some((index, count)) if index < count => bound(index, count)..bound(index + 1, count),
         Some((index, count)) => {
             let what = format!("the shard is {index} of {count}; 0 to one less than their number is needed");
             return Err(CollectError::Data { what });

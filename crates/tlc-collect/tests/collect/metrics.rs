@@ -290,6 +290,8 @@ fn shards_are_together_the_whole() {
         all.extend(shard(index, 3).expect("collected"));
     }
     assert!(all.into_iter().eq(0..20));
+    let error = shard(usize::MAX - 2, usize::MAX).expect_err("nothing falls to it").to_string();
+    assert!(error.contains("at least one is needed"), "{error}");
     let error = shard(3, 3).expect_err("refused").to_string();
     assert_eq!(error, "the shard is 3 of 3; 0 to one less than their number is needed");
 }
