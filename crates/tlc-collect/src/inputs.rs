@@ -1,8 +1,9 @@
 //! What a model takes for some samples.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::CollectError;
+use crate::predictor::catch_panic;
 
 /// Tensors, batch first, by place and by name.
 ///
@@ -24,6 +25,16 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// One tensor of zeros of this shape, batch first: enough to see which layers a model has and what they give.
+    ///
+    /// # Errors
+    /// A negative length; more than memory holds.
+    pub fn zeros(shape: &[i64]) -> Result<Self, CollectError> {
+        Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))
+            .map(Self::from)
+            .map_err(|error| CollectError::torch(format!("make an input of shape {shape:?}"), error))
+    }
+
     /// Tensors by place.
     pub fn positional(tensors: impl IntoIterator<Item = Tensor>) -> Self {
         Self { positional: tensors.into_iter().collect(), named: Vec::new() }
@@ -77,6 +88,29 @@ impl Inputs {
     /// Where the first tensor is.
     pub fn device(&self) -> Device {
         self.tensors().next().map_or(Device::Cpu, Tensor::device)
+    }
+
+    /// All tensors on `device`.
+    ///
+    /// # Errors
+    /// A device that libtorch does not have, or whose memory is full.
+    pub fn to_device(&self, device: Device) -> Result<Self, CollectError> {
+        catch_panic(|| self.map(|tensor| tensor.to_device(device)))
+            .map_err(|text| CollectError::torch(format!("move inputs to {device:?}"), text))
+    }
+
+    /// The samples from `start` on, `n` of them, without a copy.
+    ///
+    /// # Errors
+    /// Samples that there are not.
+    pub fn narrow(&self, start: usize, n: usize) -> Result<Self, CollectError> {
+        let there =
+            self.tensors().map(|tensor| tensor.size().first().copied().unwrap_or(0)).min().unwrap_or(0) as usize;
+        if start + n > there {
+            let what = format!("samples {start} to {} are asked for, and the inputs are {}", start + n, self.shapes());
+            return Err(CollectError::Data { what });
+        }
+        Ok(self.map(|tensor| tensor.narrow(0, start as i64, n as i64)))
     }
 
     /// Each tensor changed by `change`.

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::predictor::run;
 use crate::reshape::NAMED;
 use crate::tap::Recorder;
-use crate::{CollectError, Model, Reshape};
+use crate::{CollectError, Inputs, Model, Reshape};
 
 /// A layer and what it returned for one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,14 +51,12 @@ impl LayerOutput {
     }
 }
 
-/// Runs `model` once on zeros of `input_size`, batch first, and lists all its layers in the order of their indices.
+/// Runs `model` once on `inputs`, such as [`Inputs::zeros`], and lists all its layers in the order of their indices.
 ///
 /// # Errors
-/// An input size that the model does not take.
-pub fn layers(model: &dyn Model, input_size: &[i64]) -> Result<Vec<LayerOutput>, CollectError> {
-    let input = Tensor::f_zeros(input_size, (Kind::Float, Device::Cpu))
-        .map_err(|error| CollectError::torch(format!("make an input of shape {input_size:?}"), error))?;
-    let (_, recorder) = run(model, &input.into(), Recorder::calls_of(model.tree().id()))?;
+/// Inputs that the model does not take.
+pub fn layers(model: &dyn Model, inputs: &Inputs) -> Result<Vec<LayerOutput>, CollectError> {
+    let (_, recorder) = run(model, inputs, Recorder::calls_of(model.tree().id()))?;
     let mut seen: BTreeMap<usize, (usize, Vec<i64>)> = BTreeMap::new();
     for (node, shape) in recorder.calls.unwrap_or_default() {
         let (n_calls, last) = seen.entry(node).or_default();

@@ -1,18 +1,45 @@
 //! Runs a model and hands out its output together with the activations of chosen layers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::tap::Recorder;
 use crate::{CollectError, Inputs, LayerRef, Model, NamedModule};
 
 /// A model in evaluation mode, without gradients, with listeners on some layers.
-#[derive(Debug)]
+///
+/// ```
+/// # use tch::{Device, Tensor, nn};
+/// # use tlc_collect::{Inputs, Predictor, models::ResNet};
+/// # let weights = nn::VarStore::new(Device::Cpu);
+/// # let model = ResNet::resnet18(&weights.root(), 1, 10);
+/// let predictor = Predictor::new(&model, ["global_pool"])?
+///     .device(Device::cuda_if_available())
+///     .preprocess(|inputs| Ok(Inputs::from(inputs.only()? / 255.0)));
+/// # Ok::<(), tlc_collect::CollectError>(())
+/// ```
 pub struct Predictor<'m> {
     model: &'m dyn Model,
     layers: Vec<NamedModule>,
+    device: Option<Device>,
+    preprocess: Option<Box<Preprocess<'m>>>,
+    call: Option<Box<Call<'m>>>,
+}
+
+type Preprocess<'m> = dyn Fn(Inputs) -> Result<Inputs, CollectError> + 'm;
+type Call<'m> = dyn Fn(&dyn Model, &Inputs) -> Result<Tensor, CollectError> + 'm;
+
+impl fmt::Debug for Predictor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Predictor")
+            .field("model", &self.model)
+            .field("layers", &self.layers)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a forward pass gave.
@@ -22,6 +49,9 @@ pub struct PredictorOutput {
     pub forward: Tensor,
     /// The activations of the chosen layers, by layer index.
     pub hidden_layers: BTreeMap<usize, Tensor>,
+    /// What the model gave beside its output, by name: the elements of a TorchScript model's tuple or dictionary, or
+    /// what a Rust model [notes](crate::Tap::note).
+    pub metadata: BTreeMap<String, Tensor>,
 }
 
 impl<'m> Predictor<'m> {
@@ -34,7 +64,30 @@ impl<'m> Predictor<'m> {
         layers: impl IntoIterator<Item = L>,
     ) -> Result<Self, CollectError> {
         let layers: Result<_, _> = layers.into_iter().map(|layer| model.tree().find(&layer.into()).cloned()).collect();
-        Ok(Self { model, layers: layers? })
+        Ok(Self { model, layers: layers?, device: None, preprocess: None, call: None })
+    }
+
+    /// With a device to which inputs are moved, after preprocessing; the model's weights must be there. Default: where
+    /// the inputs are.
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// With a function that brings inputs into the form that the model takes, without gradients.
+    #[must_use]
+    pub fn preprocess(mut self, function: impl Fn(Inputs) -> Result<Inputs, CollectError> + 'm) -> Self {
+        self.preprocess = Some(Box::new(function));
+        self
+    }
+
+    /// With another way to call the model than with its inputs, in evaluation mode: with more arguments, twice, or in
+    /// parts. The layers' outputs are those of the last calls.
+    #[must_use]
+    pub fn call(mut self, function: impl Fn(&dyn Model, &Inputs) -> Result<Tensor, CollectError> + 'm) -> Self {
+        self.call = Some(Box::new(function));
+        self
     }
 
     /// The indices of the layers it listens at.
@@ -50,7 +103,23 @@ impl<'m> Predictor<'m> {
         let tree = self.model.tree();
         let nodes = self.layers.iter().map(|layer| layer.node);
         let recorder = Recorder::outputs_of(tree.id(), tree.named_modules().len(), nodes);
-        let (forward, mut recorder) = run(self.model, &inputs.into(), recorder)?;
+        let _no_grad = tch::no_grad_guard();
+        let mut inputs = inputs.into();
+        if let Some(preprocess) = &self.preprocess {
+            inputs =
+                catch_panic(|| preprocess(inputs)).map_err(|text| CollectError::torch("preprocess inputs", text))??;
+        }
+        if let Some(device) = self.device {
+            inputs = inputs.to_device(device)?;
+        }
+        let (forward, mut recorder) = match &self.call {
+            None => run(self.model, &inputs, recorder)?,
+            Some(call) => {
+                let action = || format!("call the model on inputs of shape {}", inputs.shapes());
+                let (forward, recorder) = recorder.listen(|| catch_panic(|| call(self.model, &inputs)));
+                (forward.map_err(|text| CollectError::torch(action(), text))??, recorder)
+            }
+        };
         let mut hidden_layers = BTreeMap::new();
         for layer in &self.layers {
             let output = recorder.outputs[layer.node]
@@ -59,7 +128,7 @@ impl<'m> Predictor<'m> {
                 .ok_or_else(|| CollectError::NotCalled { layer: layer.index, path: layer.path.clone() })?;
             hidden_layers.insert(layer.index, output);
         }
-        Ok(PredictorOutput { forward, hidden_layers })
+        Ok(PredictorOutput { forward, hidden_layers, metadata: recorder.notes })
     }
 }
 

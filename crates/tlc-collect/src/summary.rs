@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use tch::{Device, Kind, Tensor};
-
 use crate::predictor::run;
 use crate::tap::Recorder;
-use crate::{CollectError, Model};
+use crate::{CollectError, Inputs, Model};
 
 /// Layers deeper than this are counted with the one above, as in torchinfo.
 const MAX_DEPTH: usize = 3;
@@ -44,17 +42,15 @@ pub struct Summary {
     pub total_multiply_adds: i64,
 }
 
-/// Runs `model` once on zeros of `input_size` (batch first) and describes its layers.
+/// Runs `model` once on `inputs`, such as [`Inputs::zeros`], and describes its layers.
 ///
 /// Displayed, it is what Python's `torchinfo.summary` prints. Layers that did not run are left out.
 ///
 /// # Errors
-/// An input size that the model does not take.
-pub fn summary(model: &dyn Model, input_size: &[i64]) -> Result<Summary, CollectError> {
-    let input = Tensor::f_zeros(input_size, (Kind::Float, Device::Cpu))
-        .map_err(|error| CollectError::torch(format!("make an input of shape {input_size:?}"), error))?;
+/// Inputs that the model does not take.
+pub fn summary(model: &dyn Model, inputs: &Inputs) -> Result<Summary, CollectError> {
     let tree = model.tree();
-    let (_, recorder) = run(model, &input.into(), Recorder::calls_of(tree.id()))?;
+    let (_, recorder) = run(model, inputs, Recorder::calls_of(tree.id()))?;
     let modules = tree.named_modules();
     let index_of: BTreeMap<usize, usize> = modules.iter().map(|module| (module.node, module.index)).collect();
     let mut shapes: BTreeMap<usize, Vec<i64>> = BTreeMap::new();

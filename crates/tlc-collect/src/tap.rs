@@ -4,6 +4,7 @@
 //! threads can run clones of one model. While nobody listens a tap costs one thread-local flag.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::Tensor;
@@ -28,6 +29,19 @@ impl Tap {
             self.record(&output);
         }
         output
+    }
+
+    /// Shows a tensor that comes beside the model's output, such as boxes beside class scores; it becomes
+    /// [`PredictorOutput::metadata`](crate::PredictorOutput::metadata).
+    pub fn note(self, name: &str, tensor: &Tensor) {
+        if !LISTENING.get() {
+            return;
+        }
+        RECORDER.with_borrow_mut(|recorder| {
+            if let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.tree == self.tree) {
+                recorder.notes.insert(name.to_owned(), tensor.shallow_clone());
+            }
+        });
     }
 
     #[cold]
@@ -76,6 +90,8 @@ pub(crate) struct Recorder {
     /// The nodes whose outputs are kept, by node; the last call wins, as with Python's hooks.
     wanted: Vec<bool>,
     pub(crate) outputs: Vec<Option<Tensor>>,
+    /// What came beside the model's output, by name.
+    pub(crate) notes: BTreeMap<String, Tensor>,
     /// Every call: node and shape of its output. Kept only for summaries.
     pub(crate) calls: Option<Vec<(usize, Vec<i64>)>>,
 }
@@ -84,7 +100,8 @@ impl Recorder {
     pub(crate) fn outputs_of(tree: u64, n_nodes: usize, nodes: impl IntoIterator<Item = usize>) -> Self {
         let mut wanted = vec![false; n_nodes];
         nodes.into_iter().for_each(|node| wanted[node] = true);
-        Self { tree, wanted, outputs: (0..n_nodes).map(|_| None).collect(), calls: None }
+        let outputs = (0..n_nodes).map(|_| None).collect();
+        Self { tree, wanted, outputs, notes: BTreeMap::new(), calls: None }
     }
 
     pub(crate) fn calls_of(tree: u64) -> Self {

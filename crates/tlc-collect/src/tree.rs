@@ -99,6 +99,10 @@ describe!(nn::Linear, "Linear", |layer| std::iter::once(&layer.ws).chain(&layer.
 describe!(nn::Conv1D, "Conv1d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
 describe!(nn::Conv2D, "Conv2d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
 describe!(nn::Conv3D, "Conv3d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::ConvTranspose1D, "ConvTranspose1d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::ConvTranspose2D, "ConvTranspose2d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::ConvTranspose3D, "ConvTranspose3d", |layer| std::iter::once(&layer.ws).chain(&layer.bs).collect());
+describe!(nn::GroupNorm, "GroupNorm", |layer| layer.ws.iter().chain(&layer.bs).collect());
 describe!(nn::BatchNorm, "BatchNorm2d", |layer| layer.ws.iter().chain(&layer.bs).collect());
 describe!(nn::LayerNorm, "LayerNorm", |layer| layer.ws.iter().chain(&layer.bs).collect());
 describe!(nn::Embedding, "Embedding", |layer| vec![&layer.ws]);
@@ -138,6 +142,21 @@ impl Scope {
     pub fn child<M: Describe>(&self, name: &str, module: M) -> Layer<M> {
         let n_parameters = module.parameters().iter().map(|tensor| tensor.size().iter().product::<i64>()).sum();
         let node = self.add(name, module.kind(), n_parameters);
+        Layer { tap: Tap { tree: self.tree, node }, module }
+    }
+
+    /// Registers any module as a layer called `name`, of class `kind`: a closure in [`nn::func`] or [`nn::func_t`], an
+    /// [`nn::Sequential`], a type of another crate. Its parameters are not counted in summaries; a type of your own
+    /// implements [`Describe`] and is registered by [`child`](Self::child).
+    ///
+    /// ```
+    /// # use tch::nn::{self, ModuleT};
+    /// let scope = tlc_collect::Scope::root("Net");
+    /// let gelu = scope.wrap("act", "GELU", nn::func(|x| x.gelu("none")));
+    /// assert_eq!(gelu.forward_t(&tch::Tensor::from_slice(&[0.0_f32]), false).double_value(&[0]), 0.0);
+    /// ```
+    pub fn wrap<M: nn::ModuleT>(&self, name: &str, kind: &str, module: M) -> Layer<M> {
+        let node = self.add(name, kind.to_owned(), 0);
         Layer { tap: Tap { tree: self.tree, node }, module }
     }
 

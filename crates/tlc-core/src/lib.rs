@@ -50,8 +50,9 @@ pub use plugin::{PluginError, PluginInfo, PluginKind, check_plugins, plugins, re
 pub use progress::{Cancelled, Progress, ProgressSink, Task};
 pub use reducer::{FittedReducer, Reducer, Transformed};
 pub use schema::{
-    Column, FieldRoles, NumberRole, columns_with_role, embedding_field, embedding_values, embedding_width, value_map,
+    Column, FieldRoles, NumberRole, columns_with_role, embedding_field, embedding_values, embedding_width,
+    tensor_shape, value_map,
 };
 pub use sink::{MetricsSink, MetricsTable};
-pub use store::{BatchStream, ObjectVersion, Scan, TableInfo, TableStore, WriteCondition};
+pub use store::{BatchStream, ObjectVersion, Scan, TableInfo, TableStore, WriteCondition, check_row_numbers};
 pub use url::{Scheme, Url};

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
+use arrow_select::interleave::interleave_record_batch;
 
 use crate::{Lineage, LineageInput, Progress, StoreError, Url};
 
@@ -118,6 +119,52 @@ pub trait TableStore: Debug + Send + Sync {
     /// As [`info`](Self::info); an unknown column; the stream itself fails on damaged pages.
     fn scan(&self, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError>;
 
+    /// The rows with these numbers, in this order, also several times, of all columns or those of `columns`.
+    ///
+    /// The default reads the columns from the beginning until it has found all of them; stores that can, seek.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan); a number that the table does not have.
+    fn take(&self, url: &Url, rows: &[u64], columns: Option<&[String]>) -> Result<RecordBatch, StoreError> {
+        let info = self.info(url)?;
+        check_row_numbers(&info, rows)?;
+        let scan = Scan { columns: columns.map(<[String]>::to_vec), ..Scan::default() };
+        let last = rows.iter().max().copied();
+        let mut batches = Vec::new();
+        let mut starts = vec![0_u64];
+        for batch in self.scan(url, scan)? {
+            let end = starts.last().copied().unwrap_or(0) + batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+            batches.push(batch?);
+            starts.push(end);
+            if last.is_none_or(|last| last < end) {
+                break;
+            }
+        }
+        let place = |&row: &u64| {
+            let batch = starts.partition_point(|&start| start <= row) - 1;
+            (batch, (row - starts[batch]) as usize)
+        };
+        let places: Vec<(usize, usize)> = rows.iter().map(place).collect();
+        let failed = |error: ArrowError| StoreError::backend("pick rows of", url, error);
+        if let Some(first) = batches.first() {
+            let batches: Vec<&RecordBatch> = batches.iter().collect();
+            return if rows.is_empty() {
+                Ok(first.slice(0, 0))
+            } else {
+                interleave_record_batch(&batches, &places).map_err(failed)
+            };
+        }
+        let schema = match columns {
+            None => info.schema,
+            Some(names) => {
+                let indices: Result<Vec<usize>, ArrowError> =
+                    names.iter().map(|name| info.schema.index_of(name)).collect();
+                info.schema.project(&indices.map_err(failed)?).map_err(failed)?.into()
+            }
+        };
+        Ok(RecordBatch::new_empty(schema))
+    }
+
     /// Removes the table at `url`. It disappears at once, its bytes soon after.
     ///
     /// # Errors
@@ -183,5 +230,19 @@ pub trait TableStore: Debug + Send + Sync {
             return Err(StoreError::Damaged { url: url.clone(), reason });
         }
         Ok(())
+    }
+}
+
+/// Refuses row numbers that a table does not have, for implementers of [`TableStore::take`].
+///
+/// # Errors
+/// [`StoreError::Unsupported`], with the number and those there are.
+pub fn check_row_numbers(info: &TableInfo, rows: &[u64]) -> Result<(), StoreError> {
+    match rows.iter().find(|&&row| row >= info.rows) {
+        None => Ok(()),
+        Some(row) => {
+            let reason = format!("it has no row {row}; it has {} rows, counted from 0", info.rows);
+            Err(StoreError::Unsupported { url: info.url.clone(), reason })
+        }
     }
 }

@@ -42,6 +42,11 @@ impl Project {
         self.store.as_ref()
     }
 
+    /// Where its tables are kept, for whoever outlives the project's value.
+    pub fn shared_store(&self) -> Arc<dyn TableStore> {
+        self.store.clone()
+    }
+
     /// Writes a table of `dataset`, or returns the one that is there already: same name and same lineage
     /// operation.
     ///

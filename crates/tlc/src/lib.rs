@@ -32,14 +32,13 @@ pub use tlc_core as core;
 pub use tlc_reduce as reduce;
 pub use tlc_run as run;
 pub use tlc_table as table;
+pub use tlc_view as view;
 
 #[cfg(feature = "collect")]
 pub use tlc_collect as collect;
 
 #[cfg(feature = "collect")]
 pub mod datasets;
-#[cfg(feature = "plot")]
-pub mod plot;
 
 use tlc_core::{PluginError, Reducer};
 

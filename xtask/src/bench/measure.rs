@@ -47,11 +47,10 @@ impl Records {
     ///
     /// A quick run says little about speed, so its records stay out of the repository.
     pub(super) fn open(keep: bool, is_quick: bool) -> Result<Self> {
-        let date = Command::new("date").arg("+%F").output().context("cannot run date")?.stdout;
         let folder =
             if is_quick { places::cache()?.join("bench-quick") } else { places::workspace().join("benches/results") };
         fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{}-peers.jsonl", String::from_utf8_lossy(&date).trim()));
+        let path = folder.join(format!("{}-peers.jsonl", today()?));
         let text = if keep { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
         let all = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
         let all = all.with_context(|| format!("{} is not a file of records", path.display()))?;
@@ -141,8 +140,7 @@ fn run(data: &Data, contender: &Contender, seed: u64, kind: Kind, programs: &Pro
         fs::remove_dir_all(&programs.numba_cache)?;
     }
     command.arg(job.to_string()).env("NUMBA_CACHE_DIR", &programs.numba_cache);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
-    command.env("TLC_STARTED_AT", now.as_secs_f64().to_string());
+    command.env("TLC_STARTED_AT", seconds_since_1970()?.to_string());
     let report = last_line(&mut command)?;
 
     let transformed = out.join("transformed.npy");
@@ -156,8 +154,19 @@ fn run(data: &Data, contender: &Contender, seed: u64, kind: Kind, programs: &Pro
     Ok((report, quality))
 }
 
+pub(super) fn seconds_since_1970() -> Result<f64> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(now.as_secs_f64())
+}
+
+/// The date, as files of results are named.
+pub(super) fn today() -> Result<String> {
+    let date = Command::new("date").arg("+%F").output().context("cannot run date")?.stdout;
+    Ok(String::from_utf8_lossy(&date).trim().to_owned())
+}
+
 /// The JSON object that a process prints last.
-fn last_line(command: &mut Command) -> Result<Value> {
+pub(super) fn last_line(command: &mut Command) -> Result<Value> {
     let output = command.stdin(Stdio::null()).output().context("cannot start it")?;
     let words = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {

@@ -6,6 +6,7 @@
 //! programs. Nothing of a peer enters the workspace: Python packages live in a virtual environment in the
 //! cache, the Rust crates in a workspace of their own.
 
+mod collection;
 mod contenders;
 mod data;
 mod environment;
@@ -27,7 +28,8 @@ struct PeersArgs {
     /// Small data and one repetition: whether everything works, in some minutes; the page goes into the cache
     #[arg(long)]
     quick: bool,
-    /// Only data or contenders with one of these in their names, such as `fashion` or `pacmap`
+    /// Only data or contenders with one of these in their names, such as `fashion` or `pacmap`; `collection` for that
+    /// beside Python's forward hooks
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only data of these numbers of rows, such as `2k,60k,1m`
@@ -60,6 +62,14 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 fn peers(args: &PeersArgs, line: &[String]) -> Result<()> {
+    let wants_collection = args.only.is_empty() || args.only.iter().any(|part| part == collection::NAME);
+    if wants_collection && !args.page_only {
+        setup::run()?;
+        println!("written: {}", collection::run()?.display());
+        if args.only.len() == 1 {
+            return Ok(());
+        }
+    }
     let selected = contenders::select(args, &data::select(args));
     if selected.is_empty() {
         bail!(

@@ -8,12 +8,13 @@ use anyhow::{Result, bail};
 use crate::cargo;
 
 /// A crate, and what must never be in its dependency tree.
-const NEVER: [(&str, &[&str]); 5] = [
+const NEVER: [(&str, &[&str]); 6] = [
     ("tlc-core", &["torch-sys", "tch", "lance", "datafusion", "tokio", "rayon"]),
     ("tlc-reduce", &["torch-sys", "tch", "lance", "tokio", "tlc-table", "tlc-run", "tlc-collect"]),
     ("tlc-table", &["torch-sys", "tch", "tlc-reduce", "tlc-run", "tlc-collect"]),
     ("tlc-collect", &["lance", "tokio", "tlc-reduce", "tlc-run", "tlc-table"]),
     ("tlc-run", &["torch-sys", "tch", "lance", "tokio", "tlc-reduce", "tlc-table", "tlc-collect"]),
+    ("tlc-view", &["torch-sys", "tch", "lance", "tlc-table", "tlc-collect"]),
 ];
 /// What must be reached, so that a mistyped name above cannot pass for ever.
 const ALWAYS: [(&str, &str); 7] = [

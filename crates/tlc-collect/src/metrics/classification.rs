@@ -1,4 +1,4 @@
-//! Per-sample metrics of a classifier.
+//! Labels, and per-sample metrics of a classifier.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,14 +24,44 @@ impl ClassificationMetrics {
     pub fn new(class_names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { class_names: (0..).zip(class_names.into_iter().map(Into::into)).collect() }
     }
+}
 
-    fn class_column(&self, name: &str, role: NumberRole, values: Vec<i64>) -> Column {
-        let mut field = Field::new(name, DataType::Int64, true).with_role(role);
-        if !self.class_names.is_empty() {
-            field = field.with_value_map(&self.class_names);
-        }
-        Column { field, values: Arc::new(Int64Array::from(values)) }
+/// Makes the column `label` alone, of models that do not give logits of the labels' classes.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    class_names: BTreeMap<i64, String>,
+}
+
+impl Labels {
+    /// With names for classes 0, 1, …; none is fine.
+    pub fn new(class_names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { class_names: (0..).zip(class_names.into_iter().map(Into::into)).collect() }
     }
+}
+
+impl MetricsCollector for Labels {
+    fn collect(&mut self, batch: &Batch, _output: &PredictorOutput) -> Result<Vec<Column>, CollectError> {
+        let values = label_values(batch)?;
+        Ok(vec![class_column("label", NumberRole::Label, values, &self.class_names)])
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::json!("labels")
+    }
+}
+
+fn class_column(name: &str, role: NumberRole, values: Vec<i64>, class_names: &BTreeMap<i64, String>) -> Column {
+    let mut field = Field::new(name, DataType::Int64, true).with_role(role);
+    if !class_names.is_empty() {
+        field = field.with_value_map(class_names);
+    }
+    Column { field, values: Arc::new(Int64Array::from(values)) }
+}
+
+fn label_values(batch: &Batch) -> Result<Vec<i64>, CollectError> {
+    let what = "labels are asked for, and the batch has none".to_owned();
+    let labels = batch.labels.as_ref().ok_or(CollectError::Data { what })?;
+    host(labels, Kind::Int64, "copy labels to memory")
 }
 
 impl MetricsCollector for ClassificationMetrics {
@@ -45,7 +75,7 @@ impl MetricsCollector for ClassificationMetrics {
             let what = format!("the model's output is {shape:?} for labels {n:?}; logits (batch, classes) are needed");
             return Err(CollectError::Data { what });
         }
-        let label_values: Vec<i64> = host(labels, Kind::Int64, "copy labels to memory")?;
+        let label_values = label_values(batch)?;
         if let Some(label) = label_values.iter().find(|&&label| !(0..shape[1]).contains(&label)) {
             let what = format!("a label is {label}; the model has classes 0 to {}", shape[1] - 1);
             return Err(CollectError::Data { what });
@@ -80,8 +110,8 @@ impl MetricsCollector for ClassificationMetrics {
         let margin = host(&margin, Kind::Float, "copy margins to memory")?;
         let confidence = host(&best.exp(), Kind::Float, "copy confidences to memory")?;
         Ok(vec![
-            self.class_column("label", NumberRole::Label, label_values),
-            self.class_column("prediction", NumberRole::Prediction, predictions),
+            class_column("label", NumberRole::Label, label_values, &self.class_names),
+            class_column("prediction", NumberRole::Prediction, predictions, &self.class_names),
             with_role(float("loss", loss), NumberRole::Loss),
             with_role(float("confidence", confidence), NumberRole::Confidence),
             float("entropy", entropy),

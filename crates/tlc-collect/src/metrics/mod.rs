@@ -9,7 +9,7 @@ use tlc_core::Column;
 
 use crate::{Batch, CollectError, PredictorOutput};
 
-pub use classification::ClassificationMetrics;
+pub use classification::{ClassificationMetrics, Labels};
 pub use embeddings::EmbeddingsMetricsCollector;
 pub use function::MetricsFn;
 

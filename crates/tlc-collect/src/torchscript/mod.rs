@@ -1,5 +1,6 @@
 //! TorchScript files as models.
 
+mod archive;
 mod ffi;
 
 use std::collections::{BTreeMap, HashMap};
@@ -93,13 +94,9 @@ impl TorchScriptModel {
             Device::Cuda(number) if number <= i8::MAX as usize => Some(number),
             other => return Err(refused(&format!("the device is {other:?}, cpu or cuda is needed"))),
         };
-        let mut magic = [0; 2];
-        std::fs::File::open(file)
-            .and_then(|mut opened| std::io::Read::read_exact(&mut opened, &mut magic))
-            .map_err(|error| CollectError::torch(format!("read {}", file.display()), error))?;
-        if &magic != b"PK" {
-            return Err(refused("it is not a TorchScript archive"));
-        }
+        archive::check(file)
+            .map_err(|error| CollectError::torch(format!("read {}", file.display()), error))?
+            .map_or(Ok(()), |reason| Err(refused(&reason)))?;
         let path =
             CString::new(file.as_os_str().as_encoded_bytes()).map_err(|_| refused("its name holds a zero byte"))?;
         let module = Module::load(&path, cuda_device).map_err(|text| {
@@ -243,8 +240,10 @@ impl Model for TorchScriptModel {
         for (layer, calls) in by_layer {
             self.show(layer, calls, is_summary)?;
         }
+        let tap = Tap { tree: self.tree.id(), node: 0 };
+        own.iter().filter(|part| !part.path.is_empty()).for_each(|part| tap.note(&part.path, &part.tensor));
         let own = self.chosen(0, own, is_summary)?;
-        Ok(Tap { tree: self.tree.id(), node: 0 }.observe(own))
+        Ok(tap.observe(own))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Layers by index and path, and what a predictor hears from them.
 
-use tch::{Kind, Tensor};
-use tlc_collect::{CollectError, LayerRef, Model, Predictor, Reshape};
+use tch::nn::{self, ModuleT};
+use tch::{Kind, Tensor, kind::FLOAT_CPU};
+use tlc_collect::{CollectError, FnModel, LayerRef, Model, Predictor, Reshape, Sequential};
 
 use crate::{images, resnet};
 
@@ -142,4 +143,72 @@ fn reshape_strategies_follow_their_table() {
     let panicking = Reshape::custom("too deep", |x| x.select(7, 0)).apply(3, &images).expect_err("no such axis");
     assert!(panicking.to_string().starts_with("cannot reshape layer 3 by too deep"), "{panicking}");
     assert!(matches!(Reshape::named("median"), Err(CollectError::UnknownStrategy { .. })));
+}
+
+#[test]
+fn a_predictor_prepares_inputs_and_calls_the_model_as_it_is_told() {
+    let (_weights, model) = resnet(1);
+    let input = images(2, 32);
+    let plain = Predictor::new(&model, [90]).expect("known").predict(&input * 2.0).expect("runs");
+    let prepared = Predictor::new(&model, [90])
+        .expect("known")
+        .device(tch::Device::Cpu)
+        .preprocess(|inputs| Ok((inputs.only()? * 2.0).into()))
+        .predict(&input)
+        .expect("runs");
+    assert_eq!(prepared.hidden_layers[&90], plain.hidden_layers[&90]);
+    let called = Predictor::new(&model, [90])
+        .expect("known")
+        .call(|model, inputs| {
+            Ok(model.f_forward_inputs(&(inputs.only()? * 2.0).into(), false)?.softmax(1, Kind::Float))
+        })
+        .predict(&input)
+        .expect("runs");
+    assert_eq!(called.hidden_layers[&90], plain.hidden_layers[&90]);
+    assert!((called.forward.sum(Kind::Float).double_value(&[]) - 2.0).abs() < 1e-6, "two distributions");
+    let panics = Predictor::new(&model, [90])
+        .expect("known")
+        .call(|_, inputs| Ok(inputs.tensors().next().expect("one").reshape([7])));
+    let error = panics.predict(&input).expect_err("the wrong shape").to_string();
+    assert_eq!(error, "cannot call the model on inputs of shape [2, 1, 32, 32]");
+    let nowhere = Predictor::new(&model, [90]).expect("known").device(tch::Device::Cuda(99)).predict(&input);
+    assert!(nowhere.expect_err("no such device").to_string().contains("Cuda(99)"));
+}
+
+#[test]
+fn what_a_model_notes_comes_beside_its_output() {
+    let scope_model = FnModel::new("Net", |scope| {
+        let tap = scope.tap();
+        move |input, _train| {
+            tap.note("doubled", &(input * 2.0));
+            input.relu()
+        }
+    });
+    let output =
+        Predictor::new(&scope_model, [0]).expect("known").predict(Tensor::from_slice(&[-1.0_f32, 3.0])).expect("runs");
+    assert_eq!(output.metadata["doubled"], Tensor::from_slice(&[-2.0_f32, 6.0]));
+    assert_eq!(output.hidden_layers[&0], Tensor::from_slice(&[0.0_f32, 3.0]));
+    // Nobody listens: nothing is kept.
+    drop(scope_model.forward_t(&Tensor::from_slice(&[1.0_f32]), false));
+}
+
+#[test]
+fn any_module_can_be_a_layer_also_twice() {
+    let weights = nn::VarStore::new(tch::Device::Cpu);
+    let path = weights.root();
+    let model = FnModel::new("Net", |scope| {
+        let block = Sequential::new(scope.scope("block", "Sequential"))
+            .wrap("Linear", nn::seq().add(nn::linear(&path / "fc", 4, 4, Default::default())))
+            .wrap("Tanh", nn::func(|x| x.tanh()));
+        let shared = scope.wrap("shared", "Scale", nn::func(|x| x * 0.5));
+        move |input, train| shared.forward_t(&shared.forward_t(&block.forward_t(input, train), train), train)
+    });
+    let paths: Vec<&str> = model.tree().named_modules().iter().map(|module| module.path.as_str()).collect();
+    assert_eq!(paths, ["", "block", "block.0", "block.1", "shared"]);
+    let output = Predictor::new(&model, 0..5).expect("known").predict(Tensor::ones([2, 4], FLOAT_CPU)).expect("runs");
+    assert_eq!(output.hidden_layers[&4], output.forward, "of a layer that is called twice the last call");
+    assert_eq!(output.hidden_layers[&1], output.hidden_layers[&3]);
+    assert_eq!(&output.hidden_layers[&1] * 0.25, output.forward);
+    let seen = tlc_collect::layers(&model, &Tensor::ones([2, 4], FLOAT_CPU).into()).expect("runs");
+    assert_eq!((seen[4].n_calls, seen[2].n_calls), (2, 1));
 }

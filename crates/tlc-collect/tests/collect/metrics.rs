@@ -133,7 +133,11 @@ fn every_sample_becomes_one_row() {
 fn metrics_are_those_of_their_definitions() {
     let batch = Batch::new(Tensor::zeros([2, 1], FLOAT_CPU), Some(Tensor::from_slice(&[0_i64, 2])));
     let logits = Tensor::from_slice(&[1.0_f32, 2.0, 0.0, 0.0, 0.0, 5.0]).reshape([2, 3]);
-    let output = tlc_collect::PredictorOutput { forward: logits, hidden_layers: Default::default() };
+    let output = tlc_collect::PredictorOutput {
+        forward: logits,
+        hidden_layers: Default::default(),
+        metadata: Default::default(),
+    };
     let columns = ClassificationMetrics::default().collect(&batch, &output).expect("logits");
     let value = |name: &str, row: usize| {
         let column = columns.iter().find(|column| column.field.name() == name).expect("there");
@@ -148,6 +152,7 @@ fn metrics_are_those_of_their_definitions() {
     let certain = tlc_collect::PredictorOutput {
         forward: Tensor::from_slice(&[0.0_f32, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY]).reshape([2, 2]),
         hidden_layers: Default::default(),
+        metadata: Default::default(),
     };
     let labels = Some(Tensor::from_slice(&[0_i64, 0]));
     let batch_of_certain = Batch::new(Tensor::zeros([2, 1], FLOAT_CPU), labels);
@@ -557,4 +562,21 @@ fn an_error_after_rows_were_written_leaves_no_table() {
     assert_eq!(collect_heavy(&heavy).expect_err("fails").to_string(), "sample 150 is bad");
     assert!(heavy.most_waiting.load(Ordering::SeqCst) < 150, "the first rows had been written");
     assert!(!heavy.is_written.into_inner());
+}
+
+#[test]
+fn embeddings_can_be_kept_as_float16_and_what_that_cannot_hold_is_marked() {
+    let model = tlc_collect::FnModel::new("Scale", |_scope| |input: &Tensor, _train| input * 1.0);
+    let values = Tensor::from_slice(&[0.1_f32, -2.0, 70_000.0, 1.0]).reshape([2, 2]);
+    let data = TensorDataset::of_inputs(values, None, None).expect("fits");
+    let sink = Sink::default();
+    let mut embeddings = EmbeddingsMetricsCollector::new([0]).half_precision();
+    let predictor = Predictor::new(&model, [0]).expect("known");
+    let options = CollectOptions::default();
+    let report = collect_metrics(&sink, &data, &mut [&mut embeddings], &predictor, &options, &Progress::default());
+    assert_eq!(report.expect("collected").not_finite["embeddings_0"], (1, vec![1]), "70,000 is too much");
+    let (table, batches) = sink.written.into_inner().expect("not poisoned").expect("written");
+    let found = embedding_values(&batches[0], "embeddings_0").expect("vectors");
+    assert!((found[[0, 0]] - 0.1).abs() < 1e-4 && found[[0, 1]] == -2.0, "{found}");
+    assert_eq!(table.lineage.operation.args["collectors"][0]["half_precision"], true);
 }

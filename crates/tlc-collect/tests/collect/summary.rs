@@ -1,6 +1,6 @@
 //! What torchinfo prints.
 
-use tlc_collect::summary;
+use tlc_collect::{Inputs, Model, Summary, summary};
 
 use crate::resnet;
 
@@ -37,10 +37,14 @@ const LAST_STAGE: &str = "\
 │    │    └─ReLU: 3-63                   [1, 512, 2, 2]            --
 ";
 
+fn summary_of(model: &dyn Model, shape: [i64; 4]) -> Summary {
+    summary(model, &Inputs::zeros(&shape).expect("small")).expect("runs")
+}
+
 #[test]
 fn it_is_torchinfos_table() {
     let (_weights, model) = resnet(0);
-    let text = summary(&model, &[1, 1, 64, 64]).expect("runs").to_string();
+    let text = summary_of(&model, [1, 1, 64, 64]).to_string();
     assert!(text.starts_with(HEAD), "{text}");
     assert!(text.contains(LAST_STAGE), "{text}");
     assert!(text.contains("\n├─Linear: 1-10                           [1, 2]                    1,026\n"), "{text}");
@@ -51,16 +55,16 @@ fn it_is_torchinfos_table() {
 fn multiply_adds_are_counted_as_torchinfo_counts_them() {
     let weights = tch::nn::VarStore::new(tch::Device::Cpu);
     let model = tlc_collect::models::ResNet::resnet18(&weights.root(), 3, 1000);
-    let summary = summary(&model, &[1, 3, 224, 224]).expect("runs");
+    let summary = summary_of(&model, [1, 3, 224, 224]);
     assert!(summary.to_string().contains("\nTotal params: 11,689,512\nTotal mult-adds (G): 1.81\n"), "{summary}");
-    let layers = tlc_collect::layers(&model, &[1, 3, 224, 224]).expect("runs");
+    let layers = tlc_collect::layers(&model, &Inputs::zeros(&[1, 3, 224, 224]).expect("small")).expect("runs");
     assert_eq!(layers[1].multiply_adds, 64 * 3 * 7 * 7 * 112 * 112, "the first convolution");
 }
 
 #[test]
 fn each_line_tells_the_index_to_collect_from() {
     let (_weights, model) = resnet(0);
-    let summary = summary(&model, &[1, 1, 64, 64]).expect("runs");
+    let summary = summary_of(&model, [1, 1, 64, 64]);
     let pool = summary.layers.iter().find(|layer| layer.path == "global_pool").expect("there");
     assert_eq!((pool.index, pool.output_shape.as_slice()), (90, [1, 512].as_slice()));
 }
@@ -68,6 +72,7 @@ fn each_line_tells_the_index_to_collect_from() {
 #[test]
 fn an_input_that_the_model_does_not_take_is_an_error() {
     let (_weights, model) = resnet(0);
-    let error = summary(&model, &[1, 3, 64, 64]).expect_err("three channels").to_string();
+    let error =
+        summary(&model, &Inputs::zeros(&[1, 3, 64, 64]).expect("small")).expect_err("three channels").to_string();
     assert_eq!(error, "cannot run the model on inputs of shape [1, 3, 64, 64]");
 }

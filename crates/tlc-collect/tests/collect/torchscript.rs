@@ -64,6 +64,15 @@ fn every_layer_says_what_pythons_hooks_saw() {
 }
 
 #[test]
+fn the_elements_of_a_models_result_come_beside_the_one_that_was_chosen() {
+    let Seen { input, .. } = seen("structured");
+    let model = load("structured").element(0, "boxes").expect("known");
+    let output = Predictor::new(&model, [0]).expect("known").predict(&input).expect("runs");
+    assert!(output.metadata.len() > 1, "{:?}", output.metadata.keys());
+    assert_eq!(output.metadata["boxes"], output.forward);
+}
+
+#[test]
 fn all_layers_are_heard_in_one_pass_and_the_output_stays() {
     let Seen { input, outputs, names } = seen("plain_scripted");
     let model = load("plain_scripted");
@@ -177,7 +186,7 @@ fn what_is_no_model_is_refused() {
 
 #[test]
 fn a_summary_shows_what_ran() {
-    let summary = summary(&load("plain_scripted"), &[2, 3, 8, 8]).expect("runs");
+    let summary = summary(&load("plain_scripted"), &Inputs::zeros(&[2, 3, 8, 8]).expect("small")).expect("runs");
     let of = |path: &str| summary.layers.iter().find(|layer| layer.path == path);
     assert_eq!(of("stages.1").expect("ran").output_shape, [2, 8, 8, 8]);
     assert_eq!(of("stem.conv").expect("ran").kind, "Conv2d");

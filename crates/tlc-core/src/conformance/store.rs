@@ -17,6 +17,7 @@ use crate::{
 pub fn check_store(store: &dyn TableStore, root: &Url) {
     rows_schema_roles_and_lineage_come_back(store, &at(root, "tables/round-trip.lance"));
     a_table_without_rows_keeps_its_schema(store, &at(root, "tables/empty.lance"));
+    rows_are_taken_by_number(store, &at(root, "tables/taken.lance"));
     a_table_is_created_once(store, &at(root, "tables/once.lance"));
     one_of_many_creators_wins(store, root);
     failed_rows_leave_no_table(store, &at(root, "tables/failed.lance"));
@@ -93,6 +94,28 @@ fn rows_schema_roles_and_lineage_come_back(store: &dyn TableStore, url: &Url) {
     assert_eq!(embedding_values(&projected[0], "embeddings_90").map(|values| values[[1, 0]]), Some(1.5));
     assert!(store.scan(url, Scan::columns(["nope"])).is_err(), "an unknown column is refused");
     store.verify(url, &Progress::default()).expect("a sound table verifies");
+}
+
+fn rows_are_taken_by_number(store: &dyn TableStore, url: &Url) {
+    let (schema, batch) = table();
+    store.create(url, schema, batches(&batch)).expect("a table can be created");
+    let last = N_ROWS as u64 - 1;
+    let numbers = [last, 0, 5_000, 5_000, 1];
+    let found = store.take(url, &numbers, None).expect("these rows are there");
+    assert_eq!(found.num_rows(), numbers.len());
+    for (place, &number) in numbers.iter().enumerate() {
+        for column in 0..found.num_columns() {
+            let (found, expected) =
+                (found.column(column).slice(place, 1), batch.column(column).slice(number as usize, 1));
+            assert_eq!(&found, &expected, "row {number} at place {place}");
+        }
+    }
+    let columns = ["example_id".to_owned()];
+    assert_eq!(store.take(url, &[3], Some(&columns)).expect("there").num_columns(), 1, "only what was asked for");
+    assert_eq!(store.take(url, &[], Some(&columns)).expect("no row is fine").num_rows(), 0);
+    assert!(store.take(url, &[3], Some(&["nope".to_owned()])).is_err(), "an unknown column is refused");
+    let message = store.take(url, &[last + 1], None).expect_err("one too many").to_string();
+    assert!(message.contains(&format!("no row {}", last + 1)), "{message}");
 }
 
 fn a_table_without_rows_keeps_its_schema(store: &dyn TableStore, url: &Url) {

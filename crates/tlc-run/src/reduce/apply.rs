@@ -126,7 +126,7 @@ fn reduce_batch(
             Some(first) => fitted_rows(column, first, values.nrows()),
             None => column
                 .fitted
-                .transform(values, progress)
+                .transform(values.view(), progress)
                 .map_err(|error| failed(url, &column.source, column.fitted.reducer(), error))?,
         };
         let (coordinates, scores) = arrays_from_transformed(transformed);

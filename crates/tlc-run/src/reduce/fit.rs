@@ -97,7 +97,7 @@ pub(super) fn not_a_vector(run: &Run, url: &Url, column: &str) -> RunError {
         .ok()
         .and_then(|info| info.schema.field_with_name(column).ok().map(|field| field.data_type().to_string()));
     let found = found.unwrap_or_else(|| "unknown".to_owned());
-    let reason = format!("its type is {found}; vectors of float32 of one width are needed");
+    let reason = format!("its type is {found}; vectors of float32 or float16 of one width are needed");
     RunError::Column { column: column.to_owned(), url: url.clone(), reason }
 }
 

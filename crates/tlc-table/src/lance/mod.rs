@@ -14,6 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use lance::session::Session;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,10 @@ impl TableStore for LanceStore {
 
     fn scan(&self, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError> {
         read::scan(&self.session, url, scan)
+    }
+
+    fn take(&self, url: &Url, rows: &[u64], columns: Option<&[String]>) -> Result<RecordBatch, StoreError> {
+        read::take(&self.session, url, rows, columns)
     }
 
     fn delete(&self, url: &Url) -> Result<(), StoreError> {

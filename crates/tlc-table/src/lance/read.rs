@@ -9,9 +9,10 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use futures::StreamExt;
 use lance::Dataset;
+use lance::dataset::ProjectionRequest;
 use lance::dataset::builder::DatasetBuilder;
 use lance::session::Session;
-use tlc_core::{BatchStream, Scan, StoreError, TableInfo, Url, suggest};
+use tlc_core::{BatchStream, Scan, StoreError, TableInfo, Url, check_row_numbers, suggest};
 
 use super::{DIGEST_KEY, is_table};
 use crate::files;
@@ -35,7 +36,10 @@ fn open(session: &Arc<Session>, url: &Url) -> Result<Dataset, StoreError> {
 }
 
 pub(super) fn info(session: &Arc<Session>, url: &Url) -> Result<TableInfo, StoreError> {
-    let dataset = open(session, url)?;
+    info_of(&open(session, url)?, url)
+}
+
+fn info_of(dataset: &Dataset, url: &Url) -> Result<TableInfo, StoreError> {
     let schema = Schema::from(dataset.schema());
     let rows = wait(|| dataset.count_rows(None))
         .map_err(|panic| StoreError::backend("count the rows of", url, panic))?
@@ -61,6 +65,26 @@ pub(super) fn scan(session: &Arc<Session>, url: &Url, scan: Scan) -> Result<Batc
         .map_err(|error| failed(error.into()))?;
     let receiver = pump(stream.map(|batch| batch.map_err(Cause::from)));
     Ok(Box::new(Batches { url: url.clone(), batch_rows, receiver: Some(receiver), ready: VecDeque::new() }))
+}
+
+pub(super) fn take(
+    session: &Arc<Session>,
+    url: &Url,
+    rows: &[u64],
+    columns: Option<&[String]>,
+) -> Result<RecordBatch, StoreError> {
+    let dataset = open(session, url)?;
+    let schema = Schema::from(dataset.schema());
+    check_row_numbers(&info_of(&dataset, url)?, rows)?;
+    if let Some(columns) = columns {
+        check_columns(url, &schema, columns)?;
+    }
+    let names = columns.map(<[String]>::to_vec);
+    let names = names.unwrap_or_else(|| schema.fields().iter().map(|field| field.name().clone()).collect());
+    let projection = ProjectionRequest::from_columns(names, dataset.schema());
+    let failed = |cause: Cause| StoreError::backend("read rows of", url, cause);
+    let taken = wait(|| dataset.take(rows, projection));
+    taken.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
 }
 
 fn check_columns(url: &Url, schema: &Schema, columns: &[String]) -> Result<(), StoreError> {

@@ -1,15 +1,21 @@
 //! `tlc layers`: what can be collected from a model.
 
-use tlc::collect::{TorchScriptModel, layers};
+use tlc::collect::{Inputs, TorchScriptModel, layers};
 
 use super::LayersArgs;
+use super::samples::inputs_of_arrays;
 
 /// Wider rows take much room and time, and say little more.
 const WIDE: i64 = 4096;
 
 pub(crate) fn run(args: &LayersArgs) -> anyhow::Result<()> {
     let model = TorchScriptModel::load(&args.model)?;
-    let layers = layers(&model, &args.input_size)?;
+    let inputs = if args.npy.is_empty() {
+        Inputs::zeros(&args.input_size)?
+    } else {
+        inputs_of_arrays(&args.npy)?.narrow(0, 1)?
+    };
+    let layers = layers(&model, &inputs)?;
     let path_width = layers.iter().map(|layer| layer.path.len()).max().unwrap_or(0).max(8);
     println!(
         "{:>5}  {:<path_width$}  {:<24}  {:>12}  {:>14}  {:<24}  widths",

@@ -9,7 +9,11 @@ mod collect;
 mod demo;
 #[cfg(feature = "collect")]
 mod layers;
+mod plot;
 mod runs;
+#[cfg(feature = "collect")]
+mod samples;
+mod scene;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +52,8 @@ enum Command {
     Runs(ProjectArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
+    /// Draw the layouts of a run or a table as SVG and PNG
+    Plot(plot::PlotArgs),
     /// Delete a run with its tables, models and pictures
     RemoveRun(runs::RunArgs),
     /// List reducers, stores and reshape strategies that are linked into this command
@@ -121,6 +127,24 @@ fn parse_shard(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
+/// `cpu`, or a CUDA device by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
+enum Device {
+    Cpu,
+    Cuda(usize),
+}
+
+fn parse_device(text: &str) -> Result<Device, String> {
+    let number = |number: &str| number.parse().map_err(|_| format!("{number:?} is no number of a device"));
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(Device::Cpu),
+        None if text == "cuda" => Ok(Device::Cuda(0)),
+        Some(("cuda", device)) => Ok(Device::Cuda(number(device)?)),
+        _ => Err("cpu, cuda or cuda:N is needed".to_owned()),
+    }
+}
+
 /// A model and an input that it takes.
 #[derive(Args)]
 #[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
@@ -130,6 +154,10 @@ struct LayersArgs {
     /// The shape of an input, batch first
     #[arg(long, value_delimiter = ',', default_value = "1,3,224,224")]
     input_size: Vec<i64>,
+    /// An input as an array instead, of which the first rows are used; several in the order of the model's parameters,
+    /// or by their names
+    #[arg(long, value_name = "[NAME=]FILE")]
+    npy: Vec<String>,
 }
 
 /// What is collected from, and where to.
@@ -148,8 +176,14 @@ struct CollectArgs {
     #[arg(long, value_name = "LAYER=ELEMENT")]
     element: Vec<String>,
     /// A folder of images; sub-folders are classes
-    #[arg(long, value_name = "DIR", required_unless_present = "npy", conflicts_with = "npy")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["npy", "table"], conflicts_with_all = ["npy", "table"])]
     images: Option<PathBuf>,
+    /// A table with pictures or tensors, and labels if it has the column
+    #[arg(long, value_name = "URL", conflicts_with_all = ["npy", "labels"])]
+    table: Option<String>,
+    /// The table's column to run the model on [default: the one with the role image, or the only usable one]
+    #[arg(long, requires = "table")]
+    column: Option<String>,
     /// Side to which images are scaled and cropped
     #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(1..=8192))]
     size: u32,
@@ -162,9 +196,18 @@ struct CollectArgs {
     /// Classes: for arrays another one, (n,) of 64-bit integers; for images a CSV file with the columns file and label
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Samples per forward pass
-    #[arg(long, default_value_t = 64)]
-    batch_size: usize,
+    /// Samples per forward pass [default: what a quarter of the free memory holds, at most 64]
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Where the model runs: cpu, cuda, or cuda:1
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    device: Device,
+    /// Keep embeddings as float16: half the room, three digits
+    #[arg(long)]
+    half_precision: bool,
+    /// Take labels as classes of the model's output also if it has more classes than they name
+    #[arg(long)]
+    classify: bool,
     /// Part of the samples to collect, such as 1/4 and 4/4, for several processes that write into the same run
     #[arg(long, value_name = "PART/PARTS", value_parser = parse_shard)]
     shard: Option<(usize, usize)>,
@@ -227,6 +270,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args.open()?),
         Command::Reduce(args) => runs::reduce(&args, progress),
+        Command::Plot(args) => plot::run(&args, progress),
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {
             for plugin in tlc::core::plugins() {

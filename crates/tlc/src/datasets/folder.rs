@@ -2,48 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
 
 use image::ImageReader;
-use image::imageops::FilterType;
 use tch::Tensor;
 use tlc_collect::{Batch, CollectError, Dataset};
 use tlc_core::LineageInput;
 
-use super::DatasetError;
-
-/// How an image becomes what a model takes: scaled and cropped to a square, channel by channel
-/// `(value / 255 - mean) / std`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Preparation {
-    /// Side of the square, pixels.
-    pub side: u32,
-    /// Per channel: red, green, blue.
-    pub mean: [f32; 3],
-    /// Per channel.
-    pub std: [f32; 3],
-}
-
-impl Preparation {
-    /// The names that [`named`](Self::named) knows.
-    pub const NAMES: [&str; 3] = ["imagenet", "half", "none"];
-
-    /// A usual normalisation: `imagenet` (torchvision's and most of timm's), `half` (mean and standard deviation ½, as
-    /// for many vision transformers), `none` (values from 0 to 1).
-    pub fn named(name: &str, side: u32) -> Option<Self> {
-        let (mean, std) = match name {
-            "imagenet" => ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-            "half" => ([0.5; 3], [0.5; 3]),
-            "none" => ([0.0; 3], [1.0; 3]),
-            _ => return None,
-        };
-        Some(Self { side, mean, std })
-    }
-}
-
-const LARGEST_SIDE: u32 = 8192;
+use super::{DatasetError, Preparation};
 
 /// Images in a folder. Those of sub-folders have the sub-folder's name as their class.
 #[derive(Debug)]
@@ -64,10 +30,7 @@ impl ImageFolder {
     /// # Errors
     /// A folder that cannot be read or holds no image; a side that is 0 or above 8,192 pixels.
     pub fn read(folder: &Path, preparation: Preparation) -> Result<(Self, Vec<(PathBuf, String)>), DatasetError> {
-        if !(1..=LARGEST_SIDE).contains(&preparation.side) {
-            let reason = format!("the side is {} pixels; 1 to {LARGEST_SIDE} is accepted", preparation.side);
-            return Err(DatasetError::Format { path: folder.to_owned(), reason });
-        }
+        preparation.check().map_err(|reason| DatasetError::Format { path: folder.to_owned(), reason })?;
         let mut files = Vec::new();
         list(folder, &mut files)?;
         files.sort();
@@ -156,19 +119,6 @@ impl ImageFolder {
         self.table = Some(table);
         self
     }
-
-    fn prepare(&self, file: &Path, values: &mut [f32]) -> Result<(), String> {
-        let Preparation { side, mean, std } = self.preparation;
-        let image = open(file)?.decode().map_err(|error| error.to_string())?;
-        let image = image.resize_to_fill(side, side, FilterType::Triangle).to_rgb8();
-        let area = side as usize * side as usize;
-        for (at, pixel) in image.pixels().enumerate() {
-            for channel in 0..3 {
-                values[channel * area + at] = (f32::from(pixel.0[channel]) / 255.0 - mean[channel]) / std[channel];
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Dataset for ImageFolder {
@@ -177,54 +127,15 @@ impl Dataset for ImageFolder {
     }
 
     fn batch(&self, rows: &[usize]) -> Result<Batch, CollectError> {
-        let side = self.preparation.side as usize;
-        let (n, per_image) = (rows.len(), 3 * side * side);
-        let mut values = vec![0.0; n * per_image];
-        let files: Vec<&PathBuf> = rows.iter().map(|&row| &self.files[row]).collect();
-        // All processors: the first batch has nothing beside it, and a model on a GPU leaves them free.
-        let per_thread = n.div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
-        let parts = values.chunks_mut(per_thread * per_image).zip(files.chunks(per_thread));
-        let prepare = |(values, file): (&mut [f32], &&PathBuf)| {
-            // Decoders meet all kinds of bytes.
-            let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(file, values)));
-            prepared.unwrap_or_else(|_| Err("its decoder panicked".to_owned())).err()
+        let file = |place: usize| &self.files[rows[place]];
+        let decode = |place: usize| open(file(place))?.decode().map_err(|error| error.to_string());
+        let pictures = self.preparation.prepare_all(rows.len(), decode, |place| file(place).display().to_string())?;
+        let label = |labels: &Vec<i64>| {
+            let kept: Vec<i64> = pictures.kept.iter().map(|&place| labels[rows[place]]).collect();
+            Tensor::from_slice(&kept)
         };
-        let prepare_all = &|(values, files): (&mut [f32], &[&PathBuf])| {
-            values.chunks_mut(per_image).zip(files).map(prepare).collect::<Vec<Option<String>>>()
-        };
-        let reasons: Vec<Option<String>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || prepare_all(part))).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-        });
-        if reasons.len() != n {
-            return Err(CollectError::Data { what: "an image decoder panicked".to_owned() });
-        }
-        let (mut kept, mut skipped) = (Vec::new(), Vec::new());
-        for (place, reason) in reasons.into_iter().enumerate() {
-            match reason {
-                Some(reason) => {
-                    tracing::warn!(file = %files[place].display(), reason, "left out: it cannot be decoded");
-                    skipped.push(place);
-                }
-                None => kept.push(place),
-            }
-        }
-        let side = side as i64;
-        let places: Vec<i64> = kept.iter().map(|&place| place as i64).collect();
-        let inputs = Tensor::f_from_slice(&values)
-            .and_then(|values| values.f_reshape([n as i64, 3, side, side]))
-            .and_then(
-                |all| if skipped.is_empty() { Ok(all) } else { all.f_index_select(0, &Tensor::from_slice(&places)) },
-            )
-            .map_err(|error| CollectError::Torch {
-                action: "make a batch of images".to_owned(),
-                source: error.into(),
-            })?;
-        let labels = self.labels.as_ref().map(|labels| {
-            let labels: Vec<i64> = kept.iter().map(|&place| labels[rows[place]]).collect();
-            Tensor::from_slice(&labels)
-        });
-        Ok(Batch { skipped, ..Batch::new(inputs, labels) })
+        let labels = self.labels.as_ref().map(label);
+        Ok(Batch { skipped: pictures.skipped, ..Batch::new(pictures.inputs, labels) })
     }
 
     fn as_sync(&self) -> Option<&(dyn Dataset + Sync)> {
@@ -266,7 +177,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
     Ok(())
 }
 
-fn open(file: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>, String> {
+pub(super) fn open(file: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>, String> {
     let reader = ImageReader::open(file).map_err(|error| error.to_string())?;
     reader.with_guessed_format().map_err(|error| error.to_string())
 }

@@ -3,6 +3,8 @@
 mod cifar;
 mod folder;
 mod idx;
+mod preparation;
+mod table;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-pub use folder::{ImageFolder, Preparation};
+pub use folder::ImageFolder;
+pub use preparation::Preparation;
+pub use table::TableDataset;
 
 /// Images with labels, as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +84,17 @@ pub enum DatasetError {
         #[source]
         source: io::Error,
     },
+    /// A table that cannot be run a model on.
+    #[error("cannot use the table {url}: {reason}")]
+    Table {
+        /// The table.
+        url: tlc_core::Url,
+        /// What was found and what is needed.
+        reason: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] tlc_core::StoreError),
     /// A file that is not what its name says.
     #[error("{path} is not usable: {reason}")]
     Format {

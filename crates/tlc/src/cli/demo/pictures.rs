@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tlc::core::Progress;
-use tlc::plot::{Scatter, Series, Window, class_color, write_contact_sheet};
+use tlc::view::plot::{Scatter, Series, Window, class_color, write_contact_sheet};
 
 use super::report::EpochMap;
 

@@ -41,7 +41,9 @@ impl Split {
         let item = Arc::new(Field::new("item", DataType::UInt8, false));
         let names: BTreeMap<i64, String> = (0..).zip(data.class_names.iter().cloned()).collect();
         let schema = Arc::new(Schema::new(vec![
-            Field::new("image", DataType::FixedSizeList(item.clone(), width), false),
+            Field::new("image", DataType::FixedSizeList(item.clone(), width), false)
+                .with_role(NumberRole::Image)
+                .with_tensor_shape(&images.shape.map(|size| size as i64)),
             Field::new("label", DataType::Int64, false).with_role(NumberRole::Label).with_value_map(&names),
         ]));
         let operation = Operation::new("import", 1)

@@ -1,11 +1,13 @@
 //! Scatter plots of layouts: SVG, PNG, and contact sheets that show epochs side by side.
 
 mod draw;
+mod of_scene;
 mod palette;
 
 use std::path::{Path, PathBuf};
 
-pub use palette::class_color;
+pub use of_scene::{scatter_of, window_of};
+pub use palette::{class_color, number_color};
 
 /// One class of points.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,86 @@
+//! Plots of what a scene holds.
+
+use super::{Scatter, Series, Window, class_color, number_color};
+use crate::{Scene, SceneColumn, SceneLayout, Values, ViewError};
+
+/// Shades of a column of numbers.
+const N_SHADES: usize = 9;
+const GREY: [u8; 3] = [0x99, 0x99, 0x99];
+
+/// The window around a layout in all its tables, so that they can be compared; of three axes the first two.
+pub fn window_of(layout: &SceneLayout) -> Window {
+    let corners = [0, 1].map(|end| [layout.bounds[0][end], layout.bounds[1][end]]);
+    Window::around(&corners)
+}
+
+/// A layout in one table, coloured by a column: a series per class, or per shade of numbers.
+///
+/// # Errors
+/// A table that does not have the layout, or is gone.
+pub fn scatter_of(
+    scene: &Scene,
+    layout: &SceneLayout,
+    table: usize,
+    column: Option<&SceneColumn>,
+) -> Result<Scatter, ViewError> {
+    let coordinates = scene.coordinates(layout, table)?;
+    let (groups, group_of) = match column {
+        None => (vec![("all".to_owned(), GREY)], vec![Some(0); coordinates.nrows()]),
+        Some(column) => groups(column, &scene.values(column, table)?),
+    };
+    let mut series: Vec<Series> =
+        groups.into_iter().map(|(name, color)| Series { name, color, points: Vec::new() }).collect();
+    for (point, group) in coordinates.outer_iter().zip(group_of) {
+        if let Some(series) = group.and_then(|group| series.get_mut(group))
+            && point.iter().all(|x| x.is_finite())
+        {
+            series.points.push([point[0], point[1]]);
+        }
+    }
+    let of = scene.table(table)?;
+    let axes = if layout.n_components > 2 { ", first two of three axes" } else { "" };
+    let epoch = of.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+    let dataset = &scene.datasets[of.dataset].name;
+    Ok(Scatter { title: format!("{}{axes}: {dataset}{epoch}", layout.name), series, window: window_of(layout) })
+}
+
+type Groups = (Vec<(String, [u8; 3])>, Vec<Option<usize>>);
+
+/// Names and colours of a column's groups, and each slot's group.
+fn groups(column: &SceneColumn, values: &Values) -> Groups {
+    match values {
+        Values::Category(values) => {
+            let n = column.classes.len();
+            let names =
+                column.classes.values().enumerate().map(|(i, name)| (name.clone(), class_color(i, n))).collect();
+            (names, values.iter().map(|class| class.map(|class| class as usize)).collect())
+        }
+        Values::Boolean(values) => {
+            let names = [("no", class_color(2, 3)), ("yes", class_color(0, 3))];
+            let names = names.map(|(answer, color)| (format!("{}: {answer}", column.name), color)).to_vec();
+            (names, values.iter().map(|value| value.map(usize::from)).collect())
+        }
+        Values::Number(values) => {
+            // Shades hold as many points each, so that a few extreme values do not take all the colours.
+            let mut sorted: Vec<f32> = values.iter().copied().filter(|x| x.is_finite()).collect();
+            sorted.sort_by(f32::total_cmp);
+            let limit = |shade: usize| sorted[(shade * (sorted.len() - 1)) / N_SHADES];
+            if sorted.is_empty() {
+                return (Vec::new(), vec![None; values.len()]);
+            }
+            let mut limits: Vec<f32> = (0..=N_SHADES).map(limit).collect();
+            limits.dedup();
+            let n = limits.len().max(2) - 1;
+            let name = |shade: usize| match limits.get(shade + 1) {
+                Some(to) => format!("{:.3} to {to:.3}", limits[shade]),
+                None => format!("{:.3}", limits[shade]),
+            };
+            let names = (0..n).map(|shade| (name(shade), number_color(shade as f32 / (n.max(2) - 1) as f32))).collect();
+            let shade = |x: &f32| {
+                x.is_finite().then(|| limits.partition_point(|limit| limit <= x).saturating_sub(1).min(n - 1))
+            };
+            (names, values.iter().map(shade).collect())
+        }
+        Values::Text(values) => (vec![("all".to_owned(), GREY)], vec![Some(0); values.len()]),
+    }
+}

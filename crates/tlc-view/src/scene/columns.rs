@@ -1,0 +1,155 @@
+//! Which columns can be shown, and what their values are.
+
+use std::collections::BTreeMap;
+
+use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::{Array, ArrayRef, cast::AsArray};
+use arrow_schema::{DataType, Field, Schema};
+use tlc_core::{FieldRoles, NumberRole, value_map};
+
+use super::{SceneColumn, Scope};
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnKind {
+    /// One of some classes.
+    Category,
+    /// A number.
+    Number,
+    /// Yes or no.
+    Boolean,
+    /// Text.
+    Text,
+}
+
+/// A column's values, by slot; `None` or NaN where there is no row, or null.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Places in the column's classes.
+    Category(Vec<Option<i32>>),
+    /// Numbers.
+    Number(Vec<f32>),
+    /// Yes or no.
+    Boolean(Vec<Option<bool>>),
+    /// Texts.
+    Text(Vec<Option<String>>),
+}
+
+impl Values {
+    /// The text of the value in `slot`, with the names of `column`'s classes; `None` if there is none.
+    pub fn text(&self, slot: usize, column: &SceneColumn) -> Option<String> {
+        match self {
+            Values::Category(values) => {
+                values[slot].and_then(|class| column.classes.values().nth(class as usize).cloned())
+            }
+            Values::Number(values) => (!values[slot].is_nan()).then(|| values[slot].to_string()),
+            Values::Boolean(values) => values[slot].map(|value| value.to_string()),
+            Values::Text(values) => values[slot].clone(),
+        }
+    }
+}
+
+/// The columns of a schema that can be shown.
+pub(super) fn columns_of(schema: &Schema, scope: Scope) -> Vec<SceneColumn> {
+    schema.fields().iter().filter_map(|field| column_of(field, scope)).collect()
+}
+
+fn column_of(field: &Field, scope: Scope) -> Option<SceneColumn> {
+    let role = field.role();
+    let is_key = matches!(
+        role,
+        Some(
+            NumberRole::ExampleId
+                | NumberRole::ForeignTableId
+                | NumberRole::Epoch
+                | NumberRole::OutOfDistribution
+                | NumberRole::Image
+                | NumberRole::Finite
+        )
+    );
+    if is_key {
+        return None;
+    }
+    let mut classes = value_map(field);
+    let kind = match field.data_type() {
+        DataType::Boolean => ColumnKind::Boolean,
+        DataType::Utf8 | DataType::LargeUtf8 => ColumnKind::Text,
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => ColumnKind::Number,
+        kind if kind.is_integer() => {
+            let is_class = !classes.is_empty() || matches!(role, Some(NumberRole::Label | NumberRole::Prediction));
+            if is_class { ColumnKind::Category } else { ColumnKind::Number }
+        }
+        _ => return None,
+    };
+    if kind != ColumnKind::Category {
+        classes.clear();
+    }
+    Some(SceneColumn { name: field.name().clone(), kind, role, classes, scope })
+}
+
+/// Puts the values of a batch, whose rows have these slots, where they belong.
+pub(super) fn scatter(
+    array: &ArrayRef,
+    slots: impl Iterator<Item = usize>,
+    classes: &BTreeMap<i64, String>,
+    into: &mut Values,
+) {
+    match into {
+        Values::Category(values) => {
+            let places: BTreeMap<i64, i32> = classes.keys().copied().zip(0..).collect();
+            let numbers = whole_numbers(array);
+            for (row, slot) in slots.enumerate() {
+                values[slot] = numbers[row].and_then(|class| places.get(&class).copied());
+            }
+        }
+        Values::Number(values) => {
+            let numbers = numbers(array);
+            slots.enumerate().for_each(|(row, slot)| values[slot] = numbers[row]);
+        }
+        Values::Boolean(values) => {
+            let Some(array) = array.as_boolean_opt() else { return };
+            for (row, slot) in slots.enumerate() {
+                values[slot] = array.is_valid(row).then(|| array.value(row));
+            }
+        }
+        Values::Text(values) => {
+            let small = array.as_string_opt::<i32>();
+            let large = array.as_string_opt::<i64>();
+            for (row, slot) in slots.enumerate().filter(|(row, _)| array.is_valid(*row)) {
+                let text = small.map(|array| array.value(row)).or_else(|| large.map(|array| array.value(row)));
+                values[slot] = text.map(str::to_owned);
+            }
+        }
+    }
+}
+
+/// Integers of any width, `None` where null.
+pub(super) fn whole_numbers(array: &ArrayRef) -> Vec<Option<i64>> {
+    use arrow_array::types::{
+        Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    };
+    macro_rules! try_each {
+        ($($kind:ty),*) => {
+            $(if let Some(values) = array.as_primitive_opt::<$kind>() {
+                return values.iter().map(|value| value.and_then(|value| i64::try_from(value).ok())).collect();
+            })*
+        };
+    }
+    try_each!(Int64Type, Int32Type, Int16Type, Int8Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type);
+    vec![None; array.len()]
+}
+
+/// Numbers of any type, NaN where null.
+fn numbers(array: &ArrayRef) -> Vec<f32> {
+    if let Some(values) = array.as_primitive_opt::<Float32Type>() {
+        return values.iter().map(|value| value.unwrap_or(f32::NAN)).collect();
+    }
+    if let Some(values) = array.as_primitive_opt::<Float64Type>() {
+        return values.iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect();
+    }
+    if let Some(values) = array.as_primitive_opt::<Float16Type>() {
+        return values.iter().map(|value| value.map_or(f32::NAN, |value| value.to_f32())).collect();
+    }
+    whole_numbers(array).into_iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect()
+}

@@ -1,0 +1,174 @@
+//! What there is to see of a run or of a table.
+
+mod columns;
+mod open;
+mod read;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tlc_core::{NumberRole, TableStore, Url};
+
+use crate::ViewError;
+
+pub use columns::{ColumnKind, Values};
+
+/// Everything that can be shown together, and where it is read from.
+///
+/// Each dataset has *slots*: one per sample of which any of its tables has a row, ascending by `example_id`. What is
+/// read of a table comes in the order of the slots, with gaps where it has no row, so that one slot is one sample
+/// through all epochs and layouts.
+#[derive(Debug)]
+pub struct Scene {
+    store: Arc<dyn TableStore>,
+    root: Option<Url>,
+    /// What is shown: the run's or the table's name.
+    pub title: String,
+    /// The run's name, if it is one.
+    pub run: Option<String>,
+    /// How the run stands: `running`, `completed`, `interrupted`.
+    pub status: Option<String>,
+    /// What the samples are of.
+    pub datasets: Vec<SceneDataset>,
+    /// In order of writing.
+    pub tables: Vec<SceneTable>,
+    /// In the order of the tables' columns.
+    pub layouts: Vec<SceneLayout>,
+    /// All but vectors and keys.
+    pub columns: Vec<SceneColumn>,
+}
+
+/// Samples that tables have rows of.
+#[derive(Debug, Clone)]
+pub struct SceneDataset {
+    /// The foreign table's name, such as `train`, or the table's own.
+    pub name: String,
+    /// The table whose rows the samples are.
+    pub foreign_table: Option<Url>,
+    /// The samples, ascending.
+    pub example_ids: Vec<i64>,
+    /// The foreign table's column of pictures, if it has one.
+    pub image_column: Option<String>,
+    /// The foreign table's column of texts, if it has one.
+    pub text_column: Option<String>,
+}
+
+/// A metrics table.
+#[derive(Debug, Clone)]
+pub struct SceneTable {
+    /// Index of its dataset.
+    pub dataset: usize,
+    /// Its name.
+    pub name: String,
+    /// The epoch, if it is of one.
+    pub epoch: Option<i64>,
+    /// Its place.
+    pub url: Url,
+    /// Its number of rows.
+    pub rows: usize,
+    /// The table that it was reduced from, which may be gone.
+    pub reduced_from: Option<Url>,
+    /// For each row its slot; `None` if row i is slot i.
+    slots: Option<Vec<u32>>,
+}
+
+/// A reduced column.
+#[derive(Debug, Clone)]
+pub struct SceneLayout {
+    /// The column.
+    pub name: String,
+    /// Coordinates per point: 2 or 3.
+    pub n_components: usize,
+    /// The method's name, if lineage tells it.
+    pub method: String,
+    /// The column that was reduced.
+    pub source: Option<String>,
+    /// The method's parameters.
+    pub args: Map<String, Value>,
+    /// Index of the table that the method was fitted on, if it is shown.
+    pub fitted_table: Option<usize>,
+    /// Indices of the tables that have it.
+    pub tables: Vec<usize>,
+    /// Least and largest coordinates over all tables.
+    pub bounds: Vec<[f32; 2]>,
+    /// The column of scores that say how far outside the fitted data a row is, if there is one.
+    pub ood_column: Option<String>,
+}
+
+/// Where a column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In each table, with values of its own.
+    Table,
+    /// In the foreign table: the same at all epochs.
+    Dataset,
+}
+
+/// A column to colour, filter and sort by.
+#[derive(Debug, Clone)]
+pub struct SceneColumn {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: ColumnKind,
+    /// Its role.
+    pub role: Option<NumberRole>,
+    /// Names of its values, of categories.
+    pub classes: BTreeMap<i64, String>,
+    /// Where it is.
+    pub scope: Scope,
+}
+
+impl Scene {
+    /// Where its tables are.
+    pub fn store(&self) -> &dyn TableStore {
+        self.store.as_ref()
+    }
+
+    /// The project's folder, if it is of one.
+    pub fn root(&self) -> Option<&Url> {
+        self.root.as_ref()
+    }
+
+    /// The layout called `name`, or the first if none is given.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`].
+    pub fn layout(&self, name: Option<&str>) -> Result<&SceneLayout, ViewError> {
+        let found = match name {
+            None => self.layouts.first(),
+            Some(name) => self.layouts.iter().find(|layout| layout.name == name),
+        };
+        let names = || self.layouts.iter().map(|layout| layout.name.clone()).collect::<Vec<_>>();
+        found.ok_or_else(|| unknown("layout", name.unwrap_or_default(), names()))
+    }
+
+    /// The column called `name`.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`].
+    pub fn column(&self, name: &str) -> Result<&SceneColumn, ViewError> {
+        let names = || self.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+        self.columns.iter().find(|column| column.name == name).ok_or_else(|| unknown("column", name, names()))
+    }
+
+    /// The first column with this role.
+    pub fn column_with_role(&self, role: &NumberRole) -> Option<&SceneColumn> {
+        self.columns.iter().find(|column| column.role.as_ref() == Some(role))
+    }
+
+    /// The table at this index.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`].
+    pub fn table(&self, index: usize) -> Result<&SceneTable, ViewError> {
+        let names = || (0..self.tables.len()).map(|index| index.to_string()).collect();
+        self.tables.get(index).ok_or_else(|| unknown("table", &index.to_string(), names()))
+    }
+}
+
+fn unknown(what: &'static str, name: &str, known: Vec<String>) -> ViewError {
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    ViewError::Unknown { what, name: name.to_owned(), known }
+}

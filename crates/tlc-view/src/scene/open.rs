@@ -1,0 +1,286 @@
+//! Finding out what there is to see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use ndarray::Axis;
+use serde_json::{Map, Value};
+use tlc_core::{
+    FieldRoles, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, Url, columns_with_role, embedding_width,
+};
+use tlc_run::{Project, Run};
+
+use super::columns::{columns_of, whole_numbers};
+use super::{ColumnKind, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope};
+use crate::ViewError;
+
+/// A table that is to be shown.
+struct Source {
+    info: TableInfo,
+    name: String,
+    foreign_table: Option<Url>,
+    reduced_from: Option<Url>,
+    constants: Map<String, Value>,
+}
+
+impl Scene {
+    /// All metrics tables of a run that can be read.
+    ///
+    /// A table that disappears meanwhile, since a reduction has replaced it, is left out.
+    ///
+    /// # Errors
+    /// An unreadable record; a failing store.
+    pub fn of_run(project: &Project, run: &Run) -> Result<Self, ViewError> {
+        let record = run.record()?;
+        let store = project.shared_store();
+        let mut sources = Vec::new();
+        for entry in run.metrics()? {
+            match store.info(&entry.url) {
+                Ok(info) => sources.push(Source {
+                    info,
+                    name: entry.name,
+                    foreign_table: entry.foreign_table,
+                    reduced_from: entry.reduced_from,
+                    constants: entry.constants,
+                }),
+                Err(error) => tracing::warn!(table = %entry.url, %error, "left out: it cannot be read"),
+            }
+        }
+        let status = serde_json::to_value(record.status).ok().and_then(|status| status.as_str().map(str::to_owned));
+        let root = project.root().clone();
+        Self::new(store, Some(root), record.name.clone(), Some(record.name), status, sources)
+    }
+
+    /// One table.
+    ///
+    /// # Errors
+    /// A failing store.
+    pub fn of_table(store: Arc<dyn TableStore>, url: &Url) -> Result<Self, ViewError> {
+        let info = store.info(url)?;
+        let name = url.file_name().trim_end_matches(".lance").to_owned();
+        let source =
+            Source { info, name: name.clone(), foreign_table: None, reduced_from: None, constants: Map::new() };
+        Self::new(store, None, name, None, None, vec![source])
+    }
+
+    fn new(
+        store: Arc<dyn TableStore>,
+        root: Option<Url>,
+        title: String,
+        run: Option<String>,
+        status: Option<String>,
+        sources: Vec<Source>,
+    ) -> Result<Self, ViewError> {
+        let mut scene = Self {
+            store,
+            root,
+            title,
+            run,
+            status,
+            datasets: Vec::new(),
+            tables: Vec::new(),
+            layouts: Vec::new(),
+            columns: Vec::new(),
+        };
+        scene.add_tables(&sources)?;
+        scene.add_layouts(&sources)?;
+        scene.add_columns(&sources)?;
+        Ok(scene)
+    }
+
+    fn add_tables(&mut self, sources: &[Source]) -> Result<(), ViewError> {
+        let mut ids_of_tables = Vec::new();
+        for source in sources {
+            let ids = self.example_ids(&source.info)?;
+            let own = source.foreign_table.is_none().then(|| source.info.url.clone());
+            let key = source.foreign_table.clone().or(own);
+            let dataset = match self.datasets.iter().position(|dataset| dataset.foreign_table == key) {
+                Some(index) => index,
+                None => {
+                    self.datasets.push(self.dataset(source, key));
+                    self.datasets.len() - 1
+                }
+            };
+            self.tables.push(SceneTable {
+                dataset,
+                name: source.name.clone(),
+                epoch: source.constants.get("epoch").and_then(Value::as_i64),
+                url: source.info.url.clone(),
+                rows: ids.len(),
+                reduced_from: source.reduced_from.clone(),
+                slots: None,
+            });
+            ids_of_tables.push(ids);
+        }
+        for (index, dataset) in self.datasets.iter_mut().enumerate() {
+            let of_dataset = || (0..self.tables.len()).filter(|&table| self.tables[table].dataset == index);
+            let mut all: Vec<i64> = of_dataset().flat_map(|table| ids_of_tables[table].iter().copied()).collect();
+            all.sort_unstable();
+            all.dedup();
+            dataset.example_ids = all;
+        }
+        for (table, ids) in self.tables.iter_mut().zip(ids_of_tables) {
+            let all = &self.datasets[table.dataset].example_ids;
+            if *all != ids {
+                table.slots = Some(ids.iter().map(|id| all.partition_point(|other| other < id) as u32).collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// The samples that a table's rows are of; their numbers if it does not say.
+    fn example_ids(&self, info: &TableInfo) -> Result<Vec<i64>, ViewError> {
+        let Some(column) = columns_with_role(&info.schema, &NumberRole::ExampleId).into_iter().next() else {
+            return Ok((0..info.rows as i64).collect());
+        };
+        let mut ids = Vec::with_capacity(info.rows as usize);
+        for batch in self.store.scan(&info.url, Scan::columns([column]))? {
+            ids.extend(whole_numbers(batch?.column(0)).into_iter().map(Option::unwrap_or_default));
+        }
+        Ok(ids)
+    }
+
+    fn dataset(&self, source: &Source, key: Option<Url>) -> SceneDataset {
+        let schema = match &source.foreign_table {
+            Some(url) => self.store.info(url).map(|info| info.schema).ok(),
+            None => Some(source.info.schema.clone()),
+        };
+        let with_role = |role| {
+            let found = schema.as_ref().map(|schema| columns_with_role(schema, &role)).unwrap_or_default();
+            found.into_iter().next()
+        };
+        let name = match &source.foreign_table {
+            Some(url) => name_of(url),
+            None => source.name.clone(),
+        };
+        SceneDataset {
+            name,
+            foreign_table: key,
+            example_ids: Vec::new(),
+            image_column: with_role(NumberRole::Image),
+            text_column: with_role(NumberRole::Text),
+        }
+    }
+
+    fn add_layouts(&mut self, sources: &[Source]) -> Result<(), ViewError> {
+        for (table, source) in sources.iter().enumerate() {
+            let schema = &source.info.schema;
+            let lineage = source.info.lineage();
+            for name in columns_with_role(schema, &NumberRole::ReducedEmbedding) {
+                let width = schema.field_with_name(&name).ok().and_then(embedding_width).unwrap_or(0);
+                if !(2..=3).contains(&width) {
+                    continue;
+                }
+                let index = match self.layouts.iter().position(|layout| layout.name == name) {
+                    Some(index) if self.layouts[index].n_components == width => index,
+                    // The same name with another number of components cannot be shown in the same map.
+                    Some(_) => continue,
+                    None => {
+                        self.layouts.push(layout(&name, width, schema, lineage.as_ref()));
+                        self.layouts.len() - 1
+                    }
+                };
+                self.layouts[index].tables.push(table);
+                if lineage.as_ref().is_some_and(|lineage| lineage.inputs.len() == 1 && !lineage.models.is_empty()) {
+                    self.layouts[index].fitted_table = Some(table);
+                }
+            }
+        }
+        for index in 0..self.layouts.len() {
+            let mut bounds = vec![[f32::INFINITY, f32::NEG_INFINITY]; self.layouts[index].n_components];
+            for &table in &self.layouts[index].tables {
+                let coordinates = self.coordinates(&self.layouts[index], table)?;
+                for (bound, axis) in bounds.iter_mut().zip(coordinates.axis_iter(Axis(1))) {
+                    for &x in axis.iter().filter(|x| x.is_finite()) {
+                        *bound = [bound[0].min(x), bound[1].max(x)];
+                    }
+                }
+            }
+            self.layouts[index].bounds =
+                bounds.into_iter().map(|bound| if bound[0] <= bound[1] { bound } else { [-0.5, 0.5] }).collect();
+        }
+        Ok(())
+    }
+
+    fn add_columns(&mut self, sources: &[Source]) -> Result<(), ViewError> {
+        for source in sources {
+            for column in columns_of(&source.info.schema, Scope::Table) {
+                self.add_column(column);
+            }
+        }
+        // The same for all rows: `split` and other constants tell nothing within a map.
+        let is_constant = |name: &str| !sources.is_empty() && sources.iter().all(|s| s.constants.contains_key(name));
+        self.columns.retain(|column| !is_constant(&column.name));
+        for dataset in self.datasets.clone() {
+            let Some(url) = dataset.foreign_table.filter(|url| sources.iter().all(|s| s.info.url != *url)) else {
+                continue;
+            };
+            // A data set that was moved away has no columns to show.
+            let Ok(info) = self.store.info(&url) else { continue };
+            for column in columns_of(&info.schema, Scope::Dataset) {
+                self.add_column(column);
+            }
+        }
+        self.name_classes()
+    }
+
+    fn add_column(&mut self, column: SceneColumn) {
+        match self.columns.iter_mut().find(|known| known.name == column.name) {
+            None => self.columns.push(column),
+            Some(known) if known.kind == column.kind => known.classes.extend(column.classes),
+            Some(_) => {}
+        }
+    }
+
+    /// Numbers stand for classes without names.
+    fn name_classes(&mut self) -> Result<(), ViewError> {
+        for index in 0..self.columns.len() {
+            let column = &self.columns[index];
+            if column.kind != ColumnKind::Category || column.scope != Scope::Table || !column.classes.is_empty() {
+                continue;
+            }
+            let mut classes = BTreeMap::new();
+            for table in &self.tables {
+                let batches = match self.store.scan(&table.url, Scan::columns([&column.name])) {
+                    Ok(batches) => batches,
+                    Err(StoreError::Unsupported { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                for batch in batches {
+                    let values = whole_numbers(batch?.column(0));
+                    classes.extend(values.into_iter().flatten().map(|class| (class, class.to_string())));
+                }
+            }
+            self.columns[index].classes = classes;
+        }
+        Ok(())
+    }
+}
+
+/// `train` of `…/train-01J….lance`.
+fn name_of(url: &Url) -> String {
+    let name = url.file_name().trim_end_matches(".lance");
+    name.rsplit_once('-').map_or(name, |(stem, _)| stem).to_owned()
+}
+
+fn layout(name: &str, n_components: usize, schema: &Schema, lineage: Option<&Lineage>) -> SceneLayout {
+    let operation = lineage.and_then(|lineage| lineage.operation.args.get("columns")?.get(name));
+    let reducer = operation.and_then(|column| column.get("reducer")).and_then(Value::as_object);
+    let tag = reducer.and_then(|reducer| reducer.get("type")).and_then(Value::as_str).unwrap_or("unknown");
+    let mut args = reducer.cloned().unwrap_or_default();
+    args.remove("type");
+    let ood = format!("{name}_ood");
+    let has_ood = schema.field_with_name(&ood).is_ok_and(|field| field.role() == Some(NumberRole::OutOfDistribution));
+    SceneLayout {
+        name: name.to_owned(),
+        n_components,
+        method: tag.split('/').next().unwrap_or(tag).to_owned(),
+        source: operation.and_then(|column| column.get("source")).and_then(Value::as_str).map(str::to_owned),
+        args,
+        fitted_table: None,
+        tables: Vec::new(),
+        bounds: Vec::new(),
+        ood_column: has_ood.then_some(ood),
+    }
+}

@@ -1,0 +1,116 @@
+//! Reading what is shown, in the order of the slots.
+
+use arrow_array::Array as _;
+use ndarray::Array2;
+use tlc_core::{Scan, StoreError, embedding_values};
+
+use super::columns::scatter;
+use super::{ColumnKind, Scene, SceneColumn, SceneLayout, SceneTable, Scope, Values, unknown};
+use crate::ViewError;
+
+impl Scene {
+    /// The coordinates of a layout in a table, `(slots, 2 or 3)`; NaN where the table has no row or the row no place.
+    ///
+    /// # Errors
+    /// A table that does not have it, or is gone; a failing store.
+    pub fn coordinates(&self, layout: &SceneLayout, table: usize) -> Result<Array2<f32>, ViewError> {
+        if !layout.tables.contains(&table) {
+            let known = layout.tables.iter().map(ToString::to_string).collect();
+            return Err(unknown("table with this layout", &table.to_string(), known));
+        }
+        let table = self.table(table)?;
+        let mut coordinates = Array2::from_elem((self.n_slots(table), layout.n_components), f32::NAN);
+        let mut row = 0;
+        for batch in self.store.scan(&table.url, Scan::columns([&layout.name]))? {
+            let batch = batch?;
+            let values = embedding_values(&batch, &layout.name).ok_or_else(|| ViewError::Unusable {
+                url: table.url.clone(),
+                reason: format!("its column {:?} holds no vectors", layout.name),
+            })?;
+            for (place, point) in values.outer_iter().enumerate().filter(|(place, _)| batch.column(0).is_valid(*place))
+            {
+                coordinates.row_mut(table.slot(row + place)).assign(&point);
+            }
+            row += batch.num_rows();
+        }
+        Ok(coordinates)
+    }
+
+    /// How far outside the fitted data each row of a table is, by slot; NaN where unknown.
+    ///
+    /// # Errors
+    /// As [`coordinates`](Self::coordinates).
+    pub fn out_of_distribution(&self, layout: &SceneLayout, table: usize) -> Result<Option<Vec<f32>>, ViewError> {
+        let Some(column) = &layout.ood_column else { return Ok(None) };
+        let table = self.table(table)?;
+        let mut values = Values::Number(vec![f32::NAN; self.n_slots(table)]);
+        self.read_into(table, column, &Default::default(), &mut values)?;
+        let Values::Number(values) = values else { unreachable!("made above") };
+        Ok(Some(values))
+    }
+
+    /// The values of a column for the rows of a table, by slot.
+    ///
+    /// # Errors
+    /// A table that is gone; a failing store.
+    pub fn values(&self, column: &SceneColumn, table: usize) -> Result<Values, ViewError> {
+        let table = self.table(table)?;
+        let n = self.n_slots(table);
+        let mut values = match column.kind {
+            ColumnKind::Category => Values::Category(vec![None; n]),
+            ColumnKind::Number => Values::Number(vec![f32::NAN; n]),
+            ColumnKind::Boolean => Values::Boolean(vec![None; n]),
+            ColumnKind::Text => Values::Text(vec![None; n]),
+        };
+        match column.scope {
+            Scope::Table => self.read_into(table, &column.name, &column.classes, &mut values)?,
+            Scope::Dataset => {
+                let dataset = &self.datasets[table.dataset];
+                let Some(url) = &dataset.foreign_table else { return Ok(values) };
+                let rows: Vec<u64> = dataset.example_ids.iter().map(|&id| id as u64).collect();
+                let taken = match self.store.take(url, &rows, Some(std::slice::from_ref(&column.name))) {
+                    Ok(taken) => taken,
+                    // Another data set of the scene has the column.
+                    Err(StoreError::Unsupported { .. }) => return Ok(values),
+                    Err(error) => return Err(error.into()),
+                };
+                scatter(taken.column(0), 0..n, &column.classes, &mut values);
+            }
+        }
+        Ok(values)
+    }
+
+    fn read_into(
+        &self,
+        table: &SceneTable,
+        column: &str,
+        classes: &std::collections::BTreeMap<i64, String>,
+        values: &mut Values,
+    ) -> Result<(), ViewError> {
+        let batches = match self.store.scan(&table.url, Scan::columns([column])) {
+            Ok(batches) => batches,
+            // Another table of the scene has the column.
+            Err(StoreError::Unsupported { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut row = 0;
+        for batch in batches {
+            let batch = batch?;
+            let n = batch.num_rows();
+            scatter(batch.column(0), (row..row + n).map(|row| table.slot(row)), classes, values);
+            row += n;
+        }
+        Ok(())
+    }
+
+    fn n_slots(&self, table: &SceneTable) -> usize {
+        self.datasets[table.dataset].example_ids.len()
+    }
+}
+
+impl SceneTable {
+    /// The slot of a row.
+    fn slot(&self, row: usize) -> usize {
+        self.slots.as_ref().map_or(row, |slots| slots[row] as usize)
+    }
+}

@@ -1,0 +1,102 @@
+//! Trains a small network in Rust, collects a layer's activations after every epoch, and shows how they move.
+//!
+//! `cargo run -p tlc --features collect,plot --example train_and_collect -- /usr/share/datasets/fashion-mnist out`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use tch::nn::{self, ModuleT, OptimizerConfig};
+use tch::{Device, Tensor};
+use tlc::collect::modules::{Flatten, MaxPool2d, ReLU};
+use tlc::collect::{
+    ClassificationMetrics, CollectOptions, EmbeddingsMetricsCollector, FnModel, Model, Predictor, Sequential,
+    TensorDataset, collect_metrics,
+};
+use tlc::core::{Lineage, Operation, Progress, Url};
+use tlc::run::{Project, ReduceOptions};
+use tlc::table::LanceStore;
+use tlc::view::Scene;
+use tlc::view::plot::{scatter_of, write_contact_sheet};
+
+const TRAINED: usize = 4_000;
+const EPOCHS: i64 = 3;
+const BATCH: i64 = 100;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1).map(PathBuf::from);
+    let data = args.next().unwrap_or_else(|| "/usr/share/datasets/fashion-mnist".into());
+    let out = std::path::absolute(args.next().unwrap_or_else(|| "tlc-example".into()))?;
+
+    // The data, and the table that says which sample is which.
+    let mut images = tlc::datasets::read(&data)?;
+    images.train.truncate(TRAINED);
+    let (n, classes) = (images.train.len() as i64, images.class_names.clone());
+    let pixels = Tensor::f_from_slice(&images.train.pixels)?.f_reshape([n, 1, 28, 28])?;
+    let labels = Tensor::f_from_slice(&images.train.labels)?;
+    let project = Project::new(Arc::new(LanceStore::default()), Url::from_path(&out)?);
+    let schema = arrow_schema::Schema::new(vec![arrow_schema::Field::new("row", arrow_schema::DataType::Int64, false)]);
+    let rows = arrow_array::RecordBatch::try_new(
+        Arc::new(schema.clone()),
+        vec![Arc::new(arrow_array::Int64Array::from_iter_values(0..n))],
+    )?;
+    let lineage = Lineage::new("example/1", Operation::new("import", 1).with("folder", data.display().to_string()));
+    let table = project.create_table("fashion", "train", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?;
+    let dataset = TensorDataset::new(pixels, labels, (0.286, 0.353), Some(table.as_input()))?;
+
+    // The model: layers are registered while it is built.
+    tch::manual_seed(42);
+    let weights = nn::VarStore::new(Device::Cpu);
+    let path = weights.root();
+    let model = FnModel::new("Net", |scope| {
+        let pool = || MaxPool2d { kernel_size: 2, stride: 2, padding: 0 };
+        let features = Sequential::new(scope.scope("features", "Sequential"))
+            .add(nn::conv2d(&path / "conv1", 1, 16, 3, Default::default()))
+            .add(ReLU {})
+            .add(pool())
+            .add(nn::conv2d(&path / "conv2", 16, 32, 3, Default::default()))
+            .add(ReLU {})
+            .add(pool())
+            .add(Flatten {});
+        let hidden = scope.child("hidden", nn::linear(&path / "hidden", 32 * 5 * 5, 64, Default::default()));
+        let head = scope.child("head", nn::linear(&path / "head", 64, 10, Default::default()));
+        move |images, train| head.forward_t(&hidden.forward_t(&features.forward_t(images, train), train).relu(), train)
+    });
+    let mut optimizer = nn::Adam::default().build(&weights, 1e-3)?;
+
+    let run = project.create_run("train-and-collect", Default::default())?;
+    let progress = Progress::default();
+    for epoch in 0..=EPOCHS {
+        if epoch > 0 {
+            for start in (0..n).step_by(BATCH as usize) {
+                let rows: Vec<i64> = (start..(start + BATCH).min(n)).map(|i| (i * 1_663) % n).collect();
+                let batch = dataset.select(&rows, Device::Cpu);
+                let logits = model.forward_t(batch.inputs.only()?, true);
+                optimizer
+                    .backward_step(&logits.cross_entropy_for_logits(&batch.labels.expect("the data set has labels")));
+            }
+        }
+        let predictor = Predictor::new(&model, ["hidden"])?;
+        let mut embeddings = EmbeddingsMetricsCollector::new(predictor.layers());
+        let mut metrics = ClassificationMetrics::new(classes.iter());
+        let constants = [("epoch".to_owned(), json!(epoch))].into_iter().collect();
+        let options = CollectOptions { name: format!("epoch-{epoch}"), constants, ..CollectOptions::default() };
+        let report =
+            collect_metrics(&run, &dataset, &mut [&mut metrics, &mut embeddings], &predictor, &options, &progress)?;
+        println!("epoch {epoch}: accuracy {:.3}", report.means["correct"]);
+    }
+
+    // One model, fitted on the last epoch and applied to all, so that points can be followed.
+    let pacmap = tlc::create_reducer("pacmap", [("n_components", 2.into())])?;
+    run.reduce_embeddings_by_foreign_table_url(&table.url, &ReduceOptions::new([pacmap]), &progress)?;
+
+    let scene = Scene::of_run(&project, &run)?;
+    let layout = scene.layout(None)?;
+    let color = scene.column("label")?;
+    let row: Result<Vec<_>, _> =
+        layout.tables.iter().map(|&table| scatter_of(&scene, layout, table, Some(color))).collect();
+    let picture = out.join("epochs.png");
+    write_contact_sheet(&picture, "from epoch to epoch, on the same axes", &[row?])?;
+    println!("{}", picture.display());
+    Ok(())
+}

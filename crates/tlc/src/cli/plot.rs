@@ -1,0 +1,82 @@
+//! `tlc plot`: pictures of a run's or a table's layouts.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use tlc::core::{NumberRole, Progress};
+use tlc::view::plot::{scatter_of, write_contact_sheet};
+use tlc::view::{Scene, SceneColumn, SceneLayout};
+
+use super::{ProjectArgs, scene};
+
+/// What is drawn.
+#[derive(Args)]
+pub(crate) struct PlotArgs {
+    /// A run's name, or a table's folder or URL [default: the project's newest run]
+    what: Option<String>,
+    /// The reduced column [default: all]
+    #[arg(long)]
+    layout: Option<String>,
+    /// The column that colours points [default: the labels]
+    #[arg(long)]
+    color: Option<String>,
+    /// The folder to write into
+    #[arg(long, default_value = "pictures")]
+    out: PathBuf,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
+    let scene = scene::open(args.what.as_deref(), &args.project)?;
+    let layouts: Vec<&SceneLayout> = match &args.layout {
+        Some(name) => vec![scene.layout(Some(name))?],
+        None => scene.layouts.iter().collect(),
+    };
+    scene.layout(None).with_context(|| format!("{} has no layout; reduce it first with `tlc reduce`", scene.title))?;
+    let color = match &args.color {
+        Some(name) => Some(scene.column(name)?),
+        None => scene.column_with_role(&NumberRole::Label),
+    };
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let n_pictures: usize = layouts.iter().map(|layout| layout.tables.len()).sum();
+    let task = progress.task("draw", n_pictures as u64);
+    let mut sheet = Vec::new();
+    for layout in &layouts {
+        for dataset in 0..scene.datasets.len() {
+            let row = draw_row(&scene, layout, dataset, color, &args.out, &task)?;
+            if !row.is_empty() {
+                sheet.push(row);
+            }
+        }
+    }
+    println!("{n_pictures} pictures, each as .png and .svg: {}", args.out.display());
+    if n_pictures > 1 {
+        let path = args.out.join("contact-sheet.png");
+        write_contact_sheet(&path, &scene.title, &sheet)?;
+        println!("all of them at once: {}", path.display());
+    }
+    Ok(())
+}
+
+/// Draws one layout of one dataset, epoch by epoch.
+fn draw_row(
+    scene: &Scene,
+    layout: &SceneLayout,
+    dataset: usize,
+    color: Option<&SceneColumn>,
+    out: &Path,
+    task: &tlc::core::Task,
+) -> anyhow::Result<Vec<tlc::view::plot::Scatter>> {
+    let mut row = Vec::new();
+    for &table in layout.tables.iter().filter(|&&table| scene.tables[table].dataset == dataset) {
+        let plot = scatter_of(scene, layout, table, color)?;
+        let file = out.join(format!("{}-{}", scene.tables[table].name, layout.name));
+        plot.write_svg(&file.with_extension("svg"))?;
+        plot.write_png(&file.with_extension("png"))?;
+        row.push(plot);
+        task.advance(1)?;
+    }
+    Ok(row)
+}

@@ -1,0 +1,174 @@
+//! What `tlc collect` runs a model on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use serde_json::json;
+use tch::{Kind, Tensor};
+use tlc::collect::{Dataset, Inputs, TensorDataset};
+use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, Url, digest};
+use tlc::datasets::{ImageFolder, Preparation, TableDataset};
+use tlc::run::Project;
+use tlc::table::LanceStore;
+
+use super::CollectArgs;
+use super::bars::Screen;
+
+const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+/// How many skipped files are named.
+const NAMED_FILES: usize = 10;
+
+/// What the model runs on.
+pub(super) struct Samples {
+    pub(super) dataset: Box<dyn Dataset>,
+    /// As the table has them; empty if they have none.
+    pub(super) class_names: Vec<String>,
+    /// How many classes there are, if there are labels.
+    pub(super) n_classes: Option<i64>,
+    /// What a sample is called in messages.
+    pub(super) name: Box<dyn Fn(usize) -> String>,
+}
+
+/// The samples of a folder, a table or arrays; the project gets a table of those that are in none.
+pub(super) fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Result<Samples> {
+    match (&args.images, &args.table) {
+        (Some(folder), _) => of_folder(folder, args, project, screen),
+        (None, Some(url)) => of_table(url, args),
+        (None, None) => of_arrays(args, project),
+    }
+}
+
+fn preparation(args: &CollectArgs) -> anyhow::Result<Preparation> {
+    let known = Preparation::NAMES.join(", ");
+    Preparation::named(&args.normalise, args.size)
+        .with_context(|| format!("--normalise is {:?}; known: {known}", args.normalise))
+}
+
+fn of_table(url: &str, args: &CollectArgs) -> anyhow::Result<Samples> {
+    let url = table_url(url)?;
+    let store = Arc::new(LanceStore::default());
+    let dataset = TableDataset::open(store, &url, args.column.as_deref(), preparation(args)?)?;
+    let class_names = dataset.class_names().to_vec();
+    let n_classes = (dataset.has_labels() && !class_names.is_empty()).then_some(class_names.len() as i64);
+    let name = Box::new(|id: usize| format!("row {id}"));
+    Ok(Samples { dataset: Box::new(dataset), class_names, n_classes, name })
+}
+
+/// A URL, or a path as people type it.
+fn table_url(text: &str) -> anyhow::Result<Url> {
+    match text.parse::<Url>() {
+        Ok(url) if text.contains("://") => Ok(url),
+        _ => Ok(Url::from_path(&std::path::absolute(text)?)?),
+    }
+}
+
+fn of_folder(folder: &Path, args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Result<Samples> {
+    let (mut images, skipped) = ImageFolder::read(folder, preparation(args)?)?;
+    if let Some(labels) = &args.labels {
+        images = images.with_labels_of(labels)?;
+    }
+    for (file, reason) in skipped.iter().take(NAMED_FILES) {
+        screen.line(format!("skipped {}: {reason}", file.display()));
+    }
+    if skipped.len() > NAMED_FILES {
+        screen.line(format!("skipped {} more files", skipped.len() - NAMED_FILES));
+    }
+    let files: Vec<String> = images.files().iter().map(|file| file.display().to_string()).collect();
+    let skipped: Vec<String> = skipped.iter().map(|(file, _)| file.display().to_string()).collect();
+    let operation = Operation::new("import", 1)
+        .with("images", std::path::absolute(folder)?.display().to_string())
+        .with("files", digest::of_bytes(files.join("\n").as_bytes()))
+        .with("skipped", skipped);
+    // Absolute: whoever looks at the table later may be elsewhere.
+    let places: std::io::Result<Vec<String>> =
+        images.files().iter().map(|file| Ok(std::path::absolute(file)?.display().to_string())).collect();
+    let field = Field::new("file", DataType::Utf8, false).with_role(NumberRole::Image);
+    let column = (field, Arc::new(StringArray::from(places?)) as ArrayRef);
+    let table = table(project, folder, operation, column, images.labels(), images.class_names())?;
+    let class_names = images.class_names().to_vec();
+    let names: Vec<String> = images.files().iter().map(|file| file.display().to_string()).collect();
+    let n_classes = images.labels().map(|_| class_names.len() as i64);
+    let dataset = Box::new(images.with_table(table));
+    let name = Box::new(move |id: usize| names[id].clone());
+    Ok(Samples { dataset, class_names, n_classes, name })
+}
+
+fn of_arrays(args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
+    let content = |file: &Path| anyhow::Ok(digest::of_bytes(&std::fs::read(file)?));
+    let inputs = inputs_of_arrays(&args.npy)?;
+    let mut arrays = Vec::new();
+    let named: Vec<(Option<&str>, &Path)> = args.npy.iter().map(|array| name_and_file(array)).collect();
+    for &(name, file) in &named {
+        let path = std::path::absolute(file)?.display().to_string();
+        arrays.push(json!({ "name": name, "array": path, "content": content(file)? }));
+    }
+    let (_, file) = *named.first().context("--images, --table or --npy says what to run the model on")?;
+    let labels = args.labels.as_deref().map(read_npy).transpose()?.map(|labels| labels.to_kind(Kind::Int64));
+    let numbers = inputs.n_samples() as i64;
+    let values: Option<Vec<i64>> = labels.as_ref().map(Vec::try_from).transpose()?;
+    let n_classes = values.iter().flatten().max().map(|most| most + 1);
+    let operation = Operation::new("import", 1)
+        .with("arrays", arrays)
+        .with("labels", args.labels.as_deref().map(content).transpose()?);
+    let rows = Arc::new(Int64Array::from_iter_values(0..numbers)) as ArrayRef;
+    let column = (Field::new("row", DataType::Int64, false), rows);
+    let table = table(project, file, operation, column, values.as_deref(), &[])?;
+    let dataset = Box::new(TensorDataset::of_inputs(inputs, labels, Some(table))?);
+    let name = Box::new(|id: usize| format!("row {id}"));
+    Ok(Samples { dataset, class_names: Vec::new(), n_classes, name })
+}
+
+/// The arrays, each `[NAME=]FILE`, as a model's inputs.
+pub(super) fn inputs_of_arrays(arrays: &[String]) -> anyhow::Result<Inputs> {
+    let mut inputs = Inputs::positional([]);
+    for array in arrays {
+        let (name, file) = name_and_file(array);
+        inputs = match name {
+            Some(name) => inputs.with(name, read_npy(file)?),
+            None => inputs.and(read_npy(file)?),
+        };
+    }
+    Ok(inputs)
+}
+
+fn read_npy(file: &Path) -> anyhow::Result<Tensor> {
+    Tensor::read_npy(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// `NAME=FILE`, or the file alone; a file whose own name holds `=` is taken as a file.
+fn name_and_file(array: &str) -> (Option<&str>, &Path) {
+    match array.split_once('=') {
+        Some((name, file)) if !Path::new(array).exists() => (Some(name), Path::new(file)),
+        _ => (None, Path::new(array)),
+    }
+}
+
+/// The table of samples, written unless the project has it.
+fn table(
+    project: &Project,
+    source: &Path,
+    operation: Operation,
+    (field, values): (Field, ArrayRef),
+    labels: Option<&[i64]>,
+    classes: &[String],
+) -> anyhow::Result<LineageInput> {
+    let (mut fields, mut columns) = (vec![field], vec![values]);
+    if let Some(labels) = labels {
+        let names: BTreeMap<i64, String> = (0..).zip(classes.iter().cloned()).collect();
+        let label = Field::new("label", DataType::Int64, false).with_role(NumberRole::Label);
+        fields.push(if names.is_empty() { label } else { label.with_value_map(&names) });
+        columns.push(Arc::new(Int64Array::from(labels.to_vec())));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let rows = RecordBatch::try_new(schema.clone(), columns)?;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let source = std::fs::canonicalize(source).with_context(|| format!("cannot find {}", source.display()))?;
+    let name = if source.is_dir() { source.file_name() } else { source.file_stem() };
+    let name: String = name.unwrap_or_default().to_string_lossy().chars().map(plain).collect();
+    let lineage = Lineage::new(PRODUCER, operation);
+    Ok(project.create_table(&name, "samples", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?.as_input())
+}
