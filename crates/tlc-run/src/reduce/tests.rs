@@ -240,7 +240,7 @@ fn what_cannot_be_reduced_is_explained_and_nothing_changes() {
         scalar,
         train,
         &format!(
-            "cannot reduce column \"example_id\" of {url}: its type is Int64; vectors of float32 of one width are needed"
+            "cannot reduce column \"example_id\" of {url}: its type is Int64; vectors of float32 or float16 of one width are needed"
         ),
     );
     check(ReduceOptions::new([pca(7)]), train, &format!("cannot reduce column \"embeddings_90\" of {url} with pca"));

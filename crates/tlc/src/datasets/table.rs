@@ -224,7 +224,7 @@ mod tests {
         let (fields, values): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
         let schema = Arc::new(Schema::new(fields));
         let rows = RecordBatch::try_new(schema.clone(), values).expect("they fit");
-        let url: Url = "memory:///t.lance".parse().expect("a URL");
+        let url: Url = "memory://t/t.lance".parse().expect("a URL");
         let store = MemoryStore::default();
         store.create(&url, schema, Box::new([Ok::<_, StoreError>(rows)].into_iter())).expect("new");
         (Arc::new(store), url)
