@@ -2,6 +2,7 @@
 
 mod archive;
 mod ffi;
+mod message;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Tensor};
 
 use self::ffi::{Capture, Module, Part};
+use self::message::essence;
 use crate::tap::{Tap, Wanted, new_tree_id, wanted};
 use crate::{CollectError, Inputs, LayerRef, Model, ModuleTree};
 
@@ -245,17 +247,4 @@ impl Model for TorchScriptModel {
         let own = self.chosen(0, own, is_summary)?;
         Ok(tap.observe(own))
     }
-}
-
-/// The part of libtorch's message that says what is wrong, without the traces around it.
-fn essence(text: &str) -> String {
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    // `RuntimeError: …`, or the name of what a model raises, such as `builtins.ValueError: …`.
-    let reason = |line: &'_ str| -> Option<String> {
-        let (name, reason) = line.split_once(": ")?;
-        let is_error = !name.contains(' ') && (name.ends_with("Error") || name.ends_with("Exception"));
-        is_error.then(|| reason.to_owned())
-    };
-    let found = lines().rev().find_map(reason).or_else(|| lines().next().map(str::to_owned));
-    found.unwrap_or_else(|| "libtorch gave no message".to_owned())
 }

@@ -139,7 +139,7 @@ fn a_wrong_shape_gets_libtorchs_reason_alone() {
     let of_images = Predictor::new(&plain, ["stem"]).expect("known");
     let error = of_images.predict(Tensor::ones([3, 8, 8], (Kind::Float, tch::Device::Cpu))).expect_err("refused");
     let cause = std::error::Error::source(&error).expect("libtorch's").to_string();
-    assert_eq!(cause, "running_mean should contain 8 elements not 4");
+    assert_eq!(cause, "running_mean should contain 8 elements not 4 (in torch.nn.modules.batchnorm)");
     // The model is usable afterwards.
     predictor.predict(&seen("branches").input).expect("runs");
 }
