@@ -95,6 +95,7 @@ impl Inputs {
     /// # Errors
     /// A device that libtorch does not have, or whose memory is full.
     pub fn to_device(&self, device: Device) -> Result<Self, CollectError> {
+        check_device(device)?;
         catch_panic(|| self.map(|tensor| tensor.to_device(device)))
             .map_err(|text| CollectError::torch(format!("move inputs to {device:?}"), text))
     }
@@ -127,6 +128,17 @@ impl Inputs {
         let by_name = self.named.iter().map(|(name, tensor)| format!("{name} {:?}", tensor.size()));
         let all: Vec<String> = by_place.chain(by_name).collect();
         if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    }
+}
+
+/// Refuses a CUDA device that libtorch does not have, in fewer words than libtorch.
+pub(crate) fn check_device(device: Device) -> Result<(), CollectError> {
+    let there = tch::Cuda::device_count();
+    match device {
+        Device::Cuda(number) if number as i64 >= there => Err(CollectError::Data {
+            what: format!("the device is {device:?}, and libtorch has {there} CUDA devices here"),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ use tch::{Device, Tensor};
 
 use self::ffi::{Capture, Module, Part};
 use self::message::essence;
+use crate::inputs::check_device;
 use crate::tap::{Tap, Wanted, new_tree_id, wanted};
 use crate::{CollectError, Inputs, LayerRef, Model, ModuleTree};
 
@@ -96,6 +97,7 @@ impl TorchScriptModel {
             Device::Cuda(number) if number <= i8::MAX as usize => Some(number),
             other => return Err(refused(&format!("the device is {other:?}, cpu or cuda is needed"))),
         };
+        check_device(device)?;
         archive::check(file)
             .map_err(|error| CollectError::torch(format!("read {}", file.display()), error))?
             .map_or(Ok(()), |reason| Err(refused(&reason)))?;

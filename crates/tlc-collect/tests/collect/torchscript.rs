@@ -166,6 +166,35 @@ fn inputs_go_by_place_or_by_name() {
 }
 
 #[test]
+fn a_model_of_a_newer_libtorch_is_refused_by_its_version() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("newer.pt");
+    let mut old = zip::ZipArchive::new(std::fs::File::open(file("branches.pt")).expect("there")).expect("an archive");
+    let mut new = zip::ZipWriter::new(std::fs::File::create(&path).expect("writable"));
+    for index in 0..old.len() {
+        let entry = old.by_index_raw(index).expect("whole");
+        let name = entry.name().expect("UTF-8").into_owned();
+        if name.ends_with("/version") {
+            drop(entry);
+            new.start_file(
+                name,
+                zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored),
+            )
+            .expect("named");
+            std::io::Write::write_all(&mut new, b"99\n").expect("writable");
+        } else {
+            new.raw_copy_file(entry).expect("copied");
+        }
+    }
+    new.finish().expect("whole");
+    let error = TorchScriptModel::load(&path).expect_err("from the future");
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains("99") && cause.contains("version"), "{error}: {cause}");
+    let error = TorchScriptModel::load_on(file("branches.pt"), tch::Device::Cuda(77)).expect_err("no such device");
+    assert!(error.to_string().contains("the device is Cuda(77), and libtorch has"), "{error}");
+}
+
+#[test]
 fn what_is_no_model_is_refused() {
     let message = |file: PathBuf| match TorchScriptModel::load(file) {
         Err(error @ CollectError::Torch { .. }) => {
