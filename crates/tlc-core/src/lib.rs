@@ -18,6 +18,7 @@
 
 pub mod digest;
 mod error;
+mod filter;
 mod finite;
 mod lineage;
 mod model;
@@ -42,6 +43,7 @@ pub use typetag;
 pub use ulid;
 
 pub use error::{ReduceError, StoreError, UrlError};
+pub use filter::{Comparison, Filter};
 pub use finite::{FiniteFit, fit_finite_rows};
 pub use lineage::{ColumnLineage, ColumnSource, Lineage, LineageInput, ModelRef, Operation};
 pub use model::{Array, Arrays, MODEL_DOCUMENT, ModelFile, decode_model, encode_model};
@@ -54,5 +56,5 @@ pub use schema::{
     tensor_shape, value_map,
 };
 pub use sink::{MetricsSink, MetricsTable};
-pub use store::{BatchStream, ObjectVersion, Scan, TableInfo, TableStore, WriteCondition, check_row_numbers};
+pub use store::{BatchStream, ObjectVersion, Scan, TableInfo, TableStore, WriteCondition, check_row_numbers, select};
 pub use url::{Scheme, Url};

@@ -29,6 +29,11 @@ impl UniqueName {
         Self { stem, id }
     }
 
+    /// The readable part.
+    pub fn stem(&self) -> &str {
+        &self.stem
+    }
+
     /// The part that makes the name unique, ordered by creation time.
     pub fn id(&self) -> Ulid {
         self.id

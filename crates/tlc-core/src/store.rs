@@ -4,9 +4,10 @@ use std::fmt::Debug;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
+use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave_record_batch;
 
-use crate::{Lineage, LineageInput, Progress, StoreError, Url};
+use crate::{Filter, Lineage, LineageInput, Progress, StoreError, Url};
 
 /// Rows of a table, batch by batch; the first error ends it.
 pub type BatchStream<'a> = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send + 'a>;
@@ -50,13 +51,17 @@ impl TableInfo {
 pub struct Scan {
     /// The columns, in this order; `None` for all.
     pub columns: Option<Vec<String>>,
+    /// The rows; `None` for all.
+    pub filter: Option<Filter>,
+    /// At most so many of the rows that are chosen; `None` for all.
+    pub limit: Option<u64>,
     /// Rows per batch; the last may be shorter.
     pub batch_rows: usize,
 }
 
 impl Default for Scan {
     fn default() -> Self {
-        Self { columns: None, batch_rows: 8192 }
+        Self { columns: None, filter: None, limit: None, batch_rows: 8192 }
     }
 }
 
@@ -64,6 +69,32 @@ impl Scan {
     /// Reads only these columns.
     pub fn columns(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { columns: Some(names.into_iter().map(Into::into).collect()), ..Self::default() }
+    }
+
+    /// With only the rows of which `filter` holds.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// With at most `limit` rows.
+    #[must_use]
+    pub fn limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The columns that must be read: those that are asked for, then those that are only filtered by. For implementers
+    /// of [`TableStore::scan`], who then [`select`].
+    pub fn columns_to_read(&self) -> Option<Vec<String>> {
+        let mut columns = self.columns.clone()?;
+        for column in self.filter.iter().flat_map(Filter::columns) {
+            if !columns.iter().any(|known| known == column) {
+                columns.push(column.to_owned());
+            }
+        }
+        Some(columns)
     }
 }
 
@@ -245,4 +276,37 @@ pub fn check_row_numbers(info: &TableInfo, rows: &[u64]) -> Result<(), StoreErro
             Err(StoreError::Unsupported { url: info.url.clone(), reason })
         }
     }
+}
+
+/// What `scan` chooses of `rows`, which hold [`Scan::columns_to_read`]; for implementers of [`TableStore::scan`].
+///
+/// The stream fails where the filter does not fit the columns.
+pub fn select(url: &Url, rows: BatchStream<'static>, scan: &Scan) -> BatchStream<'static> {
+    if scan.filter.is_none() && scan.limit.is_none() {
+        return rows;
+    }
+    let (url, filter, columns) = (url.clone(), scan.filter.clone(), scan.columns.clone());
+    let mut left = scan.limit.unwrap_or(u64::MAX);
+    let mut rows = rows;
+    let mut next = move || -> Result<Option<RecordBatch>, StoreError> {
+        while left > 0 {
+            let Some(batch) = rows.next() else { return Ok(None) };
+            let mut batch = batch?;
+            let failed = |error: ArrowError| StoreError::backend("choose rows of", &url, error);
+            if let Some(filter) = &filter {
+                let refused = |reason: String| StoreError::Unsupported { url: url.clone(), reason };
+                batch = filter_record_batch(&batch, &filter.mask(&batch).map_err(refused)?).map_err(failed)?;
+            }
+            if let Some(columns) = &columns {
+                batch = batch.project(&(0..columns.len()).collect::<Vec<_>>()).map_err(failed)?;
+            }
+            let n = left.min(batch.num_rows() as u64);
+            left -= n;
+            if n > 0 {
+                return Ok(Some(batch.slice(0, n as usize)));
+            }
+        }
+        Ok(None)
+    };
+    Box::new(std::iter::from_fn(move || next().transpose()))
 }

@@ -27,10 +27,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
 mod files;
+mod formats;
 mod lance;
 mod memory;
 mod runtime;
+mod table;
 
+pub use error::TableError;
+pub use formats::{FileFormat, read_file, write_file};
 pub use lance::LanceStore;
 pub use memory::MemoryStore;
+pub use table::{Derivation, IfExists, NewTable, Table};

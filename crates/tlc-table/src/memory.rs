@@ -8,8 +8,8 @@ use arrow_schema::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use tlc_core::digest::{self, TableDigest};
 use tlc_core::{
-    BatchStream, ObjectVersion, PluginInfo, PluginKind, Scan, Scheme, StoreError, TableInfo, TableStore, Url,
-    WriteCondition,
+    BatchStream, Filter, ObjectVersion, PluginInfo, PluginKind, Scan, Scheme, StoreError, TableInfo, TableStore, Url,
+    WriteCondition, select,
 };
 
 /// Keeps tables in memory, under `memory://` URLs; gone with the last clone.
@@ -96,10 +96,12 @@ impl TableStore for MemoryStore {
 
     fn scan(&self, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError> {
         let table = self.table(url)?;
-        let columns = match &scan.columns {
+        let columns = match scan.columns_to_read() {
             None => (0..table.info.schema.fields().len()).collect(),
-            Some(names) => indices(url, &table.info.schema, names)?,
+            Some(names) => indices(url, &table.info.schema, &names)?,
         };
+        let filtered_by: Vec<String> = scan.filter.iter().flat_map(Filter::columns).map(str::to_owned).collect();
+        indices(url, &table.info.schema, &filtered_by)?;
         let batch_rows = scan.batch_rows.max(1);
         let mut cut = Vec::new();
         for batch in &table.batches {
@@ -107,7 +109,7 @@ impl TableStore for MemoryStore {
             let starts = (0..batch.num_rows()).step_by(batch_rows);
             cut.extend(starts.map(|start| Ok(batch.slice(start, batch_rows.min(batch.num_rows() - start)))));
         }
-        Ok(Box::new(cut.into_iter()))
+        Ok(select(url, Box::new(cut.into_iter()), &scan))
     }
 
     fn delete(&self, url: &Url) -> Result<(), StoreError> {

@@ -6,8 +6,8 @@ use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::{
-    BatchStream, Column, FieldRoles, Lineage, NumberRole, Operation, Progress, Scan, StoreError, TableStore, Url,
-    WriteCondition, embedding_values,
+    BatchStream, Column, FieldRoles, Filter, Lineage, NumberRole, Operation, Progress, Scan, StoreError, TableStore,
+    Url, WriteCondition, embedding_values,
 };
 
 /// Checks `store` in the empty folder `root`, which it fills and leaves to the caller to remove.
@@ -17,6 +17,7 @@ use crate::{
 pub fn check_store(store: &dyn TableStore, root: &Url) {
     rows_schema_roles_and_lineage_come_back(store, &at(root, "tables/round-trip.lance"));
     a_table_without_rows_keeps_its_schema(store, &at(root, "tables/empty.lance"));
+    rows_are_chosen_by_filter_and_limit(store, &at(root, "tables/chosen.lance"));
     rows_are_taken_by_number(store, &at(root, "tables/taken.lance"));
     a_table_is_created_once(store, &at(root, "tables/once.lance"));
     one_of_many_creators_wins(store, root);
@@ -94,6 +95,23 @@ fn rows_schema_roles_and_lineage_come_back(store: &dyn TableStore, url: &Url) {
     assert_eq!(embedding_values(&projected[0], "embeddings_90").map(|values| values[[1, 0]]), Some(1.5));
     assert!(store.scan(url, Scan::columns(["nope"])).is_err(), "an unknown column is refused");
     store.verify(url, &Progress::default()).expect("a sound table verifies");
+}
+
+fn rows_are_chosen_by_filter_and_limit(store: &dyn TableStore, url: &Url) {
+    let (schema, batch) = table();
+    store.create(url, schema, batches(&batch)).expect("a table can be created");
+    let count = |scan: Scan| read(store, url, scan).iter().map(RecordBatch::num_rows).sum::<usize>();
+    let late = Filter::ge("example_id", N_ROWS - 10);
+    assert_eq!(count(Scan::default().filter(late.clone())), 10);
+    assert_eq!(count(Scan::default().filter(late.clone()).limit(3)), 3);
+    assert_eq!(count(Scan::default().limit(9_000)), 9_000, "over the border of batches");
+    assert_eq!(count(Scan::default().limit(0)), 0);
+    // Filtered by a column that is not asked for.
+    let named = read(store, url, Scan::columns(["name"]).filter(late.and(Filter::is_null("name").negated())));
+    assert!(named.iter().all(|batch| batch.num_columns() == 1 && batch.column(0).null_count() == 0));
+    assert!(store.scan(url, Scan::default().filter(Filter::eq("nope", 1))).is_err(), "an unknown column is refused");
+    let unfit = store.scan(url, Scan::default().filter(Filter::eq("name", 1))).expect("the column is there").next();
+    assert!(unfit.expect("an error").is_err(), "a number is no text");
 }
 
 fn rows_are_taken_by_number(store: &dyn TableStore, url: &Url) {

@@ -12,7 +12,7 @@ use lance::Dataset;
 use lance::dataset::ProjectionRequest;
 use lance::dataset::builder::DatasetBuilder;
 use lance::session::Session;
-use tlc_core::{BatchStream, Scan, StoreError, TableInfo, Url, check_row_numbers, suggest};
+use tlc_core::{BatchStream, Filter, Scan, StoreError, TableInfo, Url, check_row_numbers, select, suggest};
 
 use super::{DIGEST_KEY, is_table};
 use crate::files;
@@ -50,21 +50,23 @@ fn info_of(dataset: &Dataset, url: &Url) -> Result<TableInfo, StoreError> {
 
 pub(super) fn scan(session: &Arc<Session>, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError> {
     let dataset = open(session, url)?;
-    if let Some(columns) = &scan.columns {
-        check_columns(url, &Schema::from(dataset.schema()), columns)?;
-    }
+    let columns = scan.columns_to_read();
+    let filtered_by = scan.filter.iter().flat_map(Filter::columns).map(str::to_owned);
+    let named: Vec<String> = columns.iter().flatten().cloned().chain(filtered_by).collect();
+    check_columns(url, &Schema::from(dataset.schema()), &named)?;
     let batch_rows = scan.batch_rows.max(1);
     let mut scanner = dataset.scan();
     scanner.batch_size(batch_rows).scan_in_order(true);
     let failed = |cause: Cause| StoreError::backend("read", url, cause);
-    if let Some(columns) = &scan.columns {
+    if let Some(columns) = &columns {
         scanner.project(columns).map_err(|error| failed(error.into()))?;
     }
     let stream = wait(|| scanner.try_into_stream())
         .map_err(|panic| failed(panic.into()))?
         .map_err(|error| failed(error.into()))?;
     let receiver = pump(stream.map(|batch| batch.map_err(Cause::from)));
-    Ok(Box::new(Batches { url: url.clone(), batch_rows, receiver: Some(receiver), ready: VecDeque::new() }))
+    let rows = Batches { url: url.clone(), batch_rows, receiver: Some(receiver), ready: VecDeque::new() };
+    Ok(select(url, Box::new(rows), &scan))
 }
 
 pub(super) fn take(

@@ -1,0 +1,220 @@
+//! Making tables.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float32Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use tlc_core::{
+    BatchStream, Column, FieldRoles, Lineage, LineageInput, NumberRole, Operation, StoreError, TableStore, UniqueName,
+    Url,
+};
+
+use super::{DESCRIPTION_KEY, Table, name_of};
+use crate::TableError;
+
+const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// What happens if the folder has a table of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IfExists {
+    /// It is used as it is, if it was made by the same operation; otherwise the new one becomes its neighbour.
+    #[default]
+    Reuse,
+    /// The new one becomes its neighbour under the same name, told apart by its identity.
+    Rename,
+    /// An error.
+    Raise,
+    /// The new one is written, and then the old ones are deleted.
+    Overwrite,
+}
+
+/// A table that is to be made: what is said of it besides its columns.
+#[derive(Debug, Clone)]
+pub struct NewTable {
+    name: String,
+    description: Option<String>,
+    if_exists: IfExists,
+    weight: Option<f32>,
+    operation: Operation,
+    inputs: Vec<LineageInput>,
+}
+
+impl NewTable {
+    /// A table of this name.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: None,
+            if_exists: IfExists::default(),
+            weight: None,
+            operation: Operation::new("create", 1),
+            inputs: Vec::new(),
+        }
+    }
+
+    /// With a text that says what it is.
+    #[must_use]
+    pub fn description(mut self, text: &str) -> Self {
+        self.description = Some(text.to_owned());
+        self
+    }
+
+    /// With another rule for a name that is taken. Default [`IfExists::Reuse`].
+    #[must_use]
+    pub fn if_exists(mut self, rule: IfExists) -> Self {
+        self.if_exists = rule;
+        self
+    }
+
+    /// With a column `weight` of this value in all rows.
+    #[must_use]
+    pub fn weight_column(mut self, value: f32) -> Self {
+        self.weight = Some(value);
+        self
+    }
+
+    /// With what made it, as lineage says. Default: `create`.
+    #[must_use]
+    pub fn operation(mut self, operation: Operation) -> Self {
+        self.operation = operation;
+        self
+    }
+
+    /// With a table that it was made from.
+    #[must_use]
+    pub fn input(mut self, input: LineageInput) -> Self {
+        self.inputs.push(input);
+        self
+    }
+}
+
+impl Table {
+    /// Writes `columns` into a new table in `folder` (the specification's `Table.from_dict`).
+    ///
+    /// # Errors
+    /// No column, columns of different lengths or of the same name; a name that is taken, where that is refused; a
+    /// failing store.
+    pub fn from_columns(
+        store: Arc<dyn TableStore>,
+        folder: &Url,
+        new: NewTable,
+        columns: Vec<Column>,
+    ) -> Result<Self, TableError> {
+        let refused = |reason: String| TableError::Data { name: new.name.clone(), reason };
+        let Some(first) = columns.first() else {
+            return Err(refused("it has no columns; at least one is needed".into()));
+        };
+        let n = first.values.len();
+        if let Some(column) = columns.iter().find(|column| column.values.len() != n) {
+            let (name, found) = (column.field.name(), column.values.len());
+            return Err(refused(format!("column {name:?} has {found} values and {:?} has {n}", first.field.name())));
+        }
+        let (fields, values): (Vec<Field>, Vec<ArrayRef>) =
+            columns.into_iter().map(|column| (column.field, column.values)).unzip();
+        let names: Vec<&String> = fields.iter().map(Field::name).collect();
+        if let Some((_, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+            return Err(refused(format!("two columns are called {twice:?}; rename one")));
+        }
+        let schema = Schema::new(fields);
+        let rows =
+            RecordBatch::try_new(Arc::new(schema.clone()), values).map_err(|error| refused(error.to_string()))?;
+        Self::from_rows(store, folder, new, &schema, Box::new([Ok(rows)].into_iter()))
+    }
+
+    /// Writes `rows` of `schema` into a new table in `folder`.
+    ///
+    /// # Errors
+    /// As [`from_columns`](Self::from_columns); the first error of `rows`.
+    pub fn from_rows(
+        store: Arc<dyn TableStore>,
+        folder: &Url,
+        new: NewTable,
+        schema: &Schema,
+        rows: BatchStream<'_>,
+    ) -> Result<Self, TableError> {
+        check_columns(&new, schema)?;
+        let mut there = Vec::new();
+        for url in store.list_tables(folder)? {
+            if name_of(&url) == UniqueName::new(&new.name).stem() {
+                there.push(Self::from_url(store.clone(), &url)?);
+            }
+        }
+        match (new.if_exists, there.last()) {
+            (IfExists::Raise, Some(table)) => {
+                return Err(TableError::Exists { name: new.name, url: table.url().clone() });
+            }
+            (IfExists::Reuse, Some(_)) => {
+                let is_same = |table: &&Table| table.lineage().is_some_and(|it| it.operation == new.operation);
+                if let Some(same) = there.iter().rfind(is_same) {
+                    return Ok(same.clone());
+                }
+            }
+            _ => {}
+        }
+        let table = write(store, folder, &new, schema, rows)?;
+        if new.if_exists == IfExists::Overwrite {
+            // Only now: the new one is on disk.
+            for old in there {
+                old.store.delete(old.url())?;
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// Writes without asking what is there.
+pub(super) fn write(
+    store: Arc<dyn TableStore>,
+    folder: &Url,
+    new: &NewTable,
+    schema: &Schema,
+    rows: BatchStream<'_>,
+) -> Result<Table, TableError> {
+    let mut lineage = Lineage::new(PRODUCER, new.operation.clone());
+    lineage.inputs.clone_from(&new.inputs);
+    let mut schema = lineage.write_into(schema);
+    if let Some(description) = &new.description {
+        schema.metadata.insert(DESCRIPTION_KEY.to_owned(), description.clone());
+    }
+    let mut rows = rows;
+    if let Some(weight) = new.weight {
+        let field = Field::new("weight", DataType::Float32, false).with_role(NumberRole::Weight);
+        let fields: Vec<_> = schema.fields().iter().cloned().chain([Arc::new(field)]).collect();
+        schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+        let with_weight = Arc::new(schema.clone());
+        let url = folder.clone();
+        rows = Box::new(rows.map(move |batch| {
+            let batch = batch?;
+            let weights: ArrayRef = Arc::new(Float32Array::from(vec![weight; batch.num_rows()]));
+            let columns = batch.columns().iter().cloned().chain([weights]).collect();
+            RecordBatch::try_new(with_weight.clone(), columns)
+                .map_err(|error| StoreError::backend("add weights to rows for", &url, error))
+        }));
+    }
+    let url = folder.join(&format!("{}.lance", UniqueName::with_id(&new.name, lineage.table_id)))?;
+    let info = store.create(&url, Arc::new(schema), rows)?;
+    Ok(Table { store, info })
+}
+
+fn check_columns(new: &NewTable, schema: &Schema) -> Result<(), TableError> {
+    let refused = |reason: String| Err(TableError::Data { name: new.name.clone(), reason });
+    if new.name.is_empty() {
+        return refused("its name is empty".to_owned());
+    }
+    if schema.fields().is_empty() {
+        return refused("it has no columns; at least one is needed".to_owned());
+    }
+    if new.weight.is_some() && schema.field_with_name("weight").is_ok() {
+        return refused("it has a column \"weight\" already".to_owned());
+    }
+    if let Some(weight) = new.weight.filter(|weight| weight.is_nan() || *weight < 0.0) {
+        return refused(format!("the weight is {weight}; 0 or more is needed"));
+    }
+    match schema.fields().iter().find(|field| field.name().contains('.') || field.name().starts_with('_')) {
+        Some(field) => {
+            refused(format!("the column {:?} has a dot in its name, or begins with _; rename it", field.name()))
+        }
+        None => Ok(()),
+    }
+}

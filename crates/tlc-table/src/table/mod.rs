@@ -1,0 +1,234 @@
+//! A table as users handle it.
+
+mod create;
+mod derive;
+mod revisions;
+
+use std::sync::Arc;
+
+use arrow_array::types::Int64Type;
+use arrow_array::{RecordBatch, cast::AsArray};
+use arrow_schema::{Field, Fields, Schema};
+use arrow_select::concat::concat_batches;
+use tlc_core::{
+    BatchStream, Filter, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, Url, columns_with_role,
+    value_map,
+};
+
+use crate::TableError;
+
+pub use create::{IfExists, NewTable};
+pub use derive::Derivation;
+
+const DESCRIPTION_KEY: &str = "tlc:description";
+
+/// An immutable table in a store.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::Int64Array;
+/// use arrow_schema::{DataType, Field};
+/// use tlc_core::{Column, Filter, NumberRole, Scan};
+/// use tlc_table::{MemoryStore, NewTable, Table};
+///
+/// let store = Arc::new(MemoryStore::default());
+/// let folder = "memory://p/datasets/toys".parse()?;
+/// let table = Table::from_columns(
+///     store,
+///     &folder,
+///     NewTable::new("initial").description("three toys"),
+///     vec![
+///         Column { field: Field::new("price", DataType::Int64, false), values: Arc::new(Int64Array::from(vec![3, 9, 4])) },
+///         Column::embedding("embedding", 2, vec![0., 1., 2., 3., 4., 5.], NumberRole::NnEmbedding),
+///     ],
+/// )?;
+/// let cheap = table.filtered(&Filter::lt("price", 5))?;
+/// assert_eq!((table.rows(), cheap.rows()), (3, 2));
+/// assert!(cheap.is_descendant_of(&table)?);
+/// assert_eq!(table.latest()?.url(), cheap.url());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Table {
+    store: Arc<dyn TableStore>,
+    info: TableInfo,
+}
+
+impl Table {
+    /// The table at `url` (the specification's `Table.from_url`).
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Damaged`].
+    pub fn from_url(store: Arc<dyn TableStore>, url: &Url) -> Result<Self, TableError> {
+        let info = store.info(url)?;
+        Ok(Self { store, info })
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &Url {
+        &self.info.url
+    }
+
+    /// The store that it is in.
+    pub fn store(&self) -> &Arc<dyn TableStore> {
+        &self.store
+    }
+
+    /// What the store knows of it.
+    pub fn info(&self) -> &TableInfo {
+        &self.info
+    }
+
+    /// Its readable name: `train` of `train-01J….lance`.
+    pub fn name(&self) -> &str {
+        name_of(&self.info.url)
+    }
+
+    /// Its number of rows.
+    pub fn rows(&self) -> u64 {
+        self.info.rows
+    }
+
+    /// Its columns.
+    pub fn columns(&self) -> &Fields {
+        self.info.schema.fields()
+    }
+
+    /// Columns with roles, and metadata.
+    pub fn schema(&self) -> &Schema {
+        &self.info.schema
+    }
+
+    /// Where it comes from, if it says so.
+    pub fn lineage(&self) -> Option<Lineage> {
+        self.info.lineage()
+    }
+
+    /// What whoever made it said of it.
+    pub fn description(&self) -> Option<&str> {
+        self.info.schema.metadata().get(DESCRIPTION_KEY).map(String::as_str)
+    }
+
+    /// Its rows, batch by batch.
+    ///
+    /// # Errors
+    /// An unknown column; a failing store.
+    pub fn scan(&self, scan: Scan) -> Result<BatchStream<'static>, TableError> {
+        Ok(self.store.scan(&self.info.url, scan)?)
+    }
+
+    /// The rows that `scan` chooses, at once.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn read(&self, scan: Scan) -> Result<RecordBatch, TableError> {
+        let columns = scan.columns.clone();
+        let batches: Vec<RecordBatch> = self.scan(scan)?.collect::<Result<_, _>>()?;
+        let schema = match (batches.first(), columns) {
+            (Some(batch), _) => batch.schema(),
+            (None, None) => self.info.schema.clone(),
+            (None, Some(columns)) => self.store.take(self.url(), &[], Some(&columns))?.schema(),
+        };
+        let failed = |error| StoreError::backend("put the rows together of", self.url(), error);
+        Ok(concat_batches(&schema, &batches).map_err(failed)?)
+    }
+
+    /// The rows with these numbers, in this order.
+    ///
+    /// # Errors
+    /// A number that it does not have; an unknown column; a failing store.
+    pub fn take(&self, rows: &[u64], columns: Option<&[String]>) -> Result<RecordBatch, TableError> {
+        Ok(self.store.take(self.url(), rows, columns)?)
+    }
+
+    /// The rows of which the column with the role `example_id` holds one of `ids`, in the table's order; where there is
+    /// no such column, the rows with these numbers.
+    ///
+    /// # Errors
+    /// A failing store; without such a column, a number that it does not have.
+    pub fn take_by_example_id(&self, ids: &[i64], columns: Option<&[String]>) -> Result<RecordBatch, TableError> {
+        match columns_with_role(self.schema(), &NumberRole::ExampleId).first() {
+            Some(column) => {
+                let scan = Scan { columns: columns.map(<[String]>::to_vec), ..Scan::default() };
+                self.read(scan.filter(Filter::is_in(column, ids.iter().copied())))
+            }
+            None => {
+                let rows: Result<Vec<u64>, _> = ids.iter().map(|&id| u64::try_from(id)).collect();
+                let rows = rows.map_err(|_| self.unfit("take rows of", "an example_id is negative".to_owned()))?;
+                self.take(&rows, columns)
+            }
+        }
+    }
+
+    /// The table whose rows it describes, as its `foreign_table_id` column says; `None` if there is none. `root` is the
+    /// project that a relative URL is in.
+    ///
+    /// # Errors
+    /// A URL that leads out of the project, or to nothing.
+    pub fn foreign_table(&self, root: &Url) -> Result<Option<Table>, TableError> {
+        let Some(column) = columns_with_role(self.schema(), &NumberRole::ForeignTableId).into_iter().next() else {
+            return Ok(None);
+        };
+        let field = self.schema().field_with_name(&column).expect("found by its role");
+        let Some((_, text)) = value_map(field).into_iter().next() else { return Ok(None) };
+        let url = text.parse::<Url>()?.resolve(root)?;
+        if !url.is_within(root) {
+            return Err(self.unfit("follow the foreign table of", format!("{url} is outside of the project {root}")));
+        }
+        Ok(Some(Self::from_url(self.store.clone(), &url)?))
+    }
+
+    /// Its rows with columns of the table that they describe, joined by `example_id`; columns that both have get the
+    /// prefix `foreign_`.
+    ///
+    /// # Errors
+    /// No foreign table, or one without these columns or rows.
+    pub fn joined(&self, root: &Url, columns: &[String]) -> Result<BatchStream<'static>, TableError> {
+        let unfit = |reason: &str| self.unfit("join", reason.to_owned());
+        let foreign =
+            self.foreign_table(root)?.ok_or_else(|| unfit("it does not say which table its rows describe"))?;
+        let ids = columns_with_role(self.schema(), &NumberRole::ExampleId);
+        let ids = ids.into_iter().next().ok_or_else(|| unfit("it has no column with the role example_id"))?;
+        // An error now rather than at the first batch.
+        foreign.take(&[], Some(columns))?;
+        let (url, columns, own) = (self.url().clone(), columns.to_vec(), self.info.schema.clone());
+        let rows = self.scan(Scan::default())?;
+        Ok(Box::new(rows.map(move |batch| {
+            let batch = batch?;
+            let numbers = batch.column_by_name(&ids).and_then(|ids| ids.as_primitive_opt::<Int64Type>().cloned());
+            let numbers = numbers.ok_or_else(|| StoreError::backend("join", &url, "its example_id is not int64"))?;
+            let rows: Vec<u64> = numbers.values().iter().map(|&id| id as u64).collect();
+            let joined = foreign.store.take(foreign.url(), &rows, Some(&columns))?;
+            let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+            for field in joined.schema().fields() {
+                let is_taken = own.field_with_name(field.name()).is_ok();
+                let name = if is_taken { format!("foreign_{}", field.name()) } else { field.name().clone() };
+                fields.push(field.as_ref().clone().with_name(name));
+            }
+            let values = batch.columns().iter().chain(joined.columns()).cloned().collect();
+            let schema = Schema::new_with_metadata(fields, batch.schema().metadata().clone());
+            RecordBatch::try_new(Arc::new(schema), values).map_err(|error| StoreError::backend("join", &url, error))
+        })))
+    }
+
+    fn unfit(&self, action: &'static str, reason: String) -> TableError {
+        TableError::Unfit { action, url: self.url().clone(), reason }
+    }
+}
+
+/// The names that a column's values have, if it is one of classes.
+pub(crate) fn class_number(field: &Field, name: &str) -> Option<i64> {
+    value_map(field).into_iter().find(|(_, known)| known == name).map(|(number, _)| number)
+}
+
+/// `train` of `…/train-01J….lance`.
+fn name_of(url: &Url) -> &str {
+    let name = url.file_name().trim_end_matches(".lance");
+    match name.rsplit_once('-') {
+        Some((stem, id)) if id.len() == 26 => stem,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Tables as users handle them, on disk.
+
+use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::DataType;
+use std::collections::BTreeMap;
+use tlc_core::{Column, FieldRoles, Operation};
+
+use super::*;
+use crate::LanceStore;
+
+struct Shelf {
+    _folder: tempfile::TempDir,
+    root: Url,
+    store: Arc<dyn TableStore>,
+}
+
+fn shelf() -> Shelf {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Url::from_path(folder.path()).expect("absolute");
+    Shelf { _folder: folder, root, store: Arc::new(LanceStore::default()) }
+}
+
+fn column(name: &str, values: ArrayRef) -> Column {
+    Column { field: Field::new(name, values.data_type().clone(), true), values }
+}
+
+fn toys() -> Vec<Column> {
+    let names = BTreeMap::from([(0, "car".to_owned()), (1, "doll".to_owned())]);
+    let mut label = column("label", Arc::new(Int64Array::from(vec![0, 1, 1, 0])));
+    label.field = label.field.with_role(NumberRole::Label).with_value_map(&names);
+    vec![
+        label,
+        column("price", Arc::new(Float32Array::from(vec![3.0, 9.5, 4.0, 1.0]))),
+        column("name", Arc::new(StringArray::from(vec!["a", "b", "c", "d"]))),
+        Column::embedding("embedding", 2, (0..8).map(|x| x as f32).collect(), NumberRole::NnEmbedding),
+    ]
+}
+
+impl Shelf {
+    fn create(&self, new: NewTable) -> Result<Table, TableError> {
+        Table::from_columns(self.store.clone(), &self.root.join("datasets/toys").expect("plain"), new, toys())
+    }
+}
+
+#[test]
+fn a_table_comes_back_with_what_was_said_of_it() {
+    let shelf = shelf();
+    let new = NewTable::new("initial").description("four toys").weight_column(1.0);
+    let table = Table::from_url(shelf.store.clone(), shelf.create(new).expect("new").url()).expect("there");
+    assert_eq!((table.name(), table.rows(), table.description()), ("initial", 4, Some("four toys")));
+    let names: Vec<&String> = table.columns().iter().map(|field| field.name()).collect();
+    assert_eq!(names, ["label", "price", "name", "embedding", "weight"]);
+    assert_eq!(columns_with_role(table.schema(), &NumberRole::Weight), ["weight"]);
+    let cheap = table.read(Scan::columns(["name"]).filter(Filter::lt("price", 4)).limit(9)).expect("readable");
+    assert_eq!(cheap.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "d"]);
+    assert_eq!(table.take_by_example_id(&[3, 1], None).expect("there").num_rows(), 2);
+}
+
+#[test]
+fn a_name_that_is_taken_is_handled_as_asked() {
+    let shelf = shelf();
+    let first = shelf.create(NewTable::new("initial")).expect("new");
+    let again = shelf.create(NewTable::new("initial")).expect("reused");
+    assert_eq!(again.url(), first.url());
+    let other = NewTable::new("initial").operation(Operation::new("import", 1));
+    assert_ne!(shelf.create(other).expect("another operation").url(), first.url());
+    let error = shelf.create(NewTable::new("initial").if_exists(IfExists::Raise)).expect_err("taken").to_string();
+    assert!(error.contains("\"initial\" is there already"), "{error}");
+    let renamed = shelf.create(NewTable::new("initial").if_exists(IfExists::Rename)).expect("new");
+    assert_ne!(renamed.url(), first.url());
+    let written = shelf.create(NewTable::new("initial").if_exists(IfExists::Overwrite)).expect("new");
+    let folder = written.url().parent().expect("a folder");
+    assert_eq!(shelf.store.list_tables(&folder).expect("listable"), [written.url().clone()], "the old ones are gone");
+}
+
+#[test]
+fn revisions_know_where_they_come_from_and_can_be_repeated() {
+    let shelf = shelf();
+    let table = shelf.create(NewTable::new("initial")).expect("new");
+    let corrected = table.edited("label", [(1, "car"), (3, "doll")]).expect("classes by name");
+    let labels = corrected.read(Scan::columns(["label"])).expect("readable");
+    assert_eq!(labels.column(0).as_primitive::<Int64Type>().values(), &[0, 0, 1, 1]);
+    let cars = corrected.filtered(&Filter::eq("label", "car")).expect("fits");
+    assert_eq!(cars.rows(), 2);
+    assert!(cars.is_descendant_of(&table).expect("listable"));
+    assert!(!table.is_descendant_of(&cars).expect("listable"));
+    assert_eq!(table.latest().expect("listable").url(), cars.url());
+    assert_eq!(table.revisions().expect("listable").len(), 3);
+    for derived in [&corrected, &cars] {
+        let lineage = derived.lineage().expect("has one");
+        let derivation = Derivation::from_operation(&lineage.operation).expect("can be repeated");
+        let source = Table::from_url(shelf.store.clone(), &lineage.inputs[0].url).expect("there");
+        assert_eq!(Some(source.digest_of(&derivation).expect("repeated")), derived.info().digest);
+    }
+    let squashed = cars.squashed().expect("copied");
+    assert!(squashed.lineage().expect("has one").inputs.is_empty());
+    assert!(!squashed.is_descendant_of(&table).expect("listable"));
+    assert_eq!(squashed.info().digest, cars.info().digest, "the same rows");
+    let wider = table.with_columns(vec![column("age", Arc::new(Int64Array::from(vec![1, 2, 3, 4])))]).expect("fits");
+    assert_eq!((wider.columns().len(), wider.rows()), (5, 4));
+    let some = table.taken(&[3, 0]).expect("there").read(Scan::columns(["name"])).expect("readable");
+    assert_eq!(some.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["d", "a"]);
+}
+
+#[test]
+fn rows_are_joined_with_the_table_that_they_describe() {
+    let shelf = shelf();
+    let toys = shelf.create(NewTable::new("initial")).expect("new");
+    let url = toys.url().relative_to(&shelf.root).to_string();
+    let mut ids = column("example_id", Arc::new(Int64Array::from(vec![2, 0])));
+    ids.field = ids.field.with_role(NumberRole::ExampleId);
+    let mut foreign = column("input_table_id", Arc::new(Int64Array::from(vec![0, 0])));
+    foreign.field = foreign.field.with_role(NumberRole::ForeignTableId).with_value_map(&BTreeMap::from([(0, url)]));
+    let loss = column("price", Arc::new(Float32Array::from(vec![0.5, 0.7])));
+    let folder = shelf.root.join("runs/r/metrics").expect("plain");
+    let make = |columns| Table::from_columns(shelf.store.clone(), &folder, NewTable::new("m"), columns).expect("new");
+    let metrics = make(vec![ids.clone(), foreign, loss.clone()]);
+    let joined: Vec<RecordBatch> = metrics
+        .joined(&shelf.root, &["name".to_owned(), "price".to_owned()])
+        .expect("joinable")
+        .collect::<Result<_, _>>()
+        .expect("whole");
+    let names = joined[0].column_by_name("name").expect("joined").as_string::<i32>();
+    assert_eq!(names.iter().flatten().collect::<Vec<_>>(), ["c", "a"]);
+    assert!(joined[0].column_by_name("foreign_price").is_some(), "both have a price");
+    let outside = shelf.root.join("elsewhere").expect("plain");
+    let error = metrics.joined(&outside, &["name".to_owned()]).err().expect("refused").to_string();
+    assert!(error.contains("nothing is stored") || error.contains("outside"), "{error}");
+    let alone =
+        Table::from_columns(shelf.store.clone(), &folder, NewTable::new("alone"), vec![ids, loss]).expect("new");
+    assert!(alone.joined(&shelf.root, &[]).err().expect("refused").to_string().contains("does not say which table"));
+}
+
+#[test]
+fn what_does_not_fit_is_explained() {
+    let shelf = shelf();
+    let folder = shelf.root.join("t").expect("plain");
+    let make = |columns| {
+        let made = Table::from_columns(shelf.store.clone(), &folder, NewTable::new("t"), columns);
+        made.expect_err("refused").to_string()
+    };
+    let numbers = |n: i64| Arc::new(Int64Array::from_iter_values(0..n)) as ArrayRef;
+    assert!(make(vec![]).contains("it has no columns"));
+    assert!(
+        make(vec![column("a", numbers(2)), column("b", numbers(3))]).contains("\"b\" has 3 values and \"a\" has 2")
+    );
+    assert!(make(vec![column("a", numbers(2)), column("a", numbers(2))]).contains("two columns are called \"a\""));
+    assert!(make(vec![column("layer4.1", numbers(2))]).contains("has a dot in its name"));
+    let table = shelf.create(NewTable::new("initial")).expect("new");
+    let edit = |column: &str, row: u64, value: serde_json::Value| {
+        table.edited(column, [(row, value)]).expect_err("refused").to_string()
+    };
+    assert!(edit("nope", 0, 1.into()).contains("no column \"nope\""));
+    assert!(edit("label", 9, 1.into()).contains("no row 9; it has 4 rows"));
+    assert!(edit("label", 0, "cow".into()).contains("no class \"cow\""));
+    assert!(edit("price", 0, "dear".into()).contains("cannot become \"dear\""));
+    assert!(table.filtered(&Filter::eq("nope", 1)).expect_err("refused").to_string().contains("no column"));
+    assert!(table.taken(&[4]).expect_err("refused").to_string().contains("no row 4"));
+    assert_eq!(table.revisions().expect("listable").len(), 1, "nothing was written");
+    let kept = table.schema().field_with_name("label").expect("there").data_type().clone();
+    assert_eq!(kept, DataType::Int64);
+}
