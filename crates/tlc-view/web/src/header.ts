@@ -63,6 +63,7 @@ export function makeViewBars(store: Store, stage: Stage): void {
     return bar;
   });
   const render = () => bars.forEach((bar, view) => {
+    stage.element.classList.toggle("split", store.views.length > 1);
     const there = store.views[view];
     bar.hidden = there === undefined;
     const rect = stage.rects[view];

@@ -55,6 +55,9 @@ async function start(app: HTMLElement): Promise<void> {
     return trails === null || trails === undefined || trails.segments === 0 ? "trails need several epochs" : trails.centroids ? "trails of class centres (select up to 2,000 points for theirs)" : "trails: solid = past, faint = to come";
   };
   const legend = new Legend(store, trailNote);
+  const legendToggled = () => stage.setLegend((legend.element as HTMLDetailsElement).open);
+  legend.element.addEventListener("toggle", legendToggled);
+  stage.legendOpen = (legend.element as HTMLDetailsElement).open;
   const searchLegend = () => { (legend.element as HTMLDetailsElement).open = true; if (legend.search.isConnected) legend.search.focus(); else legend.element.querySelector<HTMLElement>("select, button")?.focus(); };
   const keys = makeKeys({ store, stage, timeline, sidebar, help: () => showHelp(keys), searchLegend });
   const share = () => void writeHash(store, stage).then((hash) => { const url = new URL(location.href); url.hash = hash; return copyText(store, url.href, "Link"); });

@@ -10,6 +10,9 @@ import type { Mode, Ref, Store } from "./store";
 
 const modeOf = (event: { shiftKey: boolean; altKey: boolean }): Mode => (event.altKey ? "subtract" : event.shiftKey ? "add" : "replace");
 
+/** CSS pixels that the tools and the open legend take from the map. */
+const TOOLS = 60, LEGEND = 232;
+
 interface Drag { kind: "pan" | "orbit" | "lasso" | "box"; view: number; mode: Mode; x: number; y: number; startX: number; startY: number; moved: boolean; path: number[] }
 
 export class Stage {
@@ -17,6 +20,7 @@ export class Stage {
   readonly surface: HTMLElement;
   readonly renderer: Renderer;
   readonly projector: Projector;
+  legendOpen = false;
   /** Milliseconds the last lasso took, projection included. */
   lassoMs = 0;
   private readonly overlay: HTMLCanvasElement;
@@ -49,6 +53,12 @@ export class Stage {
 
   get rects(): Rect[] { return this.renderer.rects; }
 
+  /** The legend opens or closes: the middle of the map moves, and a map that is fitted stays fitted. */
+  setLegend(open: boolean): void {
+    this.legendOpen = open;
+    this.resize();
+  }
+
   private resize(): void {
     this.place();
     const { width, height } = this.surface.getBoundingClientRect();
@@ -61,9 +71,16 @@ export class Stage {
   private place(): void {
     const { width, height } = this.surface.getBoundingClientRect();
     const two = this.store.views.length > 1;
-    if (!two) this.renderer.rects = [{ x: 0, y: 0, width, height }];
-    else if (width >= height * 0.9) this.renderer.rects = [0, 1].map((i) => ({ x: i * Math.ceil(width / 2), y: 0, width: Math.floor(width / 2), height }));
-    else this.renderer.rects = [0, 1].map((i) => ({ x: 0, y: i * Math.ceil(height / 2), width, height: Math.floor(height / 2) }));
+    let rects: Rect[];
+    if (!two) rects = [{ x: 0, y: 0, width, height, shift: 0 }];
+    else if (width >= height * 0.9) rects = [0, 1].map((i) => ({ x: i * Math.ceil(width / 2), y: 0, width: Math.floor(width / 2), height, shift: 0 }));
+    else rects = [0, 1].map((i) => ({ x: 0, y: i * Math.ceil(height / 2), width, height: Math.floor(height / 2), shift: 0 }));
+    // Tools lie over the left edge of the first map, the legend over the right edge of the last in a row.
+    rects.forEach((rect, i) => {
+      const left = i === 0 ? TOOLS : 0, right = this.legendOpen && (i === rects.length - 1 || rect.y !== rects[1]!.y) && !(i === 1 && rect.y > 0) ? LEGEND : 0;
+      if (rect.width - left - right > 220) rect.shift = (left - right) / 2;
+    });
+    this.renderer.rects = rects;
     this.store.emit("layout");
   }
 
@@ -88,7 +105,7 @@ export class Stage {
     const rect = this.rects[view], layout = this.store.layoutOf(view);
     const box = bounds(this.store, view, onlySelected);
     if (rect === undefined || rect.height < 2 || layout === undefined || box === null) return null;
-    return fitted(this.store.cameras[view]!, layout.dims, box.centre, box.size, rect.width / rect.height);
+    return fitted(this.store.cameras[view]!, layout.dims, box.centre, box.size, (rect.width - 2 * Math.abs(rect.shift)) / rect.height);
   }
 
   changeCamera(view: number, change: (camera: Camera, dims: number, rect: Rect) => void): void {
@@ -146,7 +163,7 @@ export class Stage {
   }
 
   zoomBy(factor: number): void {
-    this.changeCamera(this.store.activeView, (camera, dims, rect) => zoom(camera, dims, factor, rect.width / 2, rect.height / 2, rect));
+    this.changeCamera(this.store.activeView, (camera, dims, rect) => zoom(camera, dims, factor, rect.width / 2 + rect.shift, rect.height / 2, rect));
   }
 
   moveBy(dx: number, dy: number): void {
@@ -447,9 +464,9 @@ export class Stage {
     c.moveTo(x, y - 4); c.lineTo(x, y); c.lineTo(x + width, y); c.lineTo(x + width, y - 4);
     c.stroke();
     c.font = "11px system-ui, sans-serif";
-    c.textAlign = "center";
+    c.textAlign = "right";
     c.textBaseline = "bottom";
-    c.fillText(`${number(length)}${layout.dims === 3 ? " at the centre" : ""}`, x + width / 2, y - 5);
+    c.fillText(`${number(length)}${layout.dims === 3 ? " at the centre" : ""}`, x + width, y - 5);
     c.globalAlpha = 1;
   }
 }

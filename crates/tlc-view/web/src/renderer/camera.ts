@@ -2,7 +2,8 @@
 // One number `h` (half the height seen at the target) means zoom in 2-D and in 3-D.
 
 export interface Camera { x: number; y: number; z: number; h: number; theta: number; phi: number }
-export interface Rect { x: number; y: number; width: number; height: number }
+/** `shift`: how far the middle of the picture lies beside the middle of the rectangle, because the legend covers a part. */
+export interface Rect { x: number; y: number; width: number; height: number; shift: number }
 /** From a layout's normalised coordinates (0..1) to world coordinates. */
 export interface Box { scale: [number, number, number]; shift: [number, number, number]; unit: number }
 
@@ -26,7 +27,8 @@ export function axes(camera: Camera): Axes {
 }
 
 /** Column-major matrix from normalised coordinates to clip space. */
-export function matrix(camera: Camera, box: Box, dims: number, aspect: number): Float32Array {
+export function matrix(camera: Camera, box: Box, dims: number, rect: Rect): Float32Array {
+  const aspect = rect.width / Math.max(1, rect.height);
   const world = new Float64Array(16);
   if (dims === 2) {
     world[0] = 1 / (camera.h * aspect);
@@ -53,6 +55,8 @@ export function matrix(camera: Camera, box: Box, dims: number, aspect: number): 
     world[14] = depth * q + r;
     world[15] = depth;
   }
+  const shift = (2 * rect.shift) / Math.max(1, rect.width);
+  for (let c = 0; c < 4; c++) world[4 * c]! += shift * world[4 * c + 3]!;
   const out = new Float32Array(16);
   for (let row = 0; row < 4; row++) {
     let last = world[12 + row]!;
@@ -87,7 +91,7 @@ export function orbit(camera: Camera, dx: number, dy: number): void {
 export function zoom(camera: Camera, dims: number, factor: number, px: number, py: number, rect: Rect): void {
   const h = Math.min(40, Math.max(1e-4, camera.h * factor));
   const move = 1 - h / camera.h;
-  pan(camera, dims, -(px - rect.width / 2) * move, -(py - rect.height / 2) * move, rect.height);
+  pan(camera, dims, -(px - rect.width / 2 - rect.shift) * move, -(py - rect.height / 2) * move, rect.height);
   camera.h = h;
 }
 

@@ -17,7 +17,7 @@ export function momentOf(store: Store, layout: number, dataset: number): Moment 
 
 export function viewMatrix(store: Store, view: number, rect: Rect): Float32Array {
   const layout = store.layoutOf(view)!;
-  return matrix(store.cameras[view]!, layoutBox(layout.min, layout.max, layout.dims), layout.dims, rect.width / Math.max(1, rect.height));
+  return matrix(store.cameras[view]!, layoutBox(layout.min, layout.max, layout.dims), layout.dims, rect);
 }
 
 /** Coordinates of one point (0..1 per axis, w > 0 if it is there) at a moment. */
@@ -46,7 +46,7 @@ export class Projector {
     const a = store.coordsNow(layout.id, moment.from), b = store.coordsNow(layout.id, moment.to);
     if (a === undefined || b === undefined) return undefined;
     const camera = store.cameras[view]!;
-    const key = [layout.id, moment.from, moment.to, moment.t, rect.x, rect.y, rect.width, rect.height, ...Object.values(camera)].join();
+    const key = [layout.id, moment.from, moment.to, moment.t, rect.x, rect.y, rect.width, rect.height, rect.shift, ...Object.values(camera)].join();
     const place = `${view}/${dataset}`;
     const known = this.kept.get(place);
     if (known?.key === key) return known.out;

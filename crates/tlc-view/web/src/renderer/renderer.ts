@@ -203,6 +203,9 @@ export class Renderer {
     gl.uniform1i(p.uniform("u_ood"), layout.ood && store.showOod ? 1 : 0);
     gl.uniform1f(p.uniform("u_far"), (1 + OOD_FAR + 0.5) / 65535);
     const datasets = store.datasetsOf(view);
+    // Many rings side by side would hide what they surround.
+    const chosen = datasets.reduce((sum, d) => sum + store.points.get(d)!.chosen, 0);
+    gl.uniform1f(p.uniform("u_rim"), Math.min(1.7, Math.max(0.5, 2.3 - 0.55 * Math.log10(Math.max(1, chosen)))));
 
     const pass = (which: 0 | 1 | 2) => {
       gl.uniform1i(p.uniform("u_pass"), which);
@@ -295,6 +298,7 @@ export class Renderer {
     gl.uniform1f(lines.uniform("u_steps"), store.steps.length);
     gl.uniform2f(lines.uniform("u_pixels"), width / 2, height / 2);
     gl.uniform1f(lines.uniform("u_width"), (trails.centroids ? 1.7 : trails.lines > 300 ? 0.5 : 0.8) * this.ratio);
+    gl.uniform1f(lines.uniform("u_strength"), trails.centroids ? 1 : Math.min(1, Math.max(0.16, (60 / Math.max(1, trails.lines)) ** 0.5)));
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
     for (const [name, offset] of [["a_a", 0], ["a_b", 8]] as const) {
       const at = lines.attribute(name);

@@ -29,6 +29,7 @@ uniform int u_pass; // 0 all, 1 the selected on top, 2 ghost
 uniform bool u_selection;
 uniform bool u_ood;
 uniform float u_far;
+uniform float u_rim;
 flat out vec4 v_colour;
 flat out float v_radius;
 flat out float v_total;
@@ -53,7 +54,7 @@ void main() {
   float alpha = u_opacity;
   v_kind = hollow ? 1 : 0;
   if (u_pass == 2) { colour = u_grey; alpha = 0.28; size *= 0.8; v_kind = 0; }
-  else if (u_pass == 1) { alpha = 1.0; v_kind += 2; size = max(size * 1.25, 4.0 * u_ratio); }
+  else if (u_pass == 1) { alpha = 1.0; v_kind += 2; size = max(size * (1.0 + 0.2 * u_rim), 3.5 * u_ratio); }
   else if (u_selection) { colour = u_grey; alpha *= 0.38; }
   if (u_highlight >= 0 && u_pass != 2) {
     if (int(a_code) == u_highlight) { size *= 1.2; alpha = 1.0; } else { colour = mix(colour, u_grey, 0.75); alpha *= 0.25; }
@@ -76,6 +77,7 @@ uniform vec3 u_ring;
 uniform vec3 u_background;
 uniform float u_ratio;
 uniform bool u_diamond;
+uniform float u_rim; // width of the ring in CSS pixels
 uniform float u_depth;
 out vec4 o_colour;
 
@@ -93,7 +95,7 @@ void main() {
     colour = mix(colour, u_background, 0.55 * clamp(d - (v_radius - u_ratio) + 0.5, 0.0, 1.0));
   }
   if (v_kind >= 2) {
-    float ring = clamp(v_radius + 1.6 * u_ratio - d + 0.5, 0.0, 1.0) * (1.0 - inside);
+    float ring = clamp(v_radius + u_rim * u_ratio - d + 0.5, 0.0, 1.0) * (1.0 - inside);
     colour = mix(colour, u_ring, ring);
     alpha = max(alpha, ring * 0.95);
   }
@@ -111,6 +113,7 @@ uniform float u_now;
 uniform float u_steps;
 uniform vec2 u_pixels;
 uniform float u_width;
+uniform float u_strength;
 out vec4 v_colour;
 out float v_side;
 
@@ -130,7 +133,7 @@ void main() {
   float strength = age > 0.001 ? 0.16 : mix(0.35, 0.95, clamp(1.0 + age / max(u_steps, 1.0), 0.0, 1.0));
   bool dim = u_highlight >= 0 && int(a_code) != u_highlight;
   float near = nearness(p.w);
-  v_colour = vec4(mix(u_background, paletteColour(a_code), 0.35 + 0.65 * near), dim ? strength * 0.2 : strength);
+  v_colour = vec4(mix(u_background, paletteColour(a_code), 0.35 + 0.65 * near), u_strength * (dim ? strength * 0.2 : strength));
   v_side = side * (u_width + 1.0);
 }`;
 
