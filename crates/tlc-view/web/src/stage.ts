@@ -21,7 +21,7 @@ export class Stage {
   readonly renderer: Renderer;
   readonly projector: Projector;
   legendOpen = false;
-  /** Milliseconds the last lasso took, projection included. */
+  /** Milliseconds from the last lasso's end to its selection, projection and linked panels' notice included. */
   lassoMs = 0;
   private readonly overlay: HTMLCanvasElement;
   private readonly classLabels: Labels;
@@ -159,7 +159,7 @@ export class Stage {
     const to = this.fitCamera(view, true);
     if (to === null) { this.fit(); return; }
     const home = this.renderer.homes[view];
-    this.fly(view, { ...to, h: Math.max(to.h * 1.35, (home?.h ?? 1) * 0.06) });
+    this.fly(view, { ...to, h: Math.max(to.h * 1.35, (home?.h ?? 1) * 0.16) });
   }
 
   zoomBy(factor: number): void {
@@ -352,8 +352,8 @@ export class Stage {
       lassoHits(polygon, at, mask, hit);
       hits.set(dataset, hit);
     }
-    this.lassoMs = performance.now() - start;
     this.store.selectHits(hits, mode);
+    this.lassoMs = performance.now() - start;
   }
 
   /** Where a point is, in CSS pixels of the surface. */

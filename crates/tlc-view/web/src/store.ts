@@ -622,7 +622,8 @@ export class Store {
       now.set(dataset, slots);
     }
     this.history.push(now);
-    if (this.history.length > 10) this.history.shift();
+    const size = () => this.history.reduce((sum, entry) => sum + [...entry.values()].reduce((s, slots) => s + slots.length, 0), 0);
+    while (this.history.length > 10 || (this.history.length > 1 && size() > 2_000_000)) this.history.shift();
   }
 
   undoSelection(): void {

@@ -8,6 +8,16 @@ import { hasImages, thumb } from "../thumbs";
 
 const LIMIT = 200;
 
+/** Arrow keys walk through the rows of a list. */
+function walk(event: KeyboardEvent): void {
+  const move = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+  if (move === 0) return;
+  const rows = [...(event.currentTarget as HTMLElement).querySelectorAll("button")];
+  const next = rows[rows.indexOf(document.activeElement as HTMLButtonElement) + move];
+  event.preventDefault();
+  next?.focus();
+}
+
 export class FindersPanel {
   readonly element: HTMLElement;
   private readonly buttons = h("div", { class: "finders" });
@@ -26,9 +36,11 @@ export class FindersPanel {
   private renderButtons(): void {
     const { finders } = this.store.manifest;
     const epochs = this.store.steps.length > 1;
+    // Once a list is shown the buttons make room for it; their rules stay as tooltips.
+    this.buttons.classList.toggle("compact", this.current !== null);
     fill(this.buttons, ...finders.map((finder) => h("button", {
-      type: "button", class: "finder", disabled: finder.needs_epochs && !epochs, "aria-pressed": String(this.current?.id === finder.id), onclick: () => void this.run(finder),
-    }, h("span", { class: "finder-title" }, icon("search"), finder.title), h("span", { class: "quiet" }, finder.needs_epochs && !epochs ? `${finder.rule} Needs several epochs.` : finder.rule))),
+      type: "button", class: "finder", disabled: finder.needs_epochs && !epochs, title: finder.rule, "aria-pressed": String(this.current?.id === finder.id), onclick: () => void this.run(finder),
+    }, h("span", { class: "finder-title" }, icon("search"), finder.title), this.current === null && h("span", { class: "quiet" }, finder.needs_epochs && !epochs ? `${finder.rule} Needs several epochs.` : finder.rule))),
     finders.length === 0 && h("p", { class: "quiet" }, "There are no finders for this data: they need a layout."));
   }
 
@@ -67,7 +79,7 @@ export class FindersPanel {
       h("div", { class: "found-head" }, h("div", {}, h("h3", {}, `${first?.title ?? this.current?.title ?? ""}: ${plural(rows.length, "row")}`), h("p", { class: "quiet" }, first?.rule ?? "")),
         rows.length > 0 && h("button", { type: "button", class: "text-button primary", onclick: () => { store.selectRefs(rows.map((row) => row.ref), "replace"); } }, "Select all")),
       rows.length === 0 && h("p", { class: "quiet" }, "Nothing found. That is good news as a rule."),
-      h("div", { class: "found", role: "list" }, ...rows.map((row) => {
+      h("div", { class: "found", role: "list", onkeydown: walk }, ...rows.map((row) => {
         const table = store.currentTable(row.ref.dataset);
         const named = label === undefined || table === undefined ? "" : store.show(label, store.valuesNow(label.name, table), row.ref.slot);
         return h("div", { role: "listitem" }, h("button", {

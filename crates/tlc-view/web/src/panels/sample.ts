@@ -67,6 +67,7 @@ export class SampleCard {
     const near = h("div", { class: "neighbours" }), nearMap = h("div", { class: "neighbours" });
     const dataset = store.points.get(ref.dataset)!.info;
     const images = hasImages(store, ref.dataset);
+    this.element.scrollTop = 0;
     fill(this.element,
       h("div", { class: "panel-head" }, h("h2", {}, `Sample ${id}`, h("span", { class: "quiet", dir: "auto" }, ` ${dataset.name}`)),
         h("div", { class: "panel-actions" },

@@ -35,7 +35,7 @@ export class Sidebar {
     });
     const close = h("button", { type: "button", class: "drawer-handle", "aria-label": "Close the panel", onclick: () => this.toggle(false) });
     this.element = h("aside", { class: "sidebar", "aria-label": "Panel" }, close, list, h("div", { class: "sidebar-body" }, card.element, ...this.panels.map((panel) => panel.element)));
-    store.on("sample", () => { if (store.sample !== null) { this.toggle(true); this.element.querySelector(".sidebar-body")!.scrollTop = 0; } });
+    store.on("sample", () => { if (store.sample !== null && !this.open) this.toggle(true); });
     this.show(0);
     this.toggle(this.open);
   }

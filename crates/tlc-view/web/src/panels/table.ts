@@ -141,7 +141,7 @@ export class TablePanel {
 
   private template(): string {
     const wide = this.columns.map((c) => (c.kind === "category" || c.kind === "text" ? "minmax(96px, 1fr)" : "84px"));
-    return [this.images ? "44px" : "", "72px", this.store.manifest.datasets.length > 1 ? "64px" : "", ...wide].join(" ");
+    return [this.images ? "44px" : "", "72px", this.store.manifest.datasets.length > 1 ? "76px" : "", ...wide].join(" ");
   }
 
   private get images(): boolean { return this.datasetIds.some((d) => hasImages(this.store, d)); }

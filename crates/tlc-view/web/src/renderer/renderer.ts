@@ -100,7 +100,7 @@ export class Renderer {
     const rect = this.rects[view];
     const room = rect === undefined ? 1 : Math.min(1.3, Math.max(0.7, Math.sqrt(Math.min(rect.width, rect.height) / 640)));
     const base = Math.min(11, Math.max(1.7, 8.5 * (1000 / Math.max(1, n)) ** 0.24));
-    return base * room * this.zoomOf(view) ** 0.42 * this.store.sizeFactor;
+    return Math.min(15, base * room * this.zoomOf(view) ** 0.36) * this.store.sizeFactor;
   }
 
   private zoomOf(view: number): number {
@@ -205,7 +205,7 @@ export class Renderer {
     const datasets = store.datasetsOf(view);
     // Many rings side by side would hide what they surround.
     const chosen = datasets.reduce((sum, d) => sum + store.points.get(d)!.chosen, 0);
-    gl.uniform1f(p.uniform("u_rim"), Math.min(1.7, Math.max(0.5, 2.3 - 0.55 * Math.log10(Math.max(1, chosen)))));
+    gl.uniform1f(p.uniform("u_rim"), Math.min(1.7, Math.max(0, 2.3 - 0.55 * Math.log10(Math.max(1, chosen)))));
 
     const pass = (which: 0 | 1 | 2) => {
       gl.uniform1i(p.uniform("u_pass"), which);

@@ -54,7 +54,7 @@ void main() {
   float alpha = u_opacity;
   v_kind = hollow ? 1 : 0;
   if (u_pass == 2) { colour = u_grey; alpha = 0.28; size *= 0.8; v_kind = 0; }
-  else if (u_pass == 1) { alpha = 1.0; v_kind += 2; size = max(size * (1.0 + 0.2 * u_rim), 3.5 * u_ratio); }
+  else if (u_pass == 1) { alpha = 1.0; v_kind += 2; size = max(size * (1.0 + 0.2 * u_rim), (1.8 + 1.7 * min(u_rim, 1.0)) * u_ratio); }
   else if (u_selection) { colour = u_grey; alpha *= 0.38; }
   if (u_highlight >= 0 && u_pass != 2) {
     if (int(a_code) == u_highlight) { size *= 1.2; alpha = 1.0; } else { colour = mix(colour, u_grey, 0.75); alpha *= 0.25; }
