@@ -72,13 +72,15 @@ export class Stage {
     const { width, height } = this.surface.getBoundingClientRect();
     const two = this.store.views.length > 1;
     let rects: Rect[];
-    if (!two) rects = [{ x: 0, y: 0, width, height, shift: 0 }];
-    else if (width >= height * 0.9) rects = [0, 1].map((i) => ({ x: i * Math.ceil(width / 2), y: 0, width: Math.floor(width / 2), height, shift: 0 }));
-    else rects = [0, 1].map((i) => ({ x: 0, y: i * Math.ceil(height / 2), width, height: Math.floor(height / 2), shift: 0 }));
+    if (!two) rects = [{ x: 0, y: 0, width, height, shift: 0, room: width }];
+    else if (width >= height * 0.9) rects = [0, 1].map((i) => ({ x: i * Math.ceil(width / 2), y: 0, width: Math.floor(width / 2), height, shift: 0, room: Math.floor(width / 2) }));
+    else rects = [0, 1].map((i) => ({ x: 0, y: i * Math.ceil(height / 2), width, height: Math.floor(height / 2), shift: 0, room: width }));
     // Tools lie over the left edge of the first map, the legend over the right edge of the last in a row.
     rects.forEach((rect, i) => {
       const left = i === 0 ? TOOLS : 0, right = this.legendOpen && (i === rects.length - 1 || rect.y !== rects[1]!.y) && !(i === 1 && rect.y > 0) ? LEGEND : 0;
-      if (rect.width - left - right > 220) rect.shift = (left - right) / 2;
+      if (rect.width - left - right < 180) return;
+      rect.shift = (left - right) / 2;
+      rect.room = rect.width - left - right;
     });
     this.renderer.rects = rects;
     this.store.emit("layout");
@@ -105,7 +107,7 @@ export class Stage {
     const rect = this.rects[view], layout = this.store.layoutOf(view);
     const box = bounds(this.store, view, onlySelected);
     if (rect === undefined || rect.height < 2 || layout === undefined || box === null) return null;
-    return fitted(this.store.cameras[view]!, layout.dims, box.centre, box.size, (rect.width - 2 * Math.abs(rect.shift)) / rect.height);
+    return fitted(this.store.cameras[view]!, layout.dims, box.centre, box.size, rect.room / rect.height);
   }
 
   changeCamera(view: number, change: (camera: Camera, dims: number, rect: Rect) => void): void {

@@ -288,7 +288,7 @@ export class Store {
   /** For drawing: returns what is there and fetches the rest; a failure becomes a message in the map's place. */
   wantCoords(layout: number, table: number): Coords | undefined {
     const now = this.coordsNow(layout, table);
-    if (now === undefined && !this.failed.has(`coords ${layout}/${table}`)) {
+    if (now === undefined && this.trouble === null) {
       this.coords(layout, table).catch((error: unknown) => {
         const known = error instanceof ApiError ? error : null;
         this.trouble = { title: known?.message ?? String(error), advice: known?.advice ?? "", retry: known?.status === 0 ? "Try again" : "Read the list again" };
@@ -714,6 +714,8 @@ export class Store {
     this.time = Math.min(last, Math.max(0, time));
     this.emit("time");
     if (this.step !== before) {
+      // What could not be shown was the epoch before; this one may be there.
+      if (this.trouble !== null) { this.trouble = null; this.emit("trouble"); }
       void this.refresh();
       this.emit("step");
     }

@@ -63,7 +63,7 @@ export class SelectionPanel {
     if (wanted === this.galleryOf) return;
     this.galleryOf = wanted;
     const images = refs.filter((ref) => store.points.get(ref.dataset)!.info.images);
-    const texts = refs.filter((ref) => store.points.get(ref.dataset)!.info.text).slice(0, 30);
+    const texts = refs.filter((ref) => store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
     const cell = (ref: Ref) => h("button", {
       type: "button", class: "cell", "aria-label": `Sample ${store.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
       onpointerenter: () => { store.hover = { ...ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },

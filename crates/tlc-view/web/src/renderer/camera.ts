@@ -2,8 +2,8 @@
 // One number `h` (half the height seen at the target) means zoom in 2-D and in 3-D.
 
 export interface Camera { x: number; y: number; z: number; h: number; theta: number; phi: number }
-/** `shift`: how far the middle of the picture lies beside the middle of the rectangle, because the legend covers a part. */
-export interface Rect { x: number; y: number; width: number; height: number; shift: number }
+/** Tools and legend cover parts: `room` is the width left, `shift` how far its middle lies beside the rectangle's. */
+export interface Rect { x: number; y: number; width: number; height: number; shift: number; room: number }
 /** From a layout's normalised coordinates (0..1) to world coordinates. */
 export interface Box { scale: [number, number, number]; shift: [number, number, number]; unit: number }
 
