@@ -81,7 +81,7 @@ async function start(app: HTMLElement): Promise<void> {
   stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, () => renderer.works, () => void reload()));
   makeViewBars(store, stage);
   makeHoverCard(store, stage);
-  fill(app, header, h("main", { class: "main" }, stage.element, sidebar.element), timeline.element, makeNotices(store));
+  fill(app, header, h("main", {}, stage.element), timeline.element, sidebar.element, makeNotices(store));
   sidebar.toggle(sidebar.open);
   listenKeys(keys, stage);
 
@@ -168,7 +168,7 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
 const app = document.getElementById("app") ?? document.body.appendChild(h("div", { id: "app" }));
 start(app).catch((error: unknown) => {
   const known = error instanceof ApiError ? error : null;
-  console.error(error);
+  if (known === null) console.error(error);
   document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   fill(app, h("div", { class: "trouble whole", role: "alert" }, h("div", { class: "card" }, h("h1", {}, known?.message ?? "The page could not start."), h("p", { dir: "auto" }, known?.advice ?? (error instanceof Error ? error.message : String(error))),
     h("button", { type: "button", class: "text-button primary", onclick: () => location.reload() }, "Try again"))));

@@ -263,7 +263,7 @@ test("export of a selection", async () => {
   await lassoMiddle(page, 0.2);
   if ((await counts(page)).selected === 0) return page;
   for (const format of ["CSV", "JSON", "Parquet"]) {
-    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: format, exact: true }).click()]);
+    const [file] = await Promise.all([page.waitForEvent("download", { predicate: (file) => file.suggestedFilename().endsWith(`.${format.toLowerCase()}`) }), page.getByRole("button", { name: format, exact: true }).click()]);
     check(file.suggestedFilename().endsWith(format.toLowerCase()), `${format} is downloaded`);
   }
   return page;

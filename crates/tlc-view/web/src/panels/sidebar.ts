@@ -53,7 +53,6 @@ export class Sidebar {
   toggle(on = !this.open): void {
     this.open = on;
     this.element.hidden = !on;
-    document.documentElement.classList.toggle("with-sidebar", on);
     const button = document.querySelector('[aria-label="Show or hide the panel"]');
     if (button !== null) setPressed(button, on);
     this.panels[this.current]!.show(on);
