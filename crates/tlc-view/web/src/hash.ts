@@ -67,6 +67,7 @@ export async function writeHash(store: Store, stage: Stage): Promise<string> {
   if (store.hasSelection) {
     let size = 0;
     for (const { dataset, slots } of store.rows(true)) {
+      if (slots.length > 250_000) { size = Infinity; break; }
       await store.loadIds(dataset);
       const text = packIds(Array.from(slots, (slot) => store.idOf(dataset, slot)!));
       size += text.length;

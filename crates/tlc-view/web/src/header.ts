@@ -76,7 +76,7 @@ export function makeViewBars(store: Store, stage: Stage): void {
     if (bar.dataset.of === wanted) return;
     bar.dataset.of = wanted;
     const layout = store.layoutOf(view);
-    const args = layout === undefined ? "" : [`${layout.name}, from ${layout.source}`, ...Object.entries(layout.args).map(([k, v]) => `${k} = ${typeof v === "object" ? JSON.stringify(v) : String(v)}`)].join("\n");
+    const args = layout === undefined ? "" : [`${layout.name}, from ${layout.source}`, ...(layout.fitted_table === null ? [] : [`fitted on ${store.table(layout.fitted_table)?.name ?? layout.fitted_table}`]), ...Object.entries(layout.args).map(([k, v]) => `${k} = ${typeof v === "object" ? JSON.stringify(v) : String(v)}`)].join("\n");
     const change = (next: Partial<typeof there>) => { store.activeView = view; const dims = store.layoutOf(view)?.dims; store.setViews(store.views.map((v, i) => (i === view ? { ...v, ...next } : v))); if (next.layout !== undefined || store.layoutOf(view)?.dims !== dims) stage.wantFit(view); };
     const layoutSelect = select("Layout", layoutOptions(store), there.layout, (value) => change({ layout: Number(value) }));
     layoutSelect.title = args;

@@ -65,6 +65,20 @@ export class Stage {
     this.overlay.width = Math.max(1, Math.round(width * this.renderer.ratio));
     this.overlay.height = Math.max(1, Math.round(height * this.renderer.ratio));
     this.renderer.resize(width, height);
+    this.refit();
+  }
+
+  /** A map that stands as "fit" put it is fitted again when its rectangle changes. */
+  private refit(): void {
+    this.store.views.forEach((_, view) => {
+      const home = this.renderer.homes[view], now = this.store.cameras[view]!;
+      if (home === undefined || home.x !== now.x || home.y !== now.y || home.h !== now.h) return;
+      const to = this.fitCamera(view, false);
+      if (to === null) return;
+      this.renderer.homes[view] = to;
+      this.store.cameras[view] = { ...to };
+      this.store.emit("camera");
+    });
   }
 
   /** One rectangle, or two beside each other (above each other where the window is narrow). */
@@ -432,6 +446,7 @@ export class Stage {
     c.textBaseline = "middle";
     c.lineJoin = "round";
     const taken: number[][] = [];
+    const placed: [string, number, number][] = [];
     for (const { text, code, at: [x, y, z] } of labels) {
       if (this.store.highlight !== null && code !== this.store.highlight) continue;
       const w = m[3]! * x + m[7]! * y + m[11]! * z + m[15]!;
@@ -442,12 +457,14 @@ export class Stage {
       const half = c.measureText(short).width / 2 + 3;
       if (taken.some(([l, r, t]) => px + half > l! && px - half < r! && Math.abs(py - t!) < 15)) continue;
       taken.push([px - half, px + half, py]);
-      c.strokeStyle = paper;
-      c.lineWidth = 4;
-      c.strokeText(short, px, py);
-      c.fillStyle = ink;
-      c.fillText(short, px, py);
+      placed.push([short, px, py]);
     }
+    // Where most names fall onto each other the classes are not apart yet, and a single name would mislead.
+    if (placed.length * 2 < labels.length && this.store.highlight === null) return;
+    c.strokeStyle = paper;
+    c.fillStyle = ink;
+    c.lineWidth = 4;
+    for (const [text, x, y] of placed) { c.strokeText(text, x, y); c.fillText(text, x, y); }
   }
 
   /** A bar of a round length in the layout's own units: no axes, but a feeling for distances. */

@@ -1,5 +1,5 @@
 // What the page shows: state, loaded data, and who wants to know of changes. No drawing here.
-import { ApiError, type ColumnInfo, type Dataset, type Layout, type Manifest, type Source } from "./api";
+import { ApiError, type ColumnInfo, type Dataset, type Layout, type Manifest, type Source, type TableInfo } from "./api";
 import { readColumn, readCoords, readIds, type Column, type Coords } from "./arrow";
 import { className, number } from "./format";
 import { categorical, diverging, NO_VALUE, sequential, type Rgb } from "./palette";
@@ -81,6 +81,8 @@ class Cache<T> {
 export class Store {
   manifest!: Manifest;
   layouts = new Map<number, Layout>();
+  private tables = new Map<number, TableInfo>();
+  private layoutTables = new Map<number, Set<number>>();
   steps: Step[] = [];
   points = new Map<number, Points>();
 
@@ -154,6 +156,8 @@ export class Store {
   take(manifest: Manifest): void {
     this.manifest = manifest;
     this.layouts = new Map(manifest.layouts.map((layout) => [layout.id, layout]));
+    this.tables = new Map(manifest.tables.map((table) => [table.id, table]));
+    this.layoutTables = new Map(manifest.layouts.map((layout) => [layout.id, new Set(layout.tables)]));
     for (const info of manifest.datasets) {
       const old = this.points.get(info.id);
       if (old !== undefined && old.info.rows === info.rows) { old.info = info; continue; }
@@ -223,13 +227,13 @@ export class Store {
     return this.views.length === 0 ? all : all.filter((d) => this.views.some((_, i) => this.datasetsOf(i).includes(d)));
   }
 
-  table(id: number) { return this.manifest.tables.find((table) => table.id === id); }
+  table(id: number): TableInfo | undefined { return this.tables.get(id); }
 
   /** The layout's table of a dataset at a step; where an epoch has none, the latest before it, then the first after it. */
   tableAt(layout: number, dataset: number, step: number): number | undefined {
-    const tables = this.layouts.get(layout)?.tables;
+    const tables = this.layoutTables.get(layout);
     if (tables === undefined) return undefined;
-    const at = (i: number) => this.steps[i]?.tables.find((t) => this.table(t)?.dataset === dataset && tables.includes(t));
+    const at = (i: number) => this.steps[i]?.tables.find((t) => this.table(t)?.dataset === dataset && tables.has(t));
     for (let i = Math.min(step, this.steps.length - 1); i >= 0; i--) { const found = at(i); if (found !== undefined) return found; }
     for (let i = step + 1; i < this.steps.length; i++) { const found = at(i); if (found !== undefined) return found; }
     return undefined;

@@ -35,11 +35,11 @@ async function localRows(store: Store, part: Part): Promise<{ names: string[]; r
   const rows = Array.from(part.slots, (slot, i) => {
     const row: unknown[] = [part.ids[i]];
     for (const { info, values } of columns) {
-      if (values.floats) row.push(Number.isNaN(values.floats[slot]!) ? null : values.floats[slot]);
+      if (values.floats) row.push(Number.isNaN(values.floats[slot]!) ? null : Number(values.floats[slot]!.toPrecision(7)));
       else if (values.texts) row.push(values.texts[slot]);
       else { const v = values.ints![slot]!; row.push(v < 0 ? null : info.kind === "boolean" ? v === 1 : className(info.classes, v)); }
     }
-    axes.forEach((_, c) => row.push(coords!.xyzw[4 * slot + 3] === 0 ? null : layout!.min[c]! + ((layout!.max[c]! - layout!.min[c]!) * coords!.xyzw[4 * slot + c]!) / 65535));
+    axes.forEach((_, c) => row.push(coords!.xyzw[4 * slot + 3] === 0 ? null : Number((layout!.min[c]! + ((layout!.max[c]! - layout!.min[c]!) * coords!.xyzw[4 * slot + c]!) / 65535).toPrecision(7))));
     return row;
   });
   return { names: ["example_id", ...columns.map((c) => c.info.name), ...axes], rows };

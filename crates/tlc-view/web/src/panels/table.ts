@@ -39,7 +39,7 @@ export class TablePanel {
   readonly element: HTMLElement;
   private readonly head = h("div", { class: "t-head", role: "row", "aria-rowindex": 1 });
   private readonly rowsBox = h("div", { class: "t-rows", role: "rowgroup" });
-  private readonly spacer = h("div", { class: "t-spacer" });
+  private readonly spacer = h("div", { class: "t-spacer", role: "presentation" });
   private readonly scroller: HTMLElement;
   private readonly note = h("span", { class: "quiet" });
   private readonly goTo: HTMLInputElement;
@@ -54,7 +54,7 @@ export class TablePanel {
   private dirty = true;
 
   constructor(private readonly store: Store) {
-    const body = h("div", { class: "t-body" }, this.spacer, this.rowsBox);
+    const body = h("div", { class: "t-body", role: "presentation" }, this.spacer, this.rowsBox);
     this.scroller = h("div", { class: "t-scroll", role: "grid", tabindex: 0, "aria-label": "Rows of the selection" }, this.head, body);
     this.goTo = h("input", { type: "search", placeholder: "Go to id", "aria-label": "Go to example id", inputmode: "numeric" });
     this.goTo.addEventListener("keydown", (event) => { if (event.key === "Enter") void this.find(this.goTo.value.trim()); });

@@ -49,10 +49,11 @@ export function bounds(store: Store, view: number, onlySelected: boolean): Bound
 
 export interface Label { text: string; code: number; at: [number, number, number] }
 
-/** Names of classes at the median of their points (of a sample, as a median of 400 is near enough). Nothing beyond 40 classes. */
+interface Kept { key: string; groups: { code: number; slots: number[] }[]; dataset: number; momentKey: string; labels: Label[] }
+
+/** Names of classes at the median of their points (of a sample, as a median of 150 is near enough). Nothing beyond 40 classes. */
 export class Labels {
-  private key = "";
-  private groups: { dataset: number; code: number; slots: number[] }[] = [];
+  private readonly kept = new Map<number, Kept>();
   constructor(private readonly store: Store) {}
 
   get(view: number): Label[] {
@@ -61,34 +62,41 @@ export class Labels {
     const classes = store.scale.colours.length - 1;
     if (layout === undefined || !store.labels || store.scale.kind !== "category" || store.colour === "dataset" || classes > 40) return [];
     const datasets = store.datasetsOf(view);
-    const key = datasets.map((d) => { const p = store.points.get(d)!; return `${d}.${p.codesVersion}.${p.maskKey}`; }).join() + view;
-    if (key !== this.key) {
-      this.key = key;
-      this.groups = [];
-      // The largest dataset says where a class is; validation data lie on the same places as a rule.
-      const main = datasets.reduce((best, d) => (store.points.get(d)!.info.rows > (store.points.get(best)?.info.rows ?? -1) ? d : best), datasets[0] ?? -1);
-      const points = store.points.get(main);
-      if (points !== undefined) {
-        const lists = Array.from({ length: classes + 1 }, (): number[] => []);
-        for (let i = 0; i < points.mask.length; i++) if (points.mask[i] === 1) lists[points.codes[i]!]?.push(i);
-        lists.forEach((all, code) => {
-          if (code === 0 || all.length < 3) return;
-          const stride = Math.max(1, Math.floor(all.length / 400));
-          this.groups.push({ dataset: main, code, slots: all.filter((_, i) => i % stride === 0) });
-        });
-      }
-    }
-    const out: Label[] = [];
-    for (const { dataset, code, slots } of this.groups) {
-      const moment = momentOf(store, layout.id, dataset);
-      if (moment === undefined) continue;
-      const a = store.coordsNow(layout.id, moment.from), b = store.coordsNow(layout.id, moment.to);
-      if (a === undefined || b === undefined) continue;
+    const key = datasets.map((d) => { const p = store.points.get(d)!; return `${d}.${p.codesVersion}.${p.maskKey}`; }).join();
+    let kept = this.kept.get(view);
+    if (kept?.key !== key) this.kept.set(view, kept = this.group(key, datasets, classes));
+    const moment = momentOf(store, layout.id, kept.dataset);
+    if (moment === undefined) return [];
+    const a = store.coordsNow(layout.id, moment.from), b = store.coordsNow(layout.id, moment.to);
+    if (a === undefined || b === undefined) return [];
+    const momentKey = `${layout.id} ${moment.from} ${moment.to} ${moment.t}`;
+    if (kept.momentKey === momentKey) return kept.labels;
+    kept.momentKey = momentKey;
+    kept.labels = [];
+    for (const { code, slots } of kept.groups) {
       const found = slots.map((slot) => position(a, b, moment.t, slot)).filter((p) => p !== null);
       if (found.length === 0) continue;
-      const median = (c: number) => found.map((p) => p[c]!).sort((p, q) => p - q)[found.length >> 1]!;
-      out.push({ text: store.scale.name(code), code, at: [median(0), median(1), median(2)] });
+      const median = (c: number) => Float64Array.from(found, (p) => p[c]!).sort()[found.length >> 1]!;
+      kept.labels.push({ text: store.scale.name(code), code, at: [median(0), median(1), median(2)] });
     }
-    return out;
+    return kept.labels;
+  }
+
+  private group(key: string, datasets: number[], classes: number): Kept {
+    const { store } = this;
+    // The largest dataset says where a class is; validation data lie on the same places as a rule.
+    const dataset = datasets.reduce((best, d) => (store.points.get(d)!.info.rows > (store.points.get(best)?.info.rows ?? -1) ? d : best), datasets[0] ?? -1);
+    const groups: Kept["groups"] = [];
+    const points = store.points.get(dataset);
+    if (points !== undefined) {
+      const lists = Array.from({ length: classes + 1 }, (): number[] => []);
+      for (let i = 0; i < points.mask.length; i++) if (points.mask[i] === 1) lists[points.codes[i]!]?.push(i);
+      lists.forEach((all, code) => {
+        if (code === 0 || all.length < 3) return;
+        const stride = Math.max(1, Math.floor(all.length / 150));
+        groups.push({ code, slots: all.filter((_, i) => i % stride === 0) });
+      });
+    }
+    return { key, groups, dataset, momentKey: "", labels: [] };
   }
 }
