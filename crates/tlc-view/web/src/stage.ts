@@ -224,6 +224,8 @@ export class Stage {
       const kind = free ? (store.tool === "box" ? "box" : "lasso") : dims === 2 || event.button !== 0 || event.ctrlKey || event.metaKey ? "pan" : "orbit";
       this.drag = { kind, view, mode: modeOf(event), x, y, startX: x, startY: y, moved: false, path: [x, y] };
       this.setHover(null);
+      // The projection is ready by the time the lasso is drawn.
+      if (free) setTimeout(() => { const rect = this.rects[view]; if (rect !== undefined) for (const dataset of store.datasetsOf(view)) this.projector.get(view, dataset, rect); });
     });
 
     surface.addEventListener("pointermove", (event) => {
