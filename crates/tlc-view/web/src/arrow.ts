@@ -8,7 +8,7 @@ interface Batch { length: number; nullCount: number; validity?: Uint8Array; valu
 export interface Coords { xyzw: Uint16Array; n: number; missing: number }
 
 /** `category`: class index, -1 = null. `boolean`: 0/1, -1 = null. `number`: NaN = null. `text`: null = null. */
-export interface Column { kind: Kind; n: number; ints: Int32Array | null; floats: Float32Array | null; texts: (string | null)[] | null; bytes: number }
+export interface Column { kind: Kind; n: number; ints: Int32Array | null; floats: Float32Array | null; texts: (string | null)[] | null; bytes: number; whole?: boolean }
 
 /** An ood byte is score × 16; without one a point counts as typical. */
 export const OOD_TYPICAL = 16;

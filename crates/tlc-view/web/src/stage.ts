@@ -47,6 +47,8 @@ export class Stage {
     this.listen();
     store.on("views", () => { this.projector.forget(); this.place(); this.fitIfWanted(); });
     store.on("coords", () => this.fitIfWanted());
+    // Marks lie on the canvas above; the points need not be drawn again for them.
+    store.on(["hover", "sample"], onFrame(() => this.drawOverlay()));
     store.on("tool", () => this.surface.dataset.tool = store.tool);
     this.surface.dataset.tool = store.tool;
   }

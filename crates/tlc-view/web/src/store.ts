@@ -362,7 +362,12 @@ export class Store {
   /** Text of one value, for cards and tables. */
   show(info: ColumnInfo, values: Column | undefined, slot: number): string {
     if (values === undefined) return "…";
-    if (values.floats !== null) return number(values.floats[slot]!);
+    if (values.floats !== null) {
+      // One way of writing per column: “1.000” among fractions, “1” among counts.
+      values.whole ??= values.floats.subarray(0, 500).every((v) => v !== v || Number.isInteger(v));
+      const v = values.floats[slot]!;
+      return !values.whole && Number.isInteger(v) && Math.abs(v) < 1000 ? v.toFixed(3) : number(v);
+    }
     if (values.texts !== null) return values.texts[slot] ?? "–";
     const v = values.ints![slot]!;
     if (v < 0 && info.kind === "category") return "–";

@@ -67,7 +67,7 @@ test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
   const page = await open();
   await lassoMiddle(page, 0.3, () => shot(page, "lasso-drawing"));
   const all = await counts(page);
-  check(all.selected > 0 && all.selected < all.shown, `the lasso selects some (${all.selected})`);
+  check(all.selected > 0 && (all.selected < all.shown || all.shown < 10), `the lasso selects some (${all.selected})`);
   await shot(page, "lasso-2d");
   const [x, y, w, h] = await middle(page);
   await page.keyboard.down("Alt");
@@ -154,9 +154,11 @@ test("trails and ghost", async () => {
 test("legend hides and isolates, filters limit the lasso", async () => {
   const page = await open();
   const rows = page.locator(".legend-row");
-  if ((await rows.count()) < 2) return page;
+  const amounts = await rows.locator(".amount").evaluateAll((nodes) => nodes.map((node) => Number(node.textContent.replaceAll(",", ""))));
+  if (amounts.filter((n) => n > 0).length < 2) return page;
+  const most = amounts.indexOf(Math.max(...amounts));
   const all = await counts(page);
-  await rows.nth(0).locator(".legend-toggle").click();
+  await rows.nth(most).locator(".legend-toggle").click();
   await settle(page);
   const less = await counts(page);
   check(less.visible < all.visible, "a click hides the class");
@@ -164,7 +166,7 @@ test("legend hides and isolates, filters limit the lasso", async () => {
   check((await counts(page)).selected === less.visible, "a selection respects hidden classes");
   await press(page, "Escape", "d");
   check((await counts(page)).visible === all.visible, "D shows all again");
-  await rows.nth(0).locator(".legend-toggle").click({ modifiers: ["Alt"] });
+  await rows.nth(most).locator(".legend-toggle").click({ modifiers: ["Alt"] });
   await settle(page);
   check((await counts(page)).visible === all.visible - less.visible, "Alt-click isolates");
   await shot(page, "isolated");

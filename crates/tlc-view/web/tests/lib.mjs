@@ -69,19 +69,23 @@ export const positions = (page, limit = 4000) => page.evaluate(async (limit) => 
   return out;
 }, limit);
 
-/** Draws a closed ellipse with the pointer. */
+/** Draws a closed ellipse with the pointer, starting in its middle, which is surely on the map (there and back encloses nothing). */
 export async function ellipse(page, cx, cy, rx, ry, hold) {
-  await page.mouse.move(cx + rx, cy);
+  await page.mouse.move(cx, cy);
   await page.mouse.down();
-  for (let i = 1; i <= 28; i++) await page.mouse.move(cx + rx * Math.cos((i / 28) * 2 * Math.PI), cy + ry * Math.sin((i / 28) * 2 * Math.PI));
+  for (let i = 0; i <= 28; i++) await page.mouse.move(cx + rx * Math.cos((i / 28) * 2 * Math.PI), cy + ry * Math.sin((i / 28) * 2 * Math.PI));
   if (hold) await hold();
+  await page.mouse.move(cx, cy);
   await page.mouse.up();
   await settle(page);
 }
 
-/** The middle of the free part of the map, in page coordinates. */
-export const middle = (page) => page.evaluate(() => {
-  const box = document.querySelector(".surface").getBoundingClientRect();
-  const r = window.__tlc.state().rects[0];
-  return [box.left + r.x + r.width / 2 + r.shift, box.top + r.y + r.height / 2, r.room, r.height];
-});
+/** Where points are on the first map: the one nearest to the median of all, and the free width and height; page coordinates. */
+export async function middle(page) {
+  const points = await positions(page);
+  const median = (key) => points.map((p) => p[key]).sort((a, b) => a - b)[points.length >> 1];
+  const [mx, my] = [median("x"), median("y")];
+  const near = points.reduce((best, p) => (Math.hypot(p.x - mx, p.y - my) < Math.hypot(best.x - mx, best.y - my) ? p : best));
+  const r = await page.evaluate(() => window.__tlc.state().rects[0]);
+  return [near.x, near.y, r.room, r.height];
+}

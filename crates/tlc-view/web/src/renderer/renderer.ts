@@ -31,6 +31,8 @@ export class Renderer {
   private trailBuffers: (WebGLBuffer | null)[] = [null, null];
   private trailJobs = [0, 0];
   private asked = false;
+  /** The last picture lacked positions that are on their way. */
+  private incomplete = true;
 
   constructor(readonly canvas: HTMLCanvasElement, private readonly store: Store) {
     this.gl = makeContext(canvas);
@@ -49,7 +51,9 @@ export class Renderer {
       store.emit("trouble");
       this.invalidate();
     });
-    store.on(["views", "time", "coords", "colour", "mask", "selection", "highlight", "camera", "theme", "options", "hover"], () => this.invalidate());
+    store.on(["views", "time", "colour", "mask", "selection", "highlight", "camera", "theme", "options"], () => this.invalidate());
+    // Positions fetched ahead change nothing on the screen.
+    store.on("coords", () => { if (this.incomplete) this.invalidate(); });
   }
 
   get works(): boolean { return this.gl !== null; }
@@ -118,6 +122,7 @@ export class Renderer {
     const gl = this.gl;
     if (gl === null || this.lost || gl.isContextLost()) return;
     this.frame++;
+    this.incomplete = false;
     const theme = this.store.dark ? DARK : LIGHT;
     gl.disable(gl.SCISSOR_TEST);
     gl.depthMask(true);
@@ -220,6 +225,7 @@ export class Renderer {
           t = 0;
         }
         const a = store.wantCoords(layout.id, from), b = from === to ? a : store.wantCoords(layout.id, to);
+        if (a === undefined || b === undefined) this.incomplete = true;
         const c = a ?? b, d = b ?? a;
         if (c === undefined || d === undefined) return;
         const points = store.points.get(dataset)!;
