@@ -7,9 +7,11 @@ const test = (name, run) => tests.push({ name, run });
 const press = async (page, ...keys) => { for (const key of keys) { await page.keyboard.press(key); await settle(page, 80); } };
 
 async function lassoMiddle(page, share = 0.3, hold) {
-  const [x, y, w, h] = await middle(page);
+  const at = await middle(page);
+  const [x, y, w, h] = at;
   await press(page, "e");
   await ellipse(page, x, y, w * share, h * share, hold);
+  return at;
 }
 
 test("loads, colours, and shows points where they should be", async () => {
@@ -65,11 +67,10 @@ test("plays, pauses, steps", async () => {
 
 test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
   const page = await open();
-  await lassoMiddle(page, 0.3, () => shot(page, "lasso-drawing"));
+  const [x, y, w, h] = await lassoMiddle(page, 0.3, () => shot(page, "lasso-drawing"));
   const all = await counts(page);
   check(all.selected > 0 && (all.selected < all.shown || all.shown < 10), `the lasso selects some (${all.selected})`);
   await shot(page, "lasso-2d");
-  const [x, y, w, h] = await middle(page);
   await page.keyboard.down("Alt");
   await ellipse(page, x, y, w * 0.12, h * 0.12);
   await page.keyboard.up("Alt");
@@ -104,13 +105,13 @@ test("lasso in 3-D agrees with the projection", async () => {
   await press(page, "3");
   await settle(page, 600);
   check((await state(page)).dims[0] === 3, "3 shows the 3-D layout");
-  const [x, y, w, h] = await middle(page);
-  await page.mouse.move(x, y);
+  const [fromX, fromY] = await middle(page);
+  await page.mouse.move(fromX, fromY);
   await page.mouse.down();
-  await page.mouse.move(x + 60, y + 25, { steps: 5 });
+  await page.mouse.move(fromX + 60, fromY + 25, { steps: 5 });
   await page.mouse.up();
   await settle(page);
-  await lassoMiddle(page, 0.25);
+  const [x, y, w, h] = await lassoMiddle(page, 0.25);
   const selected = new Set(await page.evaluate(() => window.__tlc.selected(window.__tlc.state().datasets[0].id)));
   const points = await positions(page, 1e5);
   const inside = (p, k) => ((p.x - x) / (w * 0.25)) ** 2 + ((p.y - y) / (h * 0.25)) ** 2 < k;
