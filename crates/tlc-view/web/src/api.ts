@@ -1,0 +1,192 @@
+// Where data comes from: the server's HTTP API, or the data embedded in an exported single file.
+// Both stand behind `Source`, so nothing else in the page knows which it is.
+
+export interface Dataset { id: number; name: string; rows: number; images: boolean; text: boolean }
+export interface TableInfo { id: number; dataset: number; epoch: number | null; name: string; rows: number; url: string }
+export interface Layout {
+  id: number; name: string; dims: 2 | 3; method: string; source: string; args: Record<string, unknown>;
+  fitted_table: number | null; tables: number[]; min: number[]; max: number[]; ood: boolean;
+}
+export type Kind = "category" | "number" | "boolean" | "text";
+export interface ColumnInfo {
+  name: string; kind: Kind; role: "label" | "prediction" | "loss" | "confidence" | "epoch" | null;
+  classes: string[] | null; per: "table" | "dataset"; min: number | null; max: number | null;
+}
+export interface FinderInfo { id: string; title: string; rule: string; needs_epochs: boolean }
+export interface Manifest {
+  format: string; title: string; kind: "run" | "table" | "project"; run: string | null; runs: string[];
+  status: "running" | "completed" | "interrupted" | null;
+  datasets: Dataset[]; tables: TableInfo[]; layouts: Layout[]; columns: ColumnInfo[]; finders: FinderInfo[];
+  message: { title: string; advice: string } | null;
+}
+export interface Sample { values: Record<string, unknown>; text: string | null; file: string | null }
+export interface Neighbour { example_id: number; distance: number }
+export interface Neighbours { space: string; note: string | null; neighbours: Neighbour[] }
+export interface Found { title: string; rule: string; rows: { example_id: number; score: number; why: string }[] }
+export interface Numbers {
+  epochs: { table: number; epoch: number | null; dataset: number; means: Record<string, number | null> }[];
+  drift: { layout: number; dataset: number; from: number; to: number; median: number }[];
+  quality: { layout: number; table: number; report: Record<string, unknown> }[];
+  lineage: { table: number; text: string }[];
+}
+export interface ExportRequest { table: number; layout: number; example_ids: number[]; format: "csv" | "json" | "parquet" }
+export interface SpriteSheet { size: number; per_row: number; png: string; slots: number[] }
+
+/** What went wrong and what to do about it; every failure of a source is one of these. */
+export class ApiError extends Error {
+  readonly advice: string;
+  readonly status: number;
+  constructor(message: string, advice: string, status: number) {
+    super(message);
+    this.advice = advice;
+    this.status = status;
+  }
+}
+
+export interface Source {
+  /** False for a single file on disk: there is nobody to compute or to store anything. */
+  readonly live: boolean;
+  manifest(): Promise<Manifest>;
+  coords(layout: number, table: number): Promise<Uint8Array>;
+  column(name: string, table: number): Promise<Uint8Array>;
+  ids(dataset: number): Promise<Uint8Array>;
+  thumbUrl(dataset: number, exampleId: number): string | null;
+  sprites(dataset: number): SpriteSheet | null;
+  sample(dataset: number, exampleId: number, table: number): Promise<Sample>;
+  knn(layout: number, table: number, exampleId: number, k: number): Promise<Neighbours>;
+  find(finder: string, layout: number, table: number, limit: number): Promise<Found>;
+  numbers(): Promise<Numbers>;
+  export(request: ExportRequest): Promise<Blob>;
+  revision(dataset: number, exampleIds: number[], name: string, description: string): Promise<{ url: string }>;
+}
+
+export class HttpSource implements Source {
+  readonly live = true;
+  private readonly run: string | null;
+
+  constructor() {
+    this.run = new URLSearchParams(location.search).get("run");
+  }
+
+  private url(path: string, query: Record<string, string | number> = {}): URL {
+    const url = new URL(`api/${path}`, document.baseURI);
+    url.hash = "";
+    for (const [key, value] of Object.entries(query)) url.searchParams.set(key, String(value));
+    if (this.run !== null) url.searchParams.set("run", this.run);
+    return url;
+  }
+
+  private async request(url: URL, body?: unknown): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(url, body === undefined ? {} : {
+        method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+      });
+    } catch {
+      throw new ApiError("The server is gone.", "Start “tlc view” again, then reload this page.", 0);
+    }
+    if (!response.ok) {
+      let error = `The server answered ${response.status}.`;
+      let advice = "Reload the page; if it happens again, look at the terminal that runs “tlc view”.";
+      try {
+        const told = await response.json() as { error?: string; advice?: string };
+        error = told.error ?? error;
+        advice = told.advice ?? advice;
+      } catch { /* not JSON: keep our own words */ }
+      throw new ApiError(error, advice, response.status);
+    }
+    return response;
+  }
+
+  private async bytes(url: URL): Promise<Uint8Array> {
+    return new Uint8Array(await (await this.request(url)).arrayBuffer());
+  }
+
+  private async json<T>(url: URL, body?: unknown): Promise<T> {
+    const response = await this.request(url, body);
+    try {
+      return await response.json() as T;
+    } catch {
+      throw new ApiError("The server's answer could not be read.", "Is something else listening on this address? Start “tlc view” again.", response.status);
+    }
+  }
+
+  manifest() { return this.json<Manifest>(this.url("manifest")); }
+  coords(layout: number, table: number) { return this.bytes(this.url("coords", { layout, table })); }
+  column(name: string, table: number) { return this.bytes(this.url("column", { name, table })); }
+  ids(dataset: number) { return this.bytes(this.url("ids", { dataset })); }
+  thumbUrl(dataset: number, exampleId: number) { return this.url(`thumb/${dataset}/${exampleId}`).href; }
+  sprites() { return null; }
+  sample(dataset: number, exampleId: number, table: number) { return this.json<Sample>(this.url(`sample/${dataset}/${exampleId}`, { table })); }
+  knn(layout: number, table: number, exampleId: number, k: number) {
+    return this.json<Neighbours>(this.url("knn"), { layout, table, example_id: exampleId, k, space: "embedding" });
+  }
+  find(finder: string, layout: number, table: number, limit: number) {
+    return this.json<Found>(this.url(`find/${encodeURIComponent(finder)}`, { layout, table, limit }));
+  }
+  numbers() { return this.json<Numbers>(this.url("numbers")); }
+  async export(request: ExportRequest) { return (await this.request(this.url("export"), request)).blob(); }
+  revision(dataset: number, exampleIds: number[], name: string, description: string) {
+    return this.json<{ url: string }>(this.url("revision"), { dataset, example_ids: exampleIds, name, description });
+  }
+}
+
+interface Embedded { manifest: Manifest; files: Record<string, unknown>; thumbs?: Record<string, SpriteSheet> }
+
+export class EmbeddedSource implements Source {
+  readonly live = false;
+  private readonly data: Embedded;
+
+  constructor(text: string) {
+    this.data = JSON.parse(text) as Embedded;
+  }
+
+  /** Query strings may be written with other escapes than ours, so the key is looked up by its decoded form too. */
+  private file(key: string): unknown {
+    const files = this.data.files;
+    if (Object.hasOwn(files, key)) return files[key];
+    const plain = (text: string) => { try { return decodeURIComponent(text.replaceAll("+", " ")); } catch { return text; } };
+    const wanted = plain(key);
+    const found = Object.keys(files).find((name) => plain(name) === wanted);
+    return found === undefined ? undefined : files[found];
+  }
+
+  private async bytes(key: string): Promise<Uint8Array> {
+    const text = this.file(key);
+    if (typeof text !== "string") throw new ApiError("This is not part of the exported file.", "Open the run with “tlc view” to see everything.", 404);
+    const binary = atob(text);
+    const out = new Uint8Array(binary.length);
+    for (let i = 0; i < out.length; i++) out[i] = binary.charCodeAt(i);
+    return out;
+  }
+
+  private needsServer(): never {
+    throw new ApiError("This needs the server.", "Open the run with “tlc view”.", 501);
+  }
+
+  async manifest() { return this.data.manifest; }
+  coords(layout: number, table: number) { return this.bytes(`coords?layout=${layout}&table=${table}`); }
+  column(name: string, table: number) { return this.bytes(`column?name=${encodeURIComponent(name)}&table=${table}`); }
+  ids(dataset: number) { return this.bytes(`ids?dataset=${dataset}`); }
+  thumbUrl() { return null; }
+  sprites(dataset: number) { return this.data.thumbs?.[String(dataset)] ?? null; }
+  async sample(): Promise<Sample> { return this.needsServer(); }
+  async knn(): Promise<Neighbours> { return this.needsServer(); }
+  async find(finder: string, layout: number, table: number, limit: number): Promise<Found> {
+    const exact = this.file(`find/${finder}?layout=${layout}&table=${table}`);
+    const nearest = exact ?? this.data.files[Object.keys(this.data.files).find((key) => key.startsWith(`find/${finder}?layout=${layout}&`)) ?? ""];
+    if (nearest === undefined) throw new ApiError("This list is not part of the exported file for the epoch and layout shown.", "Show the last epoch, or open the run with “tlc view”.", 404);
+    const found = nearest as Found;
+    return { ...found, rows: found.rows.slice(0, limit) };
+  }
+  async numbers(): Promise<Numbers> {
+    return (this.file("numbers") as Numbers | undefined) ?? { epochs: [], drift: [], quality: [], lineage: [] };
+  }
+  async export(): Promise<Blob> { return this.needsServer(); }
+  async revision(): Promise<{ url: string }> { return this.needsServer(); }
+}
+
+export function openSource(): Source {
+  const embedded = document.getElementById("tlc-data");
+  return embedded === null ? new HttpSource() : new EmbeddedSource(embedded.textContent ?? "");
+}

@@ -1,0 +1,182 @@
+// The bar on top (run, filters in force, theme, link, help), the pickers of each view, and the tools beside the map.
+import type { Layout } from "./api";
+import { fill, h, icon, iconButton, onFrame, select, setPressed } from "./dom";
+import { count, number, plural } from "./format";
+import type { Stage } from "./stage";
+import { DATASET_COLOUR, type Store, type Tool } from "./store";
+
+export interface Actions { help(): void; share(): void; panel(): void }
+
+export function makeHeader(store: Store, actions: Actions): HTMLElement {
+  const title = h("div", { class: "title" });
+  const chips = h("div", { class: "chips", role: "group", "aria-label": "Filters in force" });
+  const theme = iconButton("theme", "Theme", () => {
+    store.setTheme(store.dark ? "light" : "dark");
+    try { localStorage.setItem("tlc-view-theme", store.theme); } catch { /* private mode */ }
+  });
+  const element = h("header", { class: "top" }, title, chips, h("div", { class: "top-end" },
+    iconButton("share", "Copy a link to this view", actions.share), theme, iconButton("help", "Help and keys", actions.help, "?"), iconButton("panel", "Show or hide the panel", actions.panel, "P")));
+
+  const renderTitle = () => {
+    const { manifest } = store;
+    const live = manifest.status === "running";
+    const state = manifest.status === null ? null : h("span", { class: `status ${manifest.status}`, title: live ? "The run is still being written; new epochs appear by themselves." : "" }, manifest.status);
+    const runs = manifest.runs.length > 1 && manifest.run !== null && store.source.live
+      ? select("Run", manifest.runs.map((run) => ({ value: run, text: run })), manifest.run, (run) => { const url = new URL(location.href); url.searchParams.set("run", run); url.hash = ""; location.assign(url); })
+      : h("h1", { dir: "auto" }, manifest.title);
+    fill(title, h("span", { class: "brand" }, "tlc"), runs, state);
+    document.title = `${manifest.title} · tlc view`;
+  };
+  const renderChips = () => {
+    const list: HTMLElement[] = [];
+    const chip = (text: string, clear: () => void) => list.push(h("span", { class: "chip" }, h("span", { dir: "auto" }, text), h("button", { type: "button", "aria-label": `Remove the filter ${text}`, onclick: clear }, icon("close"))));
+    for (const [key, codes] of store.hidden) chip(`${key === DATASET_COLOUR ? "dataset" : key.slice(1)}: ${codes.size} hidden`, () => store.setHidden(key, null));
+    for (const [name, range] of store.filters) {
+      const lo = Number.isFinite(range.lo), hi = Number.isFinite(range.hi);
+      chip(lo && hi ? `${name} ${number(range.lo)} … ${number(range.hi)}` : lo ? `${name} ≥ ${number(range.lo)}` : `${name} ≤ ${number(range.hi)}`, () => store.setFilter(name, null));
+    }
+    if (store.onlyWrong) chip("only misclassified", () => store.setOnlyWrong(false));
+    if (list.length > 1) list.push(h("button", { type: "button", class: "link", onclick: () => store.clearFilters() }, "clear all"));
+    fill(chips, ...list);
+  };
+  store.on(["manifest", "layout"], onFrame(renderTitle));
+  store.on("mask", renderChips);
+  renderTitle();
+  return element;
+}
+
+const layoutName = (layout: Layout) => `${layout.method} ${layout.dims}-D`;
+
+/** Names that tell layouts apart: method and dimensions, and the column's name where that is not enough. */
+function layoutOptions(store: Store): { value: number; text: string }[] {
+  const { layouts } = store.manifest;
+  return layouts.map((layout) => {
+    const twins = layouts.filter((other) => layoutName(other) === layoutName(layout)).length > 1;
+    return { value: layout.id, text: twins ? `${layoutName(layout)} · ${layout.name}` : layoutName(layout) };
+  });
+}
+
+export function makeViewBars(store: Store, stage: Stage): void {
+  const bars = [0, 1].map((view) => {
+    const bar = h("div", { class: "view-bar card", role: "group", "aria-label": `Map ${view + 1}` });
+    stage.element.append(bar);
+    return bar;
+  });
+  const render = () => bars.forEach((bar, view) => {
+    stage.element.classList.toggle("split", store.views.length > 1);
+    const there = store.views[view];
+    bar.hidden = there === undefined;
+    const rect = stage.rects[view];
+    if (there === undefined || rect === undefined) return;
+    bar.style.left = `${rect.x + 12}px`;
+    bar.style.top = `${rect.y + 12}px`;
+    bar.style.maxWidth = `${rect.width - 24}px`;
+    bar.classList.toggle("active", store.views.length > 1 && store.activeView === view);
+    const wanted = JSON.stringify([there, store.manifest.layouts.length, store.manifest.datasets, store.views.length]);
+    if (bar.dataset.of === wanted) return;
+    bar.dataset.of = wanted;
+    const layout = store.layoutOf(view);
+    const args = layout === undefined ? "" : [`${layout.name}, from ${layout.source}`, ...(layout.fitted_table === null ? [] : [`fitted on ${store.table(layout.fitted_table)?.name ?? layout.fitted_table}`]), ...Object.entries(layout.args).map(([k, v]) => `${k} = ${typeof v === "object" ? JSON.stringify(v) : String(v)}`)].join("\n");
+    const change = (next: Partial<typeof there>) => { store.activeView = view; const dims = store.layoutOf(view)?.dims; store.setViews(store.views.map((v, i) => (i === view ? { ...v, ...next } : v))); if (next.layout !== undefined || store.layoutOf(view)?.dims !== dims) stage.wantFit(view); };
+    const layoutSelect = select("Layout", layoutOptions(store), there.layout, (value) => change({ layout: Number(value) }));
+    layoutSelect.title = args;
+    const datasets = store.manifest.datasets;
+    fill(bar, layoutSelect,
+      datasets.length > 1 && select("Dataset", [{ value: -1, text: "all datasets" }, ...datasets.map((d) => ({ value: d.id, text: d.name }))], there.dataset, (value) => change({ dataset: Number(value) })),
+      store.views.length > 1 && view === 1 && iconButton("close", "Close this map", () => store.setViews([store.views[0]!])));
+  });
+  store.on(["views", "layout", "manifest"], render);
+}
+
+/** A second map beside the first: another layout if there is one, else another dataset. */
+export function toggleSplit(store: Store, stage: Stage): void {
+  if (store.views.length > 1) { store.setViews([store.views[0]!]); return; }
+  const first = store.views[0];
+  if (first === undefined) return;
+  const here = store.layouts.get(first.layout)!;
+  const others = store.manifest.layouts.filter((layout) => layout.id !== first.layout);
+  const other = others.find((layout) => layout.dims === here.dims) ?? others[0];
+  const datasets = store.manifest.datasets;
+  const views = other === undefined && datasets.length > 1
+    ? [{ ...first, dataset: datasets[0]!.id }, { ...first, dataset: datasets[1]!.id }]
+    : [first, { ...first, layout: (other ?? here).id }];
+  store.setViews(views);
+  stage.wantFit(0);
+  stage.wantFit(1);
+}
+
+/** Switches the active map between its 2-D and 3-D layouts. */
+export function setDims(store: Store, stage: Stage, dims: number): void {
+  const view = store.activeView;
+  const now = store.layoutOf(view);
+  if (now === undefined || now.dims === dims) return;
+  const fit = store.manifest.layouts.filter((layout) => layout.dims === dims);
+  const next = fit.find((layout) => layout.method === now.method && layout.source === now.source) ?? fit.find((layout) => layout.source === now.source) ?? fit[0];
+  if (next === undefined) { store.tell(`There is no ${dims}-D layout.`, `Make one with “tlc reduce --n-components ${dims}”.`); return; }
+  store.setViews(store.views.map((v, i) => (i === view ? { ...v, layout: next.id } : v)));
+  stage.wantFit(view);
+}
+
+export function makeTools(store: Store, stage: Stage): HTMLElement {
+  const tool = (name: Tool, label: string, keys: string) => iconButton(name, label, () => store.setTool(name), keys);
+  const tools: [Tool, HTMLButtonElement][] = [["pan", tool("pan", "Move the map", "V")], ["lasso", tool("lasso", "Lasso", "E")], ["box", tool("box", "Box", "B")]];
+  const dims = h("button", { type: "button", class: "icon-button dims", onclick: () => setDims(store, stage, store.layoutOf(store.activeView)?.dims === 2 ? 3 : 2) });
+  const split = iconButton("split", "Two maps", () => toggleSplit(store, stage), "S");
+  const link = iconButton("link", "Link the cameras", () => store.option("linked", !store.linked), "L");
+  const size = h("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, "aria-label": "Point size", oninput: () => store.option("sizeFactor", 3 ** Number(size.value)) });
+  const opacity = h("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, "aria-label": "Opacity", oninput: () => store.option("opacityFactor", 3 ** Number(opacity.value)) });
+  const labels = h("input", { type: "checkbox", checked: store.labels, onchange: () => store.option("labels", labels.checked) });
+  const wrong = h("input", { type: "checkbox", onchange: () => store.setOnlyWrong(wrong.checked) });
+  const popover = h("div", { class: "card display", role: "group", "aria-label": "Display", hidden: true },
+    h("label", {}, "Point size", size), h("label", {}, "Opacity", opacity), h("label", { class: "check" }, labels, "Class names on the map"), h("label", { class: "check wrong" }, wrong, "Only misclassified (M)"));
+  const tune = iconButton("tune", "Display", () => { popover.hidden = !popover.hidden; tune.setAttribute("aria-expanded", String(!popover.hidden)); });
+  tune.setAttribute("aria-expanded", "false");
+  popover.addEventListener("keydown", (event) => { if (event.key === "Escape") { popover.hidden = true; tune.setAttribute("aria-expanded", "false"); tune.focus(); event.stopPropagation(); } });
+
+  const element = h("div", { class: "tools card", role: "toolbar", "aria-label": "Map tools", "aria-orientation": "vertical" },
+    ...tools.map(([, button]) => button), h("hr"),
+    iconButton("plus", "Zoom in", () => stage.zoomBy(0.7), "+"), iconButton("minus", "Zoom out", () => stage.zoomBy(1 / 0.7), "−"),
+    iconButton("fit", "Fit everything", () => stage.fit(), "F"), iconButton("focus", "Focus on the selection", () => stage.focusSelection(), "Z"), h("hr"), dims, split, link, tune);
+  const render = () => {
+    for (const [name, button] of tools) setPressed(button, store.tool === name);
+    const now = store.layoutOf(store.activeView)?.dims ?? 2;
+    dims.textContent = `${now}-D`;
+    const label = `Show ${now === 2 ? 3 : 2}-D`;
+    dims.setAttribute("aria-label", label);
+    dims.title = `${label} (${now === 2 ? 3 : 2})`;
+    dims.disabled = store.manifest !== undefined && !store.manifest.layouts.some((layout) => layout.dims !== now);
+    setPressed(split, store.views.length > 1);
+    setPressed(link, store.linked);
+    link.hidden = store.views.length < 2;
+    labels.checked = store.labels;
+    wrong.checked = store.onlyWrong;
+    wrong.parentElement!.hidden = store.role("label") === undefined || store.role("prediction") === undefined;
+  };
+  store.on(["tool", "options", "views", "manifest", "layout", "mask"], render);
+  stage.element.append(popover);
+  return element;
+}
+
+/** Numbers at the map's lower edge; the selection's count is announced. */
+export function makeStatus(store: Store): HTMLElement {
+  const points = h("span");
+  const selected = h("span", { class: "selected", "aria-live": "polite", role: "status" });
+  const element = h("div", { class: "status-line" }, selected, points);
+  const render = onFrame(() => {
+    const visible = store.visibleCount, all = store.shownCount;
+    let missing = 0;
+    store.views.forEach((view, i) => { if (i === store.activeView) for (const dataset of store.datasetsOf(i)) {
+      const table = store.tableAt(view.layout, dataset, store.step);
+      if (table !== undefined) missing += store.coordsNow(view.layout, table)?.missing ?? 0;
+    } });
+    const parts = [visible < all ? `${count(visible)} of ${plural(all, "point")}` : plural(all, "point")];
+    if (missing > 0) parts.push(`${count(missing)} without a position here`);
+    points.textContent = parts.join(" · ");
+    const chosen = store.chosenCount;
+    const text = chosen > 0 ? `${count(chosen)} selected` : store.hasSelection ? "selection hidden by filters" : "";
+    if (selected.textContent !== text) selected.textContent = text;
+    element.classList.toggle("has-selection", text !== "");
+  });
+  store.on(["selection", "mask", "views", "step", "coords", "manifest"], render);
+  return element;
+}

@@ -1,0 +1,176 @@
+// Starts the page: reads the manifest, builds the parts, keeps the hash and the manifest up to date.
+import { ApiError, openSource } from "./api";
+import { debounce, fill, h } from "./dom";
+import { makeHeader, makeStatus, makeTools, makeViewBars } from "./header";
+import { readHash, writeHash } from "./hash";
+import { showHelp } from "./help";
+import { listenKeys, makeKeys } from "./keys";
+import { Legend } from "./legend";
+import { makeNotices, makeTrouble } from "./notices";
+import { copyText } from "./panels/export";
+import { makeHoverCard } from "./panels/sample";
+import { Sidebar } from "./panels/sidebar";
+import { Stage } from "./stage";
+import { columnKey, NO_COLOUR, Store } from "./store";
+import { Timeline } from "./timeline";
+
+const POLL_MS = 10_000;
+/** Below this size all epochs are fetched ahead, so that the slider never waits. */
+const PREFETCH_BYTES = 48 << 20;
+
+declare global {
+  interface Window { __tlc?: unknown }
+}
+
+let tellReady: () => void = () => undefined;
+const ready = new Promise<void>((resolve) => { tellReady = resolve; });
+window.__tlc = { ready, state: () => ({ started: false }) };
+
+function firstColour(store: Store): string {
+  const { columns } = store.manifest;
+  const column = columns.find((c) => c.role === "label") ?? columns.find((c) => c.role === "prediction") ?? columns.find((c) => c.kind === "category") ?? columns.find((c) => c.kind === "boolean") ?? columns.find((c) => c.kind === "number");
+  return column === undefined ? NO_COLOUR : columnKey(column.name);
+}
+
+async function start(app: HTMLElement): Promise<void> {
+  const store = new Store(openSource());
+  let stored: string | null = null;
+  try { stored = localStorage.getItem("tlc-view-theme"); } catch { /* private mode */ }
+  const paint = () => { document.documentElement.dataset.theme = store.dark ? "dark" : "light"; };
+  store.on("theme", paint);
+  store.setTheme(stored === "light" || stored === "dark" ? stored : "auto");
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (store.theme === "auto") store.setTheme("auto"); });
+
+  store.take(await store.source.manifest());
+  store.views = store.defaultViews();
+  store.time = Math.max(0, store.steps.length - 1);
+  store.colour = firstColour(store);
+
+  const stage = new Stage(store);
+  const { renderer } = stage;
+  const timeline = new Timeline(store);
+  const sidebar = new Sidebar(store, stage);
+  const trailNote = () => {
+    const trails = renderer.trailsShown[store.activeView];
+    return trails === null || trails === undefined || trails.segments === 0 ? "trails need several epochs" : trails.centroids ? "trails of class centres (select up to 2,000 points for theirs)" : "trails: solid = past, faint = to come";
+  };
+  const legend = new Legend(store, trailNote);
+  const legendToggled = () => stage.setLegend((legend.element as HTMLDetailsElement).open);
+  legend.element.addEventListener("toggle", legendToggled);
+  stage.legendOpen = (legend.element as HTMLDetailsElement).open;
+  const searchLegend = () => { (legend.element as HTMLDetailsElement).open = true; if (legend.search.isConnected) legend.search.focus(); else legend.element.querySelector<HTMLElement>("select, button")?.focus(); };
+  const keys = makeKeys({ store, stage, timeline, sidebar, help: () => showHelp(keys), searchLegend });
+  const share = () => void writeHash(store, stage).then((hash) => { const url = new URL(location.href); url.hash = hash; return copyText(store, url.href, "Link"); });
+  const header = makeHeader(store, { help: () => showHelp(keys), share, panel: () => sidebar.toggle() });
+
+  const reload = async () => {
+    try {
+      const manifest = await store.source.manifest();
+      store.retry();
+      store.trouble = null;
+      store.update(manifest);
+      store.emit("trouble");
+      renderer.invalidate();
+    } catch (error) {
+      const known = error instanceof ApiError ? error : null;
+      store.trouble = { title: known?.message ?? String(error), advice: known?.advice ?? "", retry: "Try again" };
+      store.emit("trouble");
+    }
+  };
+
+  stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, () => renderer.works, () => void reload()));
+  makeViewBars(store, stage);
+  makeHoverCard(store, stage);
+  fill(app, header, h("main", {}, stage.element), timeline.element, sidebar.element, makeNotices(store));
+  sidebar.toggle(sidebar.open);
+  listenKeys(keys, stage);
+
+  const drawn = stage.renderer.onDrawn;
+  let first = true;
+  renderer.onDrawn = () => {
+    drawn();
+    const there = store.views.every((view, i) => store.datasetsOf(i).every((d) => { const t = store.tableAt(view.layout, d, store.step); return t === undefined || store.coordsNow(view.layout, t) !== undefined; }));
+    if (first && there) { first = false; tellReady(); void prefetch(store); }
+  };
+
+  let reading = true;
+  await readHash(store, stage, location.hash);
+  reading = false;
+  for (const topic of ["manifest", "views", "options", "tool", "time", "trouble", "mask", "colour", "selection"] as const) store.emit(topic);
+  if (store.views.length === 0 || !renderer.works) { first = false; tellReady(); }
+
+  let written = location.hash;
+  const saveHash = debounce(400, () => {
+    if (store.playing || reading || store.views.length === 0) return;
+    void writeHash(store, stage).then((hash) => { written = `#${hash}`; history.replaceState(null, "", written); }, () => undefined);
+  });
+  store.on(["views", "step", "colour", "mask", "selection", "camera", "options"], saveHash);
+  window.addEventListener("hashchange", () => {
+    if (location.hash === written) return;
+    reading = true;
+    store.hidden.clear();
+    store.filters.clear();
+    store.clearSelection();
+    void readHash(store, stage, location.hash).then(() => { reading = false; for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
+  });
+
+  poll(store);
+  expose(store, stage, timeline);
+}
+
+async function prefetch(store: Store): Promise<void> {
+  for (const view of store.views) {
+    const layout = store.layouts.get(view.layout);
+    if (layout === undefined) continue;
+    const tables = layout.tables.map((id) => store.table(id)).filter((table) => table !== undefined);
+    if (tables.reduce((sum, table) => sum + 8 * (store.points.get(table.dataset)?.info.rows ?? 0), 0) > PREFETCH_BYTES) continue;
+    for (const table of tables) { try { await store.coords(layout.id, table.id); } catch { return; } }
+  }
+}
+
+/** A run that is being written: look for new tables now and then. A server that is gone is said once, not every ten seconds. */
+function poll(store: Store): void {
+  let gone = false;
+  setInterval(() => {
+    if (store.manifest.status !== "running" || !store.source.live || document.hidden) return;
+    store.source.manifest().then((manifest) => { gone = false; store.update(manifest); }, (error: unknown) => { if (!gone) { gone = true; store.fail(error); } });
+  }, POLL_MS);
+}
+
+/** For the tests, and for the curious. */
+function expose(store: Store, stage: Stage, timeline: Timeline): void {
+  window.__tlc = {
+    ready,
+    state: () => ({
+      started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, views: store.views, tool: store.tool,
+      dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, ood }) => ({ id, dims, method, ood })), columns: store.manifest.columns.map(({ name, kind, role }) => ({ name, kind, role })),
+      datasets: store.manifest.datasets, finders: store.manifest.finders.map((finder) => finder.id), hidden: store.hidden.size, filters: Object.fromEntries(store.filters), onlyWrong: store.onlyWrong, trails: store.trails, ghost: store.ghost,
+      dark: store.dark, cameras: store.cameras, sample: store.sample, trouble: store.trouble, notice: store.notice, live: store.source.live, rects: stage.rects, trailSegments: stage.renderer.trailsShown.map((t) => t?.segments ?? 0),
+    }),
+    get counts() { return { shown: store.shownCount, visible: store.visibleCount, selected: store.chosenCount }; },
+    get frame() { return stage.renderer.frame; },
+    get lassoMs() { return stage.lassoMs; },
+    get gl() { return stage.renderer.name; },
+    get memory() { return store.memory; },
+    selected: (dataset: number) => Array.from(store.rows(true).find((part) => part.dataset === dataset)?.slots ?? []),
+    project: (slot: number, dataset = store.datasetsOf(0)[0] ?? 0, view = 0) => {
+      const at = stage.where(dataset, slot, view);
+      if (at === null) return null;
+      const box = stage.surface.getBoundingClientRect();
+      return [at[0] + box.left, at[1] + box.top];
+    },
+    pixel: (x: number, y: number) => { const box = stage.surface.getBoundingClientRect(); return stage.renderer.pixel(x - box.left, y - box.top); },
+    setTime: (step: number) => { timeline.stop(); store.setTime(step); },
+    loseContext: () => { const gl = stage.renderer.canvas.getContext("webgl2"); const e = gl?.getExtension("WEBGL_lose_context"); e?.loseContext(); return () => e?.restoreContext(); },
+  };
+}
+
+const app = document.getElementById("app") ?? document.body.appendChild(h("div", { id: "app" }));
+start(app).catch((error: unknown) => {
+  const known = error instanceof ApiError ? error : null;
+  if (known === null) console.error(error);
+  document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  fill(app, h("div", { class: "trouble whole", role: "alert" }, h("div", { class: "card" }, h("h1", {}, known?.message ?? "The page could not start."), h("p", { dir: "auto" }, known?.advice ?? (error instanceof Error ? error.message : String(error))),
+    h("button", { type: "button", class: "text-button primary", onclick: () => location.reload() }, "Try again"))));
+  tellReady();
+});

@@ -1,0 +1,93 @@
+// "Find what matters": one button per finder; each list says its rule and leads to its points.
+import { ApiError, type FinderInfo, type Found } from "../api";
+import { fill, h, icon } from "../dom";
+import { number, plural } from "../format";
+import type { Stage } from "../stage";
+import type { Ref, Store } from "../store";
+import { hasImages, thumb } from "../thumbs";
+
+const LIMIT = 200;
+
+/** Arrow keys walk through the rows of a list. */
+function walk(event: KeyboardEvent): void {
+  const move = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+  if (move === 0) return;
+  const rows = [...(event.currentTarget as HTMLElement).querySelectorAll("button")];
+  const next = rows[rows.indexOf(document.activeElement as HTMLButtonElement) + move];
+  event.preventDefault();
+  next?.focus();
+}
+
+export class FindersPanel {
+  readonly element: HTMLElement;
+  private readonly buttons = h("div", { class: "finders" });
+  private readonly result = h("div", { "aria-live": "polite" });
+  private current: FinderInfo | null = null;
+  private seq = 0;
+
+  constructor(private readonly store: Store, private readonly stage: Stage) {
+    this.element = h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Find what matters")), this.buttons, this.result);
+    store.on("manifest", () => this.renderButtons());
+    store.on(["step", "views"], () => { if (this.current !== null) fill(this.result, h("p", { class: "quiet" }, "The epoch or the layout has changed. "), h("button", { type: "button", class: "link", onclick: () => void this.run(this.current!) }, "Find again")); });
+  }
+
+  show(on: boolean): void { if (on) this.renderButtons(); }
+
+  private renderButtons(): void {
+    const { finders } = this.store.manifest;
+    const epochs = this.store.steps.length > 1;
+    // Once a list is shown the buttons make room for it; their rules stay as tooltips.
+    this.buttons.classList.toggle("compact", this.current !== null);
+    fill(this.buttons, ...finders.map((finder) => h("button", {
+      type: "button", class: "finder", disabled: finder.needs_epochs && !epochs, title: finder.rule, "aria-pressed": String(this.current?.id === finder.id), onclick: () => void this.run(finder),
+    }, h("span", { class: "finder-title" }, icon("search"), finder.title), this.current === null && h("span", { class: "quiet" }, finder.needs_epochs && !epochs ? `${finder.rule} Needs several epochs.` : finder.rule))),
+    finders.length === 0 && h("p", { class: "quiet" }, "There are no finders for this data: they need a layout."));
+  }
+
+  async run(finder: FinderInfo): Promise<void> {
+    const { store } = this;
+    const mine = ++this.seq;
+    this.current = finder;
+    this.renderButtons();
+    const view = store.views[store.activeView];
+    if (view === undefined) { fill(this.result, h("p", { class: "quiet" }, "There is no layout to look in.")); return; }
+    fill(this.result, h("p", { class: "quiet" }, "Looking …"));
+    const parts: { dataset: number; found: Found }[] = [];
+    try {
+      for (const dataset of store.datasetsOf(store.activeView)) {
+        const table = store.tableAt(view.layout, dataset, store.step);
+        if (table === undefined) continue;
+        await store.loadIds(dataset);
+        parts.push({ dataset, found: await store.source.find(finder.id, view.layout, table, LIMIT) });
+      }
+    } catch (error) {
+      if (mine === this.seq) fill(this.result, h("p", { class: "bad" }, error instanceof ApiError ? `${error.message} ${error.advice}` : String(error)));
+      return;
+    }
+    if (mine === this.seq) this.list(parts);
+  }
+
+  private list(parts: { dataset: number; found: Found }[]): void {
+    const { store } = this;
+    const rows = parts.flatMap(({ dataset, found }) => found.rows.map((row) => ({ ...row, ref: { dataset, slot: store.slotOf(dataset, row.example_id) } as Ref })))
+      .filter((row) => row.ref.slot >= 0).sort((a, b) => b.score - a.score);
+    const first = parts[0]?.found;
+    const several = parts.length > 1;
+    const goTo = (refs: Ref[]) => { store.selectRefs(refs, "replace"); this.stage.focusSelection(); };
+    const label = store.role("label");
+    fill(this.result,
+      h("div", { class: "found-head" }, h("div", {}, h("h3", {}, `${first?.title ?? this.current?.title ?? ""}: ${plural(rows.length, "row")}`), h("p", { class: "quiet" }, first?.rule ?? "")),
+        rows.length > 0 && h("button", { type: "button", class: "text-button primary", onclick: () => { store.selectRefs(rows.map((row) => row.ref), "replace"); } }, "Select all")),
+      rows.length === 0 && h("p", { class: "quiet" }, "Nothing found. That is good news as a rule."),
+      h("div", { class: "found", role: "list", onkeydown: walk }, ...rows.map((row) => {
+        const table = store.currentTable(row.ref.dataset);
+        const named = label === undefined || table === undefined ? "" : store.show(label, store.valuesNow(label.name, table), row.ref.slot);
+        return h("div", { role: "listitem" }, h("button", {
+          type: "button", class: "found-row", onclick: () => { store.openSample(row.ref); goTo([row.ref]); },
+          onpointerenter: () => { store.hover = { ...row.ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
+        }, hasImages(store, row.ref.dataset) && thumb(store, row.ref.dataset, row.ref.slot, 40),
+        h("span", { class: "found-text" }, h("span", {}, h("b", {}, String(row.example_id)), several && h("span", { class: "quiet", dir: "auto" }, ` ${store.points.get(row.ref.dataset)!.info.name}`), named !== "" && named !== "…" && h("span", { class: "quiet", dir: "auto" }, ` ${named}`)), h("span", { class: "quiet", dir: "auto" }, row.why)),
+        h("span", { class: "found-score" }, number(row.score))));
+      })));
+  }
+}

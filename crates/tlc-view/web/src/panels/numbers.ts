@@ -1,0 +1,90 @@
+// The numbers of the run: means per epoch, drift between epochs, quality of the layouts, lineage.
+import { ApiError, type Numbers } from "../api";
+import { fill, h, s } from "../dom";
+import { number, value } from "../format";
+import { categorical, css } from "../palette";
+import type { Store } from "../store";
+
+interface Series { name: string; colour: string; points: [number, number][] }
+
+function lineChart(title: string, series: Series[], onPick: (x: number) => void): HTMLElement {
+  const width = 320, height = 120, left = 40, right = 8, top = 8, bottom = 20;
+  const all = series.flatMap((line) => line.points);
+  const xs = all.map((p) => p[0]), ys = all.map((p) => p[1]);
+  const x0 = Math.min(...xs), x1 = Math.max(...xs), y1 = Math.max(...ys), y0 = Math.min(0, ...ys);
+  const px = (x: number) => left + ((width - left - right) * (x - x0)) / (x1 - x0 || 1);
+  const py = (y: number) => height - bottom - ((height - top - bottom) * (y - y0)) / (y1 - y0 || 1);
+  const marks = series.flatMap((line) => [
+    s("polyline", { points: line.points.map(([x, y]) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`).join(" "), class: "line", stroke: line.colour }),
+    ...line.points.map(([x, y]) => {
+      const dot = s("circle", { cx: px(x), cy: py(y), r: 3.5, fill: line.colour, class: "dot" }, s("title", {}, `${line.name}, epoch ${x}: ${number(y)}`));
+      dot.addEventListener("click", () => onPick(x));
+      return dot;
+    }),
+  ]);
+  const grid = [y0, (y0 + y1) / 2, y1].flatMap((y) => [s("line", { x1: left, x2: width - right, y1: py(y), y2: py(y), class: "grid" }), s("text", { x: left - 6, y: py(y) + 3.5, class: "axis", "text-anchor": "end" }, number(y))]);
+  const ends = [...new Set([x0, x1])].map((x) => s("text", { x: px(x), y: height - 5, class: "axis", "text-anchor": x === x0 && x0 !== x1 ? "start" : "end" }, `epoch ${x}`));
+  const told = series.map((line) => `${line.name}: ${line.points.map(([x, y]) => `epoch ${x} ${number(y)}`).join(", ")}`).join(". ");
+  return h("figure", { class: "column-card chart" },
+    h("figcaption", { class: "column-head" }, h("span", { class: "column-name", dir: "auto" }, title), h("span", { class: "quiet" }, ...series.map((line) => h("span", { class: "key" }, h("span", { class: "swatch", style: { background: line.colour } }), h("span", { dir: "auto" }, line.name))))),
+    s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${told}` }, ...grid, ...ends, ...marks));
+}
+
+export class NumbersPanel {
+  readonly element = h("div", { class: "panel" });
+  private loaded = false;
+
+  constructor(private readonly store: Store) {
+    store.on("manifest", () => { this.loaded = false; });
+  }
+
+  show(on: boolean): void { if (on && !this.loaded) void this.load(); }
+
+  private async load(): Promise<void> {
+    this.loaded = true;
+    fill(this.element, h("p", { class: "quiet" }, "Reading …"));
+    try {
+      this.render(await this.store.source.numbers());
+    } catch (error) {
+      this.loaded = false;
+      fill(this.element, h("p", { class: "bad" }, error instanceof ApiError ? `${error.message} ${error.advice}` : String(error)));
+    }
+  }
+
+  private render(numbers: Numbers): void {
+    const { store } = this;
+    const datasets = store.manifest.datasets;
+    const colours = categorical(Math.max(2, datasets.length)).map(css);
+    const pick = (epoch: number) => { const i = store.steps.findIndex((step) => step.epoch === epoch); if (i >= 0) store.setTime(i); };
+    const series = (points: (dataset: number) => [number, number][]) => datasets.map((d, i): Series => ({ name: d.name, colour: colours[i % colours.length]!, points: points(d.id).sort((a, b) => a[0] - b[0]) })).filter((line) => line.points.length > 0);
+
+    const keys = [...new Set(numbers.epochs.flatMap((e) => Object.keys(e.means)))];
+    const charts = keys.map((key) => {
+      const lines = series((d) => numbers.epochs.filter((e) => e.dataset === d && e.epoch !== null && typeof e.means[key] === "number").map((e) => [e.epoch!, e.means[key]!]));
+      return lines.length === 0 ? null : lineChart(key === "correct" ? "accuracy (mean of correct)" : `mean ${key}`, lines, pick);
+    });
+    const still = numbers.epochs.filter((e) => e.epoch === null);
+    const drifts = store.manifest.layouts.map((layout) => {
+      const lines = series((d) => numbers.drift.filter((x) => x.layout === layout.id && x.dataset === d).map((x) => [x.to, x.median]));
+      return lines.length === 0 ? null : lineChart(`drift · ${layout.method} ${layout.dims}-D`, lines, pick);
+    });
+    fill(this.element,
+      h("div", { class: "panel-head" }, h("h2", {}, "Per epoch")), ...charts,
+      charts.every((c) => c === null) && h("p", { class: "quiet" }, "There are no metrics per epoch."),
+      ...still.map((e) => h("p", { class: "quiet" }, `${store.table(e.table)?.name ?? "table"}: ${Object.entries(e.means).map(([k, v]) => `mean ${k} ${number(v)}`).join(", ")}`)),
+      drifts.some((d) => d !== null) && h("div", { class: "panel-head" }, h("h2", {}, "Drift"), h("p", { class: "quiet" }, "Median way of a point from the epoch before, in the layout's units.")), ...drifts,
+      h("div", { class: "panel-head" }, h("h2", {}, "Quality of the layouts")),
+      numbers.quality.length === 0 ? h("p", { class: "quiet" }, "No quality report is stored. “tlc reduce --quality” makes one.") : this.quality(numbers),
+      numbers.lineage.length > 0 && h("div", { class: "panel-head" }, h("h2", {}, "Lineage")),
+      ...numbers.lineage.map((l, i) => h("details", { open: i === 0 }, h("summary", { dir: "auto" }, store.table(l.table)?.name ?? `table ${l.table}`), h("pre", { class: "lineage", dir: "auto" }, l.text))));
+  }
+
+  private quality(numbers: Numbers): HTMLElement {
+    const { store } = this;
+    const keys = [...new Set(numbers.quality.flatMap((q) => Object.keys(q.report)))];
+    const name = (layout: number, table: number) => { const l = store.layouts.get(layout); return `${l === undefined ? layout : `${l.method} ${l.dims}-D`} · ${store.table(table)?.name ?? table}`; };
+    return h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layouts" }, h("table", {},
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "layout · table"), ...keys.map((key) => h("th", { scope: "col", dir: "auto" }, key.replaceAll("_", " "))))),
+      h("tbody", {}, ...numbers.quality.map((q) => h("tr", {}, h("th", { scope: "row", dir: "auto" }, name(q.layout, q.table)), ...keys.map((key) => h("td", {}, value(q.report[key])))))))); 
+  }
+}

@@ -1,0 +1,125 @@
+// What is selected (or visible): images, class counts, histograms with range filters, and ways to take it away.
+import type { ColumnInfo } from "../api";
+import { fill, h, iconButton, onFrame } from "../dom";
+import { count, percent, plural, value } from "../format";
+import { css } from "../palette";
+import { columnKey, type Ref, type Store } from "../store";
+import { thumb } from "../thumbs";
+import { makeTakeAway } from "./export";
+import { Histogram } from "./histogram";
+
+const FIRST_CLASSES = 10;
+
+export class SelectionPanel {
+  readonly element: HTMLElement;
+  private readonly head = h("div", { class: "panel-head" });
+  private readonly gallery = h("div", { class: "gallery" });
+  private readonly classes = h("div");
+  private readonly histograms = h("div");
+  private charts: Histogram[] = [];
+  private galleryOf = "";
+  private more = 1;
+  private wide = new Set<string>();
+  private shown = false;
+
+  constructor(private readonly store: Store) {
+    this.element = h("div", { class: "panel" }, this.head, this.gallery, makeTakeAway(store), this.classes, this.histograms);
+    store.on(["selection", "mask", "step", "views", "manifest", "colour"], this.soon);
+    store.on("manifest", () => { this.charts = []; });
+  }
+
+  show(on: boolean): void { this.shown = on; if (on) this.soon(); }
+
+  private soon = onFrame(() => { if (this.shown) this.render(); });
+
+  private render(): void {
+    const { store } = this;
+    const rows = store.rows();
+    const total = rows.reduce((sum, part) => sum + part.slots.length, 0);
+    const selected = store.chosenCount > 0;
+    fill(this.head,
+      h("h2", {}, selected ? `${count(total)} selected` : total < store.shownCount ? `${count(total)} of ${plural(store.shownCount, "row")} pass the filters` : `All ${plural(total, "row")}`),
+      h("div", { class: "panel-actions" },
+        iconButton("invert", "Invert the selection", () => store.invertSelection(), "I"),
+        selected && iconButton("close", "Clear the selection", () => store.clearSelection(), "Esc")));
+    if (!selected) this.head.append(h("p", { class: "quiet" }, total === 0 ? "Nothing passes the filters. Remove some of them above the map." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
+    this.renderGallery(rows, total, selected);
+    this.renderClasses(rows, total);
+    if (this.charts.length === 0) {
+      this.charts = store.manifest.columns.filter((c) => c.kind === "number" && c.role !== "epoch").slice(0, 24).map((info) => new Histogram(store, info));
+      fill(this.histograms, ...this.charts.map((chart) => chart.element));
+    }
+    for (const chart of this.charts) chart.update(rows);
+  }
+
+  private renderGallery(rows: { dataset: number; slots: Uint32Array }[], total: number, selected: boolean): void {
+    const { store } = this;
+    const limit = selected ? 48 * this.more : 16;
+    const refs: Ref[] = [];
+    const stride = selected ? 1 : Math.max(1, Math.floor(total / limit));
+    let i = 0;
+    for (const { dataset, slots } of rows) for (const slot of slots) if (i++ % stride === 0 && refs.length < limit) refs.push({ dataset, slot });
+    const wanted = refs.map((r) => `${r.dataset}.${r.slot}`).join();
+    if (wanted === this.galleryOf) return;
+    this.galleryOf = wanted;
+    const images = refs.filter((ref) => store.points.get(ref.dataset)!.info.images);
+    const texts = refs.filter((ref) => store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
+    const cell = (ref: Ref) => h("button", {
+      type: "button", class: "cell", "aria-label": `Sample ${store.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
+      onpointerenter: () => { store.hover = { ...ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
+    }, thumb(store, ref.dataset, ref.slot, 40));
+    const line = (ref: Ref) => {
+      const button = h("button", { type: "button", class: "text-cell", dir: "auto", onclick: () => store.openSample(ref) }, "…");
+      const table = store.currentTable(ref.dataset);
+      void store.loadIds(ref.dataset).then(async () => {
+        const sample = table === undefined ? null : await store.source.sample(ref.dataset, store.idOf(ref.dataset, ref.slot)!, table);
+        button.textContent = sample?.text ?? "(no text)";
+      }).catch(() => { button.textContent = "(no text)"; });
+      return button;
+    };
+    fill(this.gallery, ...images.map(cell), ...texts.map(line),
+      selected && total > limit && images.length > 0 && h("button", { type: "button", class: "link more", onclick: () => { this.more++; this.soon(); } }, `${count(total - limit)} more`));
+    if (!selected) this.more = 1;
+  }
+
+  private renderClasses(rows: { dataset: number; slots: Uint32Array }[], total: number): void {
+    const { store } = this;
+    const columns = store.manifest.columns.filter((c) => c.kind === "category" || c.kind === "boolean").slice(0, 12);
+    fill(this.classes, ...columns.map((info) => this.classCard(info, rows, total)).filter((card) => card !== null));
+  }
+
+  private classCard(info: ColumnInfo, rows: { dataset: number; slots: Uint32Array }[], total: number): HTMLElement | null {
+    const { store } = this;
+    const counts = new Map<number, number>();
+    for (const { dataset, slots } of rows) {
+      const table = store.currentTable(dataset);
+      const ints = table === undefined ? undefined : store.valuesNow(info.name, table)?.ints;
+      if (!ints) { if (table !== undefined) store.values(info.name, table).then(this.soon, () => undefined); continue; }
+      const dense = new Uint32Array(Math.max(3, (info.classes?.length ?? 65_536) + 1));
+      for (let i = 0; i < slots.length; i++) dense[ints[slots[i]!]! + 1]!++;
+      dense.forEach((n, code) => { if (n > 0) counts.set(code, (counts.get(code) ?? 0) + n); });
+    }
+    if (counts.size === 0) return null;
+    const sorted = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
+    const shown = this.wide.has(info.name) ? sorted.slice(0, 300) : sorted.slice(0, FIRST_CLASSES);
+    const most = sorted[0]![1];
+    const coloured = store.colour === columnKey(info.name) || (info.role === "prediction" && store.role("label") !== undefined && store.colour === columnKey(store.role("label")!.name));
+    const name = (code: number) => (info.kind === "boolean" ? ["no value", "no", "yes"][code] ?? "" : code === 0 ? "no value" : value(info.classes?.[code - 1] ?? `class ${code - 1}`) || "(empty)");
+    const keep = (code: number) => {
+      const refs: Ref[] = [];
+      for (const { dataset, slots } of store.rows()) {
+        const table = store.currentTable(dataset);
+        const ints = table === undefined ? undefined : store.valuesNow(info.name, table)?.ints;
+        if (ints) for (const slot of slots) if (ints[slot] === code - 1) refs.push({ dataset, slot });
+      }
+      store.selectRefs(refs, "replace");
+    };
+    return h("div", { class: "column-card" },
+      h("div", { class: "column-head" }, h("span", { class: "column-name", dir: "auto" }, info.name), h("span", { class: "quiet" }, plural(counts.size, "value"))),
+      ...shown.map(([code, n]) => h("button", { type: "button", class: "bar-row", title: "Keep only these in the selection", onclick: () => keep(code) },
+        h("span", { class: "bar-name", dir: "auto" }, name(code)),
+        h("span", { class: "bar" }, h("span", { style: { width: `${(100 * n) / most}%`, background: coloured ? css(store.scale.colours[code] ?? store.scale.colours[0]!) : "" } })),
+        h("span", { class: "bar-amount" }, `${count(n)} · ${percent(n, total)}`))),
+      sorted.length > FIRST_CLASSES && h("button", { type: "button", class: "link", onclick: () => { if (!this.wide.delete(info.name)) this.wide.add(info.name); this.soon(); } }, this.wide.has(info.name) ? "fewer" : `${sorted.length - FIRST_CLASSES} more`));
+  }
+}

@@ -1,0 +1,91 @@
+// What the tests share: a browser with software WebGL2, a page that fails on errors, pointers, screenshots.
+// Needs TLC_VIEW_URL (the address of a served run); TLC_VIEW_SHOTS (a folder) and TLC_CHROMIUM (its path) may be set.
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+export const base = process.env.TLC_VIEW_URL;
+if (!base) { console.error("set TLC_VIEW_URL to the address of a served run"); process.exit(2); }
+const shots = process.env.TLC_VIEW_SHOTS;
+if (shots) mkdirSync(shots, { recursive: true });
+
+const paths = [process.env.TLC_CHROMIUM, "/usr/bin/chromium-headless-shell", "/usr/bin/chromium", "/usr/bin/chromium-browser"];
+let browser;
+
+export async function launch() {
+  browser ??= await chromium.launch({
+    executablePath: paths.find((path) => path && existsSync(path)),
+    args: ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+  });
+  return browser;
+}
+
+export const close = async () => { await browser?.close(); browser = undefined; };
+
+/** Opens the page and waits for the first picture. Errors of the page end up in `page.troubles`. */
+export async function open({ hash = "", url = base, width = 1280, height = 800, reducedMotion = "reduce", before, ...options } = {}) {
+  const context = await (await launch()).newContext({ viewport: { width, height }, reducedMotion, acceptDownloads: true, ...options });
+  const page = await context.newPage();
+  page.troubles = [];
+  page.on("pageerror", (error) => page.troubles.push(String(error.stack ?? error)));
+  page.on("console", (message) => { if (message.type() === "error" && !/Failed to load resource/.test(message.text())) page.troubles.push(message.text()); });
+  page.on("dialog", (dialog) => { page.troubles.push(`a dialog: ${dialog.message()}`); void dialog.dismiss(); });
+  if (before) await before(page);
+  await page.goto(url + hash);
+  await page.evaluate(() => window.__tlc.ready);
+  await settle(page);
+  return page;
+}
+
+/** Two frames, so that what was asked for is drawn. */
+export const settle = async (page, ms = 250) => {
+  await page.waitForTimeout(ms);
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+};
+
+export const state = (page) => page.evaluate(() => window.__tlc.state());
+export const counts = (page) => page.evaluate(() => window.__tlc.counts);
+
+export async function shot(page, name) {
+  if (shots) await page.screenshot({ path: join(shots, `${name}.png`) });
+}
+
+export function check(condition, what) {
+  if (!condition) throw new Error(what);
+}
+
+/** Positions on the screen of up to `limit` points of the first dataset shown, those that lie free on the map. */
+export const positions = (page, limit = 4000) => page.evaluate(async (limit) => {
+  const { rects } = window.__tlc.state();
+  const box = document.querySelector(".surface").getBoundingClientRect();
+  const covered = (x, y) => document.elementFromPoint(x, y)?.closest(".surface") === null;
+  const out = [];
+  const rows = Math.min(limit, window.__tlc.counts.shown);
+  for (let slot = 0; slot < rows; slot++) {
+    const at = window.__tlc.project(slot);
+    if (at === null || at[0] < box.left + rects[0].x + 4 || at[0] > box.left + rects[0].x + rects[0].width - 4 || at[1] < box.top + 4 || at[1] > box.bottom - 4) continue;
+    if (!covered(at[0], at[1])) out.push({ slot, x: at[0], y: at[1] });
+  }
+  return out;
+}, limit);
+
+/** Draws a closed ellipse with the pointer, starting in its middle, which is surely on the map (there and back encloses nothing). */
+export async function ellipse(page, cx, cy, rx, ry, hold) {
+  await page.mouse.move(cx, cy);
+  await page.mouse.down();
+  for (let i = 0; i <= 28; i++) await page.mouse.move(cx + rx * Math.cos((i / 28) * 2 * Math.PI), cy + ry * Math.sin((i / 28) * 2 * Math.PI));
+  if (hold) await hold();
+  await page.mouse.move(cx, cy);
+  await page.mouse.up();
+  await settle(page);
+}
+
+/** Where points are on the first map: the one nearest to the median of all, and the free width and height; page coordinates. */
+export async function middle(page) {
+  const points = await positions(page);
+  const median = (key) => points.map((p) => p[key]).sort((a, b) => a - b)[points.length >> 1];
+  const [mx, my] = [median("x"), median("y")];
+  const near = points.reduce((best, p) => (Math.hypot(p.x - mx, p.y - my) < Math.hypot(best.x - mx, best.y - my) ? p : best));
+  const r = await page.evaluate(() => window.__tlc.state().rects[0]);
+  return [near.x, near.y, r.room, r.height];
+}
