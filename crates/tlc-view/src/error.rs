@@ -25,6 +25,29 @@ pub enum ViewError {
         /// What was found and what is needed.
         reason: String,
     },
+    /// Neighbours that cannot be found.
+    #[error("cannot find neighbours")]
+    Neighbours {
+        /// Why.
+        #[source]
+        source: tlc_core::ReduceError,
+    },
+    /// A file or answer that cannot be encoded.
+    #[error("cannot encode the rows")]
+    Encode {
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An address that cannot be listened at.
+    #[error("cannot listen at {address}; choose another port, or 0 for any that is free")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),

@@ -1,14 +1,19 @@
 //! Looks at reduced embeddings.
 //!
 //! A [`Scene`] is what there is to see of a run or a table: its datasets, tables by epoch, layouts and columns, with
-//! the rows of all tables of a dataset in one order, so that points can be followed. Pictures are drawn from it.
+//! the rows of all tables of a dataset in one order, so that points can be followed. Pictures, lists of samples that are
+//! worth a look, files for other programs and the page that a [`server`] serves are made from it.
 //!
 //! This crate reads tables and never changes them.
 
 mod error;
+pub mod export;
+pub mod find;
 #[cfg(feature = "plot")]
 pub mod plot;
 mod scene;
+#[cfg(feature = "server")]
+pub mod server;
 
 pub use error::ViewError;
-pub use scene::{ColumnKind, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, Values};
+pub use scene::{ColumnKind, Sample, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, Values};

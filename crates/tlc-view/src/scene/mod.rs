@@ -3,6 +3,7 @@
 mod columns;
 mod open;
 mod read;
+mod sample;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tlc_core::{NumberRole, TableStore, Url};
 use crate::ViewError;
 
 pub use columns::{ColumnKind, Values};
+pub use sample::Sample;
 
 /// Everything that can be shown together, and where it is read from.
 ///

@@ -109,8 +109,16 @@ impl Scene {
 }
 
 impl SceneTable {
+    /// The row of a slot, if the table has one.
+    pub(crate) fn row(&self, slot: usize) -> Option<u64> {
+        match &self.slots {
+            None => (slot < self.rows).then_some(slot as u64),
+            Some(slots) => slots.iter().position(|&other| other as usize == slot).map(|row| row as u64),
+        }
+    }
+
     /// The slot of a row.
-    fn slot(&self, row: usize) -> usize {
+    pub(crate) fn slot(&self, row: usize) -> usize {
         self.slots.as_ref().map_or(row, |slots| slots[row] as usize)
     }
 }

@@ -9,11 +9,13 @@ mod collect;
 mod demo;
 #[cfg(feature = "collect")]
 mod layers;
+mod find;
 mod plot;
 mod runs;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +54,10 @@ enum Command {
     Runs(ProjectArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
+    /// Show a run, table or project in a page: embeddings move over epochs
+    View(view::ViewArgs),
+    /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
+    Find(find::FindArgs),
     /// Draw the layouts of a run or a table as SVG and PNG
     Plot(plot::PlotArgs),
     /// Delete a run with its tables, models and pictures
@@ -270,6 +276,8 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args.open()?),
         Command::Reduce(args) => runs::reduce(&args, progress),
+        Command::View(args) => view::run(&args, progress),
+        Command::Find(args) => find::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {

@@ -8,39 +8,50 @@ use tlc::core::Url;
 use tlc::run::Project;
 use tlc::table::LanceStore;
 use tlc::view::Scene;
+use tlc::view::server::Source;
 
 use super::{ProjectArgs, open_project};
 
-/// A run's name, a table's or project's folder or URL, or nothing: the newest run of the project.
+/// The scene of [`source`].
 pub(crate) fn open(what: Option<&str>, project: &ProjectArgs) -> anyhow::Result<Scene> {
-    let Some(what) = what else { return newest_run(&project.open()?) };
+    Ok(match source(what, project)? {
+        Source::Project { project, run } => Scene::of_run(&project, &project.open_run(&run)?)?,
+        Source::Table { store, url } => Scene::of_table(store, &url)?,
+    })
+}
+
+/// A run's name, a table's or project's folder or URL, or nothing: the newest run of the project.
+pub(crate) fn source(what: Option<&str>, project: &ProjectArgs) -> anyhow::Result<Source> {
+    let Some(what) = what else { return newest_run(project.open()?) };
+    let table = |url: Url| Source::Table { store: Arc::new(LanceStore::default()), url };
     if what.contains("://") {
-        return Ok(Scene::of_table(Arc::new(LanceStore::default()), &what.parse()?)?);
+        return Ok(table(what.parse()?));
     }
     let path = Path::new(what);
     if path.join("runs").is_dir() {
-        return newest_run(&open_project(path)?);
+        return newest_run(open_project(path)?);
     }
-    if path.is_dir() && what.ends_with(".lance") {
-        return Ok(Scene::of_table(Arc::new(LanceStore::default()), &Url::from_path(&std::path::absolute(path)?)?)?);
+    if path.is_dir() && what.trim_end_matches('/').ends_with(".lance") {
+        return Ok(table(Url::from_path(&std::path::absolute(path)?)?));
     }
     let project = project.open()?;
-    let run = project.open_run(what).with_context(|| format!("{what:?} is no table and no project"))?;
-    Ok(Scene::of_run(&project, &run)?)
+    let run = project.open_run(what).with_context(|| format!("{what:?} is no table and no project either"))?;
+    let run = run.name().to_owned();
+    Ok(Source::Project { project, run })
 }
 
-fn newest_run(project: &Project) -> anyhow::Result<Scene> {
+fn newest_run(project: Project) -> anyhow::Result<Source> {
     let mut newest = None;
     for name in project.run_names()? {
         // A damaged record is no reason not to show another run.
         let Ok(run) = project.open_run(&name) else { continue };
         let Ok(record) = run.record() else { continue };
         if newest.as_ref().is_none_or(|(created, _)| record.created > *created) {
-            newest = Some((record.created, run));
+            newest = Some((record.created, name));
         }
     }
     match newest {
-        Some((_, run)) => Ok(Scene::of_run(project, &run)?),
+        Some((_, run)) => Ok(Source::Project { project, run }),
         None => bail!("the project {} has no runs", project.root()),
     }
 }

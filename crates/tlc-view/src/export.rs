@@ -1,0 +1,146 @@
+//! Rows of a scene as files: what is known of samples, and where they are in a map.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{Field, Schema};
+use arrow_select::take::take_record_batch;
+use ndarray::Axis;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{Scene, SceneLayout, Values, ViewError};
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Format {
+    /// With a header.
+    Csv,
+    /// An array of objects.
+    Json,
+    /// Typed columns.
+    Parquet,
+}
+
+impl Format {
+    /// As file names end.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Json => "application/json",
+            Self::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+}
+
+/// The samples of a table, or those of `example_ids`: their numbers, all columns with names for classes, and the
+/// coordinates in `layout` as `x`, `y` and `z`.
+///
+/// # Errors
+/// A table that is gone.
+pub fn rows(
+    scene: &Scene,
+    table: usize,
+    layout: Option<&SceneLayout>,
+    example_ids: Option<&[i64]>,
+) -> Result<RecordBatch, ViewError> {
+    let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
+    let mut columns: Vec<(String, ArrayRef)> =
+        vec![("example_id".to_owned(), Arc::new(Int64Array::from(ids.clone())))];
+    for column in &scene.columns {
+        let values = scene.values(column, table)?;
+        let array: ArrayRef = match &values {
+            Values::Category(_) | Values::Text(_) => {
+                Arc::new(StringArray::from_iter((0..ids.len()).map(|slot| values.text(slot, column))))
+            }
+            Values::Number(numbers) => {
+                Arc::new(Float32Array::from_iter(numbers.iter().map(|x| (!x.is_nan()).then_some(*x))))
+            }
+            Values::Boolean(answers) => Arc::new(BooleanArray::from(answers.clone())),
+        };
+        columns.push((column.name.clone(), array));
+    }
+    if let Some(layout) = layout {
+        let points = scene.coordinates(layout, table)?;
+        for (axis, name) in points.axis_iter(Axis(1)).zip(["x", "y", "z"]) {
+            let place = axis.iter().map(|x| x.is_finite().then_some(*x));
+            // A column of the table may be called so.
+            let is_taken = columns.iter().any(|(taken, _)| taken == name);
+            let name = if is_taken { format!("{}_{name}", layout.name) } else { name.to_owned() };
+            columns.push((name, Arc::new(Float32Array::from_iter(place))));
+        }
+        if let Some(scores) = scene.out_of_distribution(layout, table)? {
+            let name = layout.ood_column.clone().unwrap_or_default();
+            let scores = scores.iter().map(|x| (!x.is_nan()).then_some(*x));
+            columns.push((name, Arc::new(Float32Array::from_iter(scores))));
+        }
+    }
+    let (names, values): (Vec<String>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    let fields: Vec<Field> =
+        names.iter().zip(&values).map(|(name, values)| Field::new(name, values.data_type().clone(), true)).collect();
+    let failed = |error: arrow_schema::ArrowError| ViewError::Encode { source: error.into() };
+    let all = RecordBatch::try_new(Arc::new(Schema::new(fields)), values).map_err(failed)?;
+    let Some(wanted) = example_ids else { return Ok(all) };
+    let slots = wanted.iter().filter_map(|id| ids.binary_search(id).ok()).map(|slot| slot as u64);
+    let slots = arrow_array::UInt64Array::from_iter_values(slots);
+    take_record_batch(&all, &slots).map_err(failed)
+}
+
+/// The rows as the bytes of a file.
+///
+/// # Errors
+/// A failing encoder.
+pub fn encode(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, ViewError> {
+    type Cause = Box<dyn std::error::Error + Send + Sync>;
+    let written = || -> Result<Vec<u8>, Cause> {
+        let mut bytes = Vec::new();
+        match format {
+            Format::Csv => arrow_csv::WriterBuilder::new().with_header(true).build(&mut bytes).write(rows)?,
+            Format::Json => serde_json::to_writer_pretty(&mut bytes, &objects(rows))?,
+            Format::Parquet => {
+                let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, rows.schema(), None)?;
+                writer.write(rows)?;
+                writer.close()?;
+            }
+        }
+        Ok(bytes)
+    };
+    written().map_err(|source| ViewError::Encode { source })
+}
+
+fn objects(rows: &RecordBatch) -> Vec<Value> {
+    use arrow_array::Array as _;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{Float32Type, Int64Type};
+    let schema = rows.schema();
+    let cell = |column: &ArrayRef, row: usize| -> Value {
+        if column.is_null(row) {
+            return Value::Null;
+        }
+        if let Some(values) = column.as_primitive_opt::<Int64Type>() {
+            json!(values.value(row))
+        } else if let Some(values) = column.as_primitive_opt::<Float32Type>() {
+            json!(values.value(row))
+        } else if let Some(values) = column.as_boolean_opt() {
+            json!(values.value(row))
+        } else {
+            json!(column.as_string::<i32>().value(row))
+        }
+    };
+    (0..rows.num_rows())
+        .map(|row| {
+            let fields = schema.fields().iter().zip(rows.columns());
+            Value::Object(fields.map(|(field, column)| (field.name().clone(), cell(column, row))).collect::<Map<_, _>>())
+        })
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! What the page asks for. Every answer is read from the tables when it is asked for; nothing is kept but scenes.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State as OfRouter};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tlc_core::Progress;
+
+use super::assets::{compressed, takes_gzip};
+use super::errors::Refused;
+use super::{State, encode, manifest, numbers, pictures};
+use crate::export::{self, Format};
+use crate::find::{self, Finder, Space};
+use crate::{Scene, SceneLayout, ViewError};
+
+const ARROW: &str = "application/vnd.apache.arrow.stream";
+/// Compressing less than this gains nothing.
+const WORTH_COMPRESSING: usize = 16 << 10;
+/// Samples that a list holds at most.
+const MAX_FOUND: usize = 10_000;
+
+type Answer = Result<Response, Refused>;
+type Shared = OfRouter<Arc<State>>;
+
+#[derive(Deserialize)]
+pub(super) struct OfRun {
+    run: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OfTable {
+    run: Option<String>,
+    layout: Option<usize>,
+    table: Option<usize>,
+    dataset: Option<usize>,
+    name: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Runs `work` on the scene, where it may block.
+async fn with_scene<T: Send + 'static>(
+    state: Arc<State>,
+    run: Option<String>,
+    work: impl FnOnce(&State, &Scene) -> Result<T, ViewError> + Send + 'static,
+) -> Result<T, Refused> {
+    let task = tokio::task::spawn_blocking(move || {
+        let scene = state.scenes.get(run.as_deref())?;
+        work(&state, &scene)
+    });
+    match task.await {
+        Ok(result) => result.map_err(Refused::from),
+        Err(_) => Err(Refused::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "reading the tables panicked",
+            "See the terminal in which tlc view runs.",
+        )),
+    }
+}
+
+fn layout(scene: &Scene, index: Option<usize>) -> Result<&SceneLayout, ViewError> {
+    let index = index.unwrap_or(0);
+    scene.layouts.get(index).ok_or_else(|| ViewError::Unknown {
+        what: "layout",
+        name: index.to_string(),
+        known: format!("{} of them", scene.layouts.len()),
+    })
+}
+
+fn bytes(kind: &'static str, headers: &HeaderMap, content: Vec<u8>) -> Response {
+    let compress = takes_gzip(headers) && content.len() > WORTH_COMPRESSING;
+    let content = if compress { compressed(&content) } else { content };
+    let mut response = Response::new(Body::from(content));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if compress {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+pub(super) async fn manifest(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
+    let manifest =
+        with_scene(state, query.run, |state, scene| Ok(manifest::manifest(scene, &state.scenes.runs()))).await?;
+    Ok(Json(manifest).into_response())
+}
+
+pub(super) async fn coords(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
+    let content = with_scene(state, query.run, move |_, scene| {
+        encode::coordinates(scene, layout(scene, query.layout)?, query.table.unwrap_or(0))
+    });
+    // Places are nearly random numbers: compressing them gains little.
+    Ok(bytes(ARROW, &HeaderMap::new(), content.await?))
+}
+
+pub(super) async fn column(OfRouter(state): Shared, headers: HeaderMap, Query(query): Query<OfTable>) -> Answer {
+    let content = with_scene(state, query.run, move |_, scene| {
+        encode::values(scene, scene.column(query.name.as_deref().unwrap_or_default())?, query.table.unwrap_or(0))
+    });
+    Ok(bytes(ARROW, &headers, content.await?))
+}
+
+pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Query(query): Query<OfTable>) -> Answer {
+    let content =
+        with_scene(state, query.run, move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
+    Ok(bytes(ARROW, &headers, content.await?))
+}
+
+pub(super) async fn thumb(
+    OfRouter(state): Shared,
+    Path((dataset, example_id)): Path<(usize, i64)>,
+    Query(query): Query<OfRun>,
+) -> Answer {
+    let picture = with_scene(state, query.run, move |_, scene| match scene.datasets.get(dataset) {
+        Some(dataset) => pictures::png(scene, dataset, example_id),
+        None => Ok(None),
+    });
+    match picture.await? {
+        Some(png) => {
+            let mut response = bytes("image/png", &HeaderMap::new(), png);
+            // A table never changes, so its pictures do not either.
+            let kept = HeaderValue::from_static("private, max-age=3600");
+            response.headers_mut().insert(header::CACHE_CONTROL, kept);
+            Ok(response)
+        }
+        None => Err(Refused::new(StatusCode::NOT_FOUND, "this sample has no picture that can be shown", "")),
+    }
+}
+
+pub(super) async fn sample(
+    OfRouter(state): Shared,
+    Path((dataset, example_id)): Path<(usize, i64)>,
+    Query(query): Query<OfTable>,
+) -> Answer {
+    let sample =
+        with_scene(state, query.run, move |_, scene| scene.sample(dataset, example_id, query.table)).await?;
+    Ok(Json(json!({ "values": sample.values, "text": sample.text, "file": sample.file })).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct KnnRequest {
+    layout: usize,
+    table: usize,
+    example_id: i64,
+    k: usize,
+    space: String,
+}
+
+pub(super) async fn knn(
+    OfRouter(state): Shared,
+    Query(query): Query<OfRun>,
+    Json(request): Json<KnnRequest>,
+) -> Answer {
+    let found = with_scene(state, query.run, move |_, scene| {
+        let layout = layout(scene, Some(request.layout))?;
+        let mut note = None;
+        let space = if request.space == "embedding" {
+            match Space::of_embeddings(scene, layout, request.table)? {
+                Some(space) => space,
+                None => {
+                    note = Some("The embeddings were deleted when the table was reduced; these are neighbours in the map.");
+                    Space::of_map(scene, layout, request.table)?
+                }
+            }
+        } else {
+            Space::of_map(scene, layout, request.table)?
+        };
+        let ids = &scene.datasets[scene.table(request.table)?.dataset].example_ids;
+        let own = space.slots.iter().position(|&slot| ids[slot] == request.example_id);
+        let mut distances: Vec<(f64, i64)> = Vec::new();
+        if let Some(own) = own {
+            let from = space.points.row(own);
+            let others = space.points.outer_iter().zip(&space.slots).enumerate().filter(|(row, _)| *row != own);
+            distances.extend(others.map(|(_, (point, &slot))| {
+                let squared: f64 = from.iter().zip(point).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                (squared.sqrt(), ids[slot])
+            }));
+            let k = request.k.min(distances.len());
+            if k > 0 && k < distances.len() {
+                distances.select_nth_unstable_by(k, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            }
+            distances.truncate(k);
+            distances.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        } else {
+            note = Some("This sample has no place in this table.");
+        }
+        let neighbours: Vec<Value> =
+            distances.iter().map(|(distance, id)| json!({ "example_id": id, "distance": distance })).collect();
+        let name = if space.is_embedding { "embedding" } else { "map" };
+        Ok(json!({ "space": name, "note": note, "neighbours": neighbours }))
+    });
+    Ok(Json(found.await?).into_response())
+}
+
+pub(super) async fn find(
+    OfRouter(state): Shared,
+    Path(finder): Path<String>,
+    Query(query): Query<OfTable>,
+) -> Answer {
+    let found = with_scene(state, query.run, move |_, scene| {
+        let limit = query.limit.unwrap_or(100).min(MAX_FOUND);
+        let layout = layout(scene, query.layout)?;
+        let table = query.table.or_else(|| layout.tables.last().copied()).unwrap_or(0);
+        find::find(scene, Finder::named(&finder)?, layout, table, limit, &Progress::default())
+    });
+    Ok(Json(found.await?).into_response())
+}
+
+pub(super) async fn numbers(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
+    Ok(Json(with_scene(state, query.run, |_, scene| numbers::numbers(scene)).await?).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct ExportRequest {
+    table: usize,
+    layout: Option<usize>,
+    example_ids: Vec<i64>,
+    format: Format,
+}
+
+pub(super) async fn export(
+    OfRouter(state): Shared,
+    Query(query): Query<OfRun>,
+    Json(request): Json<ExportRequest>,
+) -> Answer {
+    let format = request.format;
+    let content = with_scene(state, query.run, move |_, scene| {
+        let layout = request.layout.map(|index| layout(scene, Some(index))).transpose()?;
+        let rows = export::rows(scene, request.table, layout, Some(&request.example_ids))?;
+        export::encode(&rows, request.format)
+    });
+    let mut response = bytes(format.media_type(), &HeaderMap::new(), content.await?);
+    let name = format!("attachment; filename=\"selection.{}\"", format.extension());
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+pub(super) struct RevisionRequest {
+    dataset: usize,
+    example_ids: Vec<i64>,
+    name: String,
+    #[serde(default)]
+    description: String,
+}
+
+pub(super) async fn revision(
+    OfRouter(state): Shared,
+    Query(query): Query<OfRun>,
+    Json(request): Json<RevisionRequest>,
+) -> Answer {
+    let Some(make) = state.make_revision.clone() else {
+        return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, "this server only reads", "Save the selection as a file."));
+    };
+    let made = with_scene(state, query.run, move |_, scene| {
+        let Some(url) = scene.datasets.get(request.dataset).and_then(|dataset| dataset.foreign_table.clone()) else {
+            return Ok(Err("these samples are of no table".to_owned()));
+        };
+        let rows: Vec<u64> = request.example_ids.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
+        let description =
+            [request.name, request.description].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+        Ok(make(&url, &rows, &description))
+    });
+    match made.await? {
+        Ok(url) => Ok(Json(Map::from_iter([("url".to_owned(), json!(url.to_string()))])).into_response()),
+        Err(reason) => Err(Refused::bad(reason)),
+    }
+}

@@ -1,0 +1,86 @@
+//! What there is to see, as the page reads it first.
+
+use serde_json::{Value, json};
+use tlc_core::NumberRole;
+
+use crate::find::Finder;
+use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope};
+
+/// The manifest of a scene; `runs` are those one can switch to.
+pub(crate) fn manifest(scene: &Scene, runs: &[String]) -> Value {
+    let datasets = scene.datasets.iter().enumerate().map(|(id, dataset)| {
+        json!({
+            "id": id, "name": dataset.name, "rows": dataset.example_ids.len(),
+            "images": dataset.image_column.is_some(), "text": dataset.text_column.is_some(),
+        })
+    });
+    let tables = scene.tables.iter().enumerate().map(|(id, table)| {
+        json!({
+            "id": id, "dataset": table.dataset, "epoch": table.epoch, "name": table.name, "rows": table.rows,
+            "url": table.url.to_string(),
+        })
+    });
+    let finders = Finder::available(scene).into_iter().map(|finder| {
+        json!({
+            "id": finder.id(), "title": finder.title(), "rule": finder.rule(), "needs_epochs": finder.needs_epochs(),
+        })
+    });
+    json!({
+        "format": "tlc-view/1",
+        "title": scene.title,
+        "kind": if scene.run.is_some() { "run" } else { "table" },
+        "run": scene.run,
+        "runs": runs,
+        "status": scene.status,
+        "datasets": datasets.collect::<Vec<_>>(),
+        "tables": tables.collect::<Vec<_>>(),
+        "layouts": scene.layouts.iter().enumerate().map(|(id, layout)| layout_json(id, layout)).collect::<Vec<_>>(),
+        "columns": scene.columns.iter().map(column_json).collect::<Vec<_>>(),
+        "finders": finders.collect::<Vec<_>>(),
+        "message": message(scene),
+    })
+}
+
+fn layout_json(id: usize, layout: &SceneLayout) -> Value {
+    json!({
+        "id": id, "name": layout.name, "dims": layout.n_components, "method": layout.method, "source": layout.source,
+        "args": layout.args, "fitted_table": layout.fitted_table, "tables": layout.tables,
+        "min": layout.bounds.iter().map(|[low, _]| low).collect::<Vec<_>>(),
+        "max": layout.bounds.iter().map(|[_, high]| high).collect::<Vec<_>>(),
+        "ood": layout.ood_column.is_some(),
+    })
+}
+
+fn column_json(column: &SceneColumn) -> Value {
+    let classes = (column.kind == ColumnKind::Category).then(|| column.classes.values().collect::<Vec<_>>());
+    json!({
+        "name": column.name,
+        "kind": column.kind,
+        "role": column.role.as_ref().map(NumberRole::to_string),
+        "classes": classes,
+        "per": if column.scope == Scope::Table { "table" } else { "dataset" },
+        "min": null,
+        "max": null,
+    })
+}
+
+/// Why there is no map, if there is none.
+fn message(scene: &Scene) -> Option<Value> {
+    if !scene.layouts.is_empty() {
+        return None;
+    }
+    let name = scene.run.as_deref().unwrap_or("RUN");
+    let project = scene.root().and_then(|root| root.to_path()).map(|path| path.display().to_string());
+    let project = project.unwrap_or_else(|| "PROJECT".to_owned());
+    Some(if scene.tables.is_empty() {
+        json!({
+            "title": "No tables yet",
+            "advice": "The run has not written any metrics table; this page looks again every few seconds while it runs.",
+        })
+    } else {
+        json!({
+            "title": "No layout yet",
+            "advice": format!("The tables have no reduced column of 2 or 3 components. Reduce them: tlc reduce {name} --project {project}"),
+        })
+    })
+}

@@ -1,0 +1,71 @@
+//! `tlc find`: samples that are worth a look, in the terminal.
+
+use clap::Args;
+use tlc::core::Progress;
+use tlc::view::find::{Finder, find};
+
+use super::{ProjectArgs, scene};
+
+/// What to look for, and where.
+#[derive(Args)]
+pub(crate) struct FindArgs {
+    /// mislabelled, between, outliers, switched, movers or duplicates
+    finder: String,
+    /// A run's name, or a table's folder or URL [default: the project's newest run]
+    what: Option<String>,
+    /// The reduced column [default: the first]
+    #[arg(long)]
+    layout: Option<String>,
+    /// Only the dataset of this name, such as train [default: all]
+    #[arg(long)]
+    dataset: Option<String>,
+    /// The epoch [default: the last]
+    #[arg(long)]
+    epoch: Option<i64>,
+    /// How many to list
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    /// As a JSON object per line instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+pub(crate) fn run(args: &FindArgs, progress: &Progress) -> anyhow::Result<()> {
+    let finder = Finder::named(&args.finder)?;
+    let scene = scene::open(args.what.as_deref(), &args.project)?;
+    let layout = scene.layout(args.layout.as_deref())?;
+    let mut any = false;
+    for (index, dataset) in scene.datasets.iter().enumerate() {
+        if args.dataset.as_ref().is_some_and(|name| *name != dataset.name) {
+            continue;
+        }
+        let is_meant = |table: &usize| {
+            let table = &scene.tables[*table];
+            table.dataset == index && args.epoch.is_none_or(|epoch| table.epoch == Some(epoch))
+        };
+        let Some(table) = layout.tables.iter().copied().rfind(is_meant) else { continue };
+        any = true;
+        let found = find(&scene, finder, layout, table, args.limit, progress)?;
+        if args.json {
+            for row in &found.rows {
+                let mut line = serde_json::to_value(row)?;
+                line["dataset"] = dataset.name.clone().into();
+                println!("{line}");
+            }
+            continue;
+        }
+        let epoch = scene.tables[table].epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+        println!("{} in {}{epoch}, {}\n{}", found.title, dataset.name, layout.name, found.rule);
+        for row in &found.rows {
+            println!("{:>10}  {:>7.3}  {}", row.example_id, row.score, row.why);
+        }
+        println!("{} listed\n", found.rows.len());
+    }
+    if !any {
+        let names: Vec<&str> = scene.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+        anyhow::bail!("no table of {} is of this dataset and epoch; datasets: {}", layout.name, names.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `tlc view`: the page that shows embeddings move.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+
+use clap::Args;
+use tlc::core::{Progress, TableStore, Url};
+use tlc::table::{Derivation, LanceStore, Table};
+use tlc::view::server::{MakeRevision, ServeOptions, Server, Source};
+
+use super::{ProjectArgs, scene};
+
+/// What is shown, and where it is served.
+#[derive(Args)]
+pub(crate) struct ViewArgs {
+    /// A run's name, a table's or project's folder, or a table's URL [default: the project's newest run]
+    what: Option<String>,
+    /// The address to listen at; any but a loopback address gets a secret in its URL
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port; 0 is any that is free
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Open the page in the browser
+    #[arg(long)]
+    open: bool,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+pub(crate) fn run(args: &ViewArgs, progress: &Progress) -> anyhow::Result<()> {
+    serve(scene::source(args.what.as_deref(), &args.project)?, args.host, args.port, args.open, progress)
+}
+
+/// Serves until ctrl-C.
+pub(crate) fn serve(source: Source, host: IpAddr, port: u16, open: bool, progress: &Progress) -> anyhow::Result<()> {
+    let options = ServeOptions { host, port, make_revision: Some(Arc::new(make_revision) as Arc<MakeRevision>) };
+    let server = Server::bind(source, &options)?;
+    let url = server.url();
+    println!("{url}");
+    eprintln!("press ctrl-C to stop");
+    if open && let Err(error) = webbrowser::open(&url) {
+        eprintln!("warning: no browser could be started ({error}); open the address yourself");
+    }
+    server.run(progress)?;
+    Ok(())
+}
+
+/// The page's "save": a revision of the data set's table with the selected rows.
+fn make_revision(url: &Url, rows: &[u64], description: &str) -> Result<Url, String> {
+    let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
+    let table = Table::from_url(store, url).map_err(|error| error.to_string())?;
+    let derived = table.derived(&Derivation::Take { rows: rows.to_vec() }, Some(description));
+    Ok(derived.map_err(|error| error.to_string())?.url().clone())
+}
