@@ -30,7 +30,11 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
   const renderChips = () => {
     const list: HTMLElement[] = [];
     const chip = (text: string, clear: () => void) => list.push(h("span", { class: "chip" }, h("span", { dir: "auto" }, text), h("button", { type: "button", "aria-label": `Remove the filter ${text}`, onclick: clear }, icon("close"))));
-    for (const [key, codes] of store.hidden) chip(`${key === DATASET_COLOUR ? "dataset" : key.slice(1)}: ${codes.size} hidden`, () => store.setHidden(key, null));
+    for (const [key, codes] of store.hidden) {
+      const classes = key === DATASET_COLOUR ? store.manifest.datasets.map((d) => d.name) : store.column(key.slice(1))?.classes ?? null;
+      const left = classes === null || codes.size < classes.length ? [] : classes.filter((_, i) => !codes.has(i + 1));
+      chip(`${key === DATASET_COLOUR ? "dataset" : key.slice(1)}: ${left.length === 1 ? `only ${left[0]}` : `${codes.size} hidden`}`, () => store.setHidden(key, null));
+    }
     for (const [name, range] of store.filters) {
       const lo = Number.isFinite(range.lo), hi = Number.isFinite(range.hi);
       chip(lo && hi ? `${name} ${number(range.lo)} … ${number(range.hi)}` : lo ? `${name} ≥ ${number(range.lo)}` : `${name} ≤ ${number(range.hi)}`, () => store.setFilter(name, null));

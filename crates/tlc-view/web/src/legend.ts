@@ -144,7 +144,8 @@ export class Legend {
     fill(this.body, svg,
       h("div", { class: "ramp-ends" }, h("span", {}, below + number(scale.lo)), scale.diverging && h("span", {}, "0"), h("span", {}, above + number(scale.hi))),
       h("div", { class: "legend-bar" },
-        h("button", { type: "button", class: "link", title: "Spread the colours over the values of the epoch shown", onclick: () => store.refitColours() }, "fit to this epoch"),
+        h("button", { type: "button", class: "link", title: "Spread the colours over the values of the epoch shown", onclick: () => store.refitColours(true) }, "fit to this epoch"),
+        store.tight && h("button", { type: "button", class: "link", onclick: () => store.refitColours(false) }, "whole range"),
         counts[0]! > 0 && h("span", { class: "quiet" }, h("span", { class: "swatch", style: { background: css(scale.colours[0]!) } }), ` ${plural(counts[0]!, "row")} without a value`)));
   }
 

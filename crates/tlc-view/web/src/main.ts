@@ -57,6 +57,12 @@ async function start(app: HTMLElement): Promise<void> {
   const legend = new Legend(store, trailNote);
   const legendToggled = () => stage.setLegend((legend.element as HTMLDetailsElement).open);
   legend.element.addEventListener("toggle", legendToggled);
+  // Two narrow maps have no room for it; it stays one click away.
+  let maps = 1;
+  store.on("views", () => {
+    if (store.views.length > maps && (stage.rects[1]?.width ?? 1e4) < 460) (legend.element as HTMLDetailsElement).open = false;
+    maps = store.views.length;
+  });
   stage.legendOpen = (legend.element as HTMLDetailsElement).open;
   const searchLegend = () => { (legend.element as HTMLDetailsElement).open = true; if (legend.search.isConnected) legend.search.focus(); else legend.element.querySelector<HTMLElement>("select, button")?.focus(); };
   const keys = makeKeys({ store, stage, timeline, sidebar, help: () => showHelp(keys), searchLegend });

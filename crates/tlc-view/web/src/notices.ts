@@ -26,7 +26,7 @@ export function makeTrouble(store: Store, glWorks: () => boolean, retry: () => v
     let shown = trouble;
     if (shown === null && store.views.length === 0) {
       shown = { title: manifest.message?.title ?? "There is no layout yet.", advice: manifest.message?.advice ?? "Reduce the embeddings first: tlc reduce …", retry: "Look again" };
-    } else if (shown === null && manifest.message !== null && manifest.layouts.length === 0) shown = { ...manifest.message, retry: "Look again" };
+    } else if (shown === null && manifest.message !== null) shown = { ...manifest.message, retry: "Look again" };
     else if (shown === null && store.shownDatasets().every((d) => store.points.get(d)!.info.rows === 0)) shown = { title: "There are no rows to show.", advice: "Choose another dataset or layout above, or look at the table's lineage under Numbers.", retry: "Look again" };
     else if (shown === null && !glWorks()) {
       shown = { title: "This browser cannot draw the map: it has no WebGL2.", advice: "Switch on hardware acceleration (or software WebGL) in the browser's settings, or use a current Firefox, Chrome, Edge or Safari. Table, lists and numbers work here; “tlc plot” makes pictures without a browser.", retry: null };

@@ -123,6 +123,7 @@ export class Store {
   private ids = new Map<number, { ids: Float64Array; identity: boolean; order: Uint32Array | null }>();
   private textCodes = new Map<string, { codes: Map<string, number>; names: string[] }>();
   private domains = new Map<string, Range>();
+  tight = false;
   private filterVersion = 0;
   private scaleVersion = 0;
   private refreshes = 0;
@@ -383,8 +384,9 @@ export class Store {
     void this.refresh();
   }
 
-  /** Fits the number ramp to the values of the step shown. */
-  refitColours(): void {
+  /** Fits the number ramp to the values of the step shown, or gives it the whole range again. */
+  refitColours(tight: boolean): void {
+    this.tight = tight;
     this.domains.clear();
     this.scaleVersion++;
     void this.refresh();
@@ -537,7 +539,7 @@ export class Store {
     const lo = at(0.01), hi = at(0.99);
     const all = { lo: info.min ?? sample[0]!, hi: info.max ?? sample[sample.length - 1]! };
     // If the tails are short, the whole range is easier to read.
-    const range = hi - lo > 0.5 * (all.hi - all.lo) ? all : { lo, hi: hi > lo ? hi : lo + 1 };
+    const range = !this.tight && hi - lo > 0.5 * (all.hi - all.lo) ? all : { lo, hi: hi > lo ? hi : lo + 1 };
     this.domains.set(info.name, range);
     return range;
   }

@@ -42,7 +42,7 @@ export class SelectionPanel {
       h("div", { class: "panel-actions" },
         iconButton("invert", "Invert the selection", () => store.invertSelection(), "I"),
         selected && iconButton("close", "Clear the selection", () => store.clearSelection(), "Esc")));
-    if (!selected) this.head.append(h("p", { class: "quiet" }, total === 0 ? "Nothing passes the filters. Remove some of them above the map." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
+    if (!selected) this.head.append(h("p", { class: "quiet" }, store.shownCount === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
     this.renderGallery(rows, total, selected);
     this.renderClasses(rows, total);
     if (this.charts.length === 0) {
