@@ -34,8 +34,8 @@ fn layer_reached(text: &str) -> Option<String> {
         }
         if line.contains("<--- HERE")
             && let Some(start) = line.find('~')
-            && let Some(called) = above.get(start..).and_then(|call| call.strip_prefix('('))
-            && let Some((layer, rest)) = called.split_once(')')
+            && let Some(called) = above.get(start..)
+            && let Some((layer, rest)) = called.trim_start_matches('(').split_once(')')
             && rest.starts_with(".forward")
         {
             layers.push(layer.to_owned());
