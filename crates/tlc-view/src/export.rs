@@ -55,8 +55,7 @@ pub fn rows(
     example_ids: Option<&[i64]>,
 ) -> Result<RecordBatch, ViewError> {
     let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
-    let mut columns: Vec<(String, ArrayRef)> =
-        vec![("example_id".to_owned(), Arc::new(Int64Array::from(ids.clone())))];
+    let mut columns: Vec<(String, ArrayRef)> = vec![("example_id".to_owned(), Arc::new(Int64Array::from(ids.clone())))];
     for column in &scene.columns {
         let values = scene.values(column, table)?;
         let array: ArrayRef = match &values {
@@ -140,7 +139,9 @@ fn objects(rows: &RecordBatch) -> Vec<Value> {
     (0..rows.num_rows())
         .map(|row| {
             let fields = schema.fields().iter().zip(rows.columns());
-            Value::Object(fields.map(|(field, column)| (field.name().clone(), cell(column, row))).collect::<Map<_, _>>())
+            Value::Object(
+                fields.map(|(field, column)| (field.name().clone(), cell(column, row))).collect::<Map<_, _>>(),
+            )
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use arrow_array::builder::{BooleanBuilder, Float32Builder, Int64Builder, StringB
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Field, Schema};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tlc_core::digest::TableDigest;
 use tlc_core::{BatchStream, Column, Filter, Operation, Scan, StoreError};
@@ -20,7 +20,7 @@ use crate::TableError;
 const CHUNK: usize = 8192;
 
 /// What makes a revision out of a table. The same derivation of the same table gives the same rows, to the bit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", content = "args", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Derivation {
@@ -55,11 +55,19 @@ impl Derivation {
 
     /// The derivation that an operation of lineage is; `None` if it is of another kind.
     pub fn from_operation(operation: &Operation) -> Option<Self> {
-        let mut json = serde_json::json!({ "type": operation.kind });
-        if operation.kind != "squash" {
-            json["args"] = Value::Object(operation.args.clone());
-        }
-        serde_json::from_value(json).ok().filter(|_| operation.version == 1)
+        // By hand: a tagged enumeration does not read numbers back from the keys of a map.
+        let arg = |name: &str| operation.args.get(name).cloned().unwrap_or_default();
+        let derivation = match operation.kind.as_str() {
+            "filter" => Self::Filter { filter: serde_json::from_value(arg("filter")).ok()? },
+            "take" => Self::Take { rows: serde_json::from_value(arg("rows")).ok()? },
+            "edit" => Self::Edit {
+                column: arg("column").as_str()?.to_owned(),
+                values: serde_json::from_value(arg("values")).ok()?,
+            },
+            "squash" => Self::Squash,
+            _ => return None,
+        };
+        (operation.version == 1).then_some(derivation)
     }
 }
 

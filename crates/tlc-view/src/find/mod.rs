@@ -75,9 +75,7 @@ impl Finder {
                 "The 10 nearest neighbours have different labels; the score is the entropy of their labels, 1 if all \
                  classes among them are equally frequent."
             }
-            Self::Outliers => {
-                "The distance to the 10th nearest neighbour, as a multiple of the median of all samples."
-            }
+            Self::Outliers => "The distance to the 10th nearest neighbour, as a multiple of the median of all samples.",
             Self::Switched => {
                 "The class that most of the 10 nearest neighbours in the map have changed from one epoch to the next; the \
                  score is the number of changes, the latest first."
@@ -114,12 +112,12 @@ impl Finder {
     pub fn available(scene: &Scene) -> Vec<Finder> {
         let has_labels = scene.column_with_role(&NumberRole::Label).is_some();
         let has_epochs = scene.layouts.iter().any(|layout| {
-            let of_one_dataset = |dataset| layout.tables.iter().filter(|&&t| scene.tables[t].dataset == dataset).count();
+            let of_one_dataset =
+                |dataset| layout.tables.iter().filter(|&&t| scene.tables[t].dataset == dataset).count();
             (0..scene.datasets.len()).any(|dataset| of_one_dataset(dataset) > 1)
         });
-        let has_needs = |finder: &Finder| {
-            (has_labels || !finder.needs_labels()) && (has_epochs || !finder.needs_epochs())
-        };
+        let has_needs =
+            |finder: &Finder| (has_labels || !finder.needs_labels()) && (has_epochs || !finder.needs_epochs());
         Self::ALL.into_iter().filter(has_needs).collect()
     }
 }

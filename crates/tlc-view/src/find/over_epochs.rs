@@ -22,7 +22,8 @@ pub(super) fn movers(scene: &Scene, layout: &SceneLayout, table: usize) -> Resul
     let diameter = layout.bounds.iter().map(|[low, high]| f64::from(high - low).powi(2)).sum::<f64>().sqrt();
     let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
     let way = |slot: usize| {
-        let steps: Vec<f64> = maps.windows(2).map(|pair| step(&pair[0], &pair[1], slot)).filter(|x| x.is_finite()).collect();
+        let steps: Vec<f64> =
+            maps.windows(2).map(|pair| step(&pair[0], &pair[1], slot)).filter(|x| x.is_finite()).collect();
         let length = steps.iter().sum::<f64>() / diameter.max(f64::MIN_POSITIVE);
         let last = steps.last().copied().unwrap_or(0.0) / diameter.max(f64::MIN_POSITIVE);
         let why = format!("its way is {length:.2} diameters long, {last:.2} of them in the last epoch");

@@ -48,7 +48,8 @@ impl Space {
             let batch = batch?;
             let Some(values) = embedding_values(&batch, source) else { return Ok(None) };
             let all = all.get_or_insert_with(|| Array2::from_elem((n, values.ncols()), f32::NAN));
-            for (place, point) in values.outer_iter().enumerate().filter(|(place, _)| batch.column(0).is_valid(*place)) {
+            for (place, point) in values.outer_iter().enumerate().filter(|(place, _)| batch.column(0).is_valid(*place))
+            {
                 all.row_mut(of.slot(row + place)).assign(&point);
             }
             row += batch.num_rows();

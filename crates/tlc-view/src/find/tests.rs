@@ -1,1 +1,72 @@
+//! Finders on a map whose clusters are known.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use tlc_core::{Column, FieldRoles, NumberRole, TableStore};
+use tlc_table::MemoryStore;
+
+use super::*;
+
+/// Two clusters of 20, one row of the first with the label of the second, a pair of equal points, and one far away.
+fn scene() -> Scene {
+    let mut points = Vec::new();
+    let mut labels = Vec::new();
+    for i in 0..40_i64 {
+        let centre = if i < 20 { 0.0 } else { 100.0 };
+        let angle = (i % 20) as f32;
+        points.extend([centre + angle.cos(), (1.7 * angle).sin()]);
+        labels.push(i64::from(i >= 20));
+    }
+    labels[7] = 1;
+    points.copy_within(2 * 30..2 * 31, 2 * 31);
+    points.extend([1000.0, 0.0]);
+    labels.push(1);
+    let names = BTreeMap::from([(0, "cat".to_owned()), (1, "dog".to_owned())]);
+    let n = labels.len() as i64;
+    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding);
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId),
+        Field::new("label", DataType::Int64, false).with_role(NumberRole::Label).with_value_map(&names),
+        map.field,
+    ]));
+    // Other numbers than places, so that one is not taken for the other.
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..n).map(|i| 100 + i)));
+    let rows = RecordBatch::try_new(schema.clone(), vec![ids, Arc::new(Int64Array::from(labels)), map.values]);
+    let store = MemoryStore::default();
+    let url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows.expect("they fit"))].into_iter())).expect("new");
+    Scene::of_table(Arc::new(store), &url).expect("readable")
+}
+
+fn found(finder: Finder) -> Findings {
+    let scene = scene();
+    let layout = scene.layout(None).expect("one layout");
+    find(&scene, finder, layout, 0, 100, &Progress::default()).expect("it has what is needed")
+}
+
+#[test]
+fn the_wrong_label_is_found_and_explained() {
+    let suspects = found(Finder::Mislabelled);
+    let ids: Vec<i64> = suspects.rows.iter().map(|row| row.example_id).collect();
+    assert_eq!(ids, [107]);
+    assert_eq!(suspects.rows[0].why, "10 of 10 neighbours are cat, its label is dog");
+    assert!(suspects.rule.contains("the map map"), "{}", suspects.rule);
+}
+
+#[test]
+fn what_is_far_away_or_twice_there_comes_first() {
+    assert_eq!(found(Finder::Outliers).rows[0].example_id, 140);
+    let twins: Vec<i64> = found(Finder::Duplicates).rows.iter().take(2).map(|row| row.example_id).collect();
+    assert_eq!(twins, [130, 131]);
+}
+
+#[test]
+fn what_needs_epochs_is_not_offered_without_them() {
+    let offered: Vec<&str> = Finder::available(&scene()).into_iter().map(Finder::id).collect();
+    assert_eq!(offered, ["mislabelled", "between", "outliers", "duplicates"]);
+    let error = Finder::named("misslabeled").expect_err("unknown").to_string();
+    assert!(error.contains("there is mislabelled, between"), "{error}");
+}

@@ -26,7 +26,8 @@ pub(super) fn find(
     match finder {
         Finder::Mislabelled | Finder::Between => {
             let Some(labels) = Labels::of(scene, table)? else { return Ok(Vec::new()) };
-            let around = |row: usize| labels.counts(neighbours.indices.row(row).iter().map(|&n| space.slots[n as usize]));
+            let around =
+                |row: usize| labels.counts(neighbours.indices.row(row).iter().map(|&n| space.slots[n as usize]));
             let judge = |row: usize| {
                 let own = labels.of_slot[space.slots[row]]?;
                 let counts = around(row);
@@ -43,7 +44,8 @@ pub(super) fn find(
             let usual = median(rows.clone().map(distance).collect());
             let judge = |row: usize| {
                 let ratio = distance(row) / usual.max(f64::MIN_POSITIVE);
-                (ratio > 1.0).then(|| found(row, ratio, format!("its neighbours are {ratio:.1} times as far as is usual")))
+                (ratio > 1.0)
+                    .then(|| found(row, ratio, format!("its neighbours are {ratio:.1} times as far as is usual")))
             };
             Ok(rows.filter_map(judge).collect())
         }

@@ -104,8 +104,7 @@ pub(super) async fn column(OfRouter(state): Shared, headers: HeaderMap, Query(qu
 }
 
 pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Query(query): Query<OfTable>) -> Answer {
-    let content =
-        with_scene(state, query.run, move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
+    let content = with_scene(state, query.run, move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
     Ok(bytes(ARROW, &headers, content.await?))
 }
 
@@ -135,8 +134,7 @@ pub(super) async fn sample(
     Path((dataset, example_id)): Path<(usize, i64)>,
     Query(query): Query<OfTable>,
 ) -> Answer {
-    let sample =
-        with_scene(state, query.run, move |_, scene| scene.sample(dataset, example_id, query.table)).await?;
+    let sample = with_scene(state, query.run, move |_, scene| scene.sample(dataset, example_id, query.table)).await?;
     Ok(Json(json!({ "values": sample.values, "text": sample.text, "file": sample.file })).into_response())
 }
 
@@ -161,7 +159,9 @@ pub(super) async fn knn(
             match Space::of_embeddings(scene, layout, request.table)? {
                 Some(space) => space,
                 None => {
-                    note = Some("The embeddings were deleted when the table was reduced; these are neighbours in the map.");
+                    note = Some(
+                        "The embeddings were deleted when the table was reduced; these are neighbours in the map.",
+                    );
                     Space::of_map(scene, layout, request.table)?
                 }
             }
@@ -195,11 +195,7 @@ pub(super) async fn knn(
     Ok(Json(found.await?).into_response())
 }
 
-pub(super) async fn find(
-    OfRouter(state): Shared,
-    Path(finder): Path<String>,
-    Query(query): Query<OfTable>,
-) -> Answer {
+pub(super) async fn find(OfRouter(state): Shared, Path(finder): Path<String>, Query(query): Query<OfTable>) -> Answer {
     let found = with_scene(state, query.run, move |_, scene| {
         let limit = query.limit.unwrap_or(100).min(MAX_FOUND);
         let layout = layout(scene, query.layout)?;
@@ -255,15 +251,22 @@ pub(super) async fn revision(
     Json(request): Json<RevisionRequest>,
 ) -> Answer {
     let Some(make) = state.make_revision.clone() else {
-        return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, "this server only reads", "Save the selection as a file."));
+        return Err(Refused::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "this server only reads",
+            "Save the selection as a file.",
+        ));
     };
     let made = with_scene(state, query.run, move |_, scene| {
         let Some(url) = scene.datasets.get(request.dataset).and_then(|dataset| dataset.foreign_table.clone()) else {
             return Ok(Err("these samples are of no table".to_owned()));
         };
         let rows: Vec<u64> = request.example_ids.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
-        let description =
-            [request.name, request.description].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+        let description = [request.name, request.description]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
         Ok(make(&url, &rows, &description))
     });
     match made.await? {

@@ -43,7 +43,8 @@ impl From<ViewError> for Refused {
         }
         let is_gone = matches!(
             error,
-            ViewError::Store(StoreError::NotFound { .. }) | ViewError::Run(RunError::Store(StoreError::NotFound { .. }))
+            ViewError::Store(StoreError::NotFound { .. })
+                | ViewError::Run(RunError::Store(StoreError::NotFound { .. }))
         );
         match error {
             _ if is_gone => Self::new(

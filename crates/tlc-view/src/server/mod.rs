@@ -130,11 +130,8 @@ impl Server {
     pub fn run(self, stop: &Progress) -> Result<(), ViewError> {
         let address = self.address;
         let failed = |source| ViewError::Listen { address, source };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
         let router = router(self.state);
         let stop = stop.clone();
         runtime

@@ -24,7 +24,9 @@ pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
     let (mut drift, mut quality) = (Vec::new(), Vec::new());
     for (id, layout) in scene.layouts.iter().enumerate() {
         for dataset in 0..scene.datasets.len() {
-            let Some(&any) = layout.tables.iter().find(|&&table| scene.tables[table].dataset == dataset) else { continue };
+            let Some(&any) = layout.tables.iter().find(|&&table| scene.tables[table].dataset == dataset) else {
+                continue;
+            };
             let tables = tables_over_epochs(scene, layout, any)?;
             for pair in tables.windows(2) {
                 let (from, to) = (scene.coordinates(layout, pair[0])?, scene.coordinates(layout, pair[1])?);
@@ -33,7 +35,9 @@ pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
                 if !steps.is_empty() {
                     let middle = steps.len() / 2;
                     let median = *steps.select_nth_unstable_by(middle, f64::total_cmp).1;
-                    drift.push(json!({ "layout": id, "dataset": dataset, "from": pair[0], "to": pair[1], "median": median }));
+                    drift.push(
+                        json!({ "layout": id, "dataset": dataset, "from": pair[0], "to": pair[1], "median": median }),
+                    );
                 }
             }
             // The last epoch's map is what people look at.

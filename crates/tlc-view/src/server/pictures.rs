@@ -31,8 +31,7 @@ pub(crate) fn picture(
     dataset: &SceneDataset,
     example_id: i64,
 ) -> Result<Option<DynamicImage>, ViewError> {
-    let (Some(url), Some(column), Ok(row)) =
-        (&dataset.foreign_table, &dataset.image_column, u64::try_from(example_id))
+    let (Some(url), Some(column), Ok(row)) = (&dataset.foreign_table, &dataset.image_column, u64::try_from(example_id))
     else {
         return Ok(None);
     };
@@ -47,7 +46,10 @@ pub(crate) fn picture(
         DataType::FixedSizeList(..) => {
             let pixels = values.as_fixed_size_list().value(0);
             let shape = tensor_shape(taken.schema().field(0));
-            pixels.as_primitive_opt::<UInt8Type>().zip(shape).and_then(|(pixels, shape)| of_pixels(pixels.values(), &shape))
+            pixels
+                .as_primitive_opt::<UInt8Type>()
+                .zip(shape)
+                .and_then(|(pixels, shape)| of_pixels(pixels.values(), &shape))
         }
         _ => None,
     })

@@ -37,7 +37,11 @@ pub(super) async fn guard(OfRouter(state): OfRouter<Arc<State>>, request: Reques
 fn is_for_us(request: &Request, port: u16) -> bool {
     let names = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
     let is_ours = |value: &HeaderValue, prefix: &str| {
-        value.to_str().ok().and_then(|value| value.strip_prefix(prefix)).is_some_and(|value| names.iter().any(|n| n == value))
+        value
+            .to_str()
+            .ok()
+            .and_then(|value| value.strip_prefix(prefix))
+            .is_some_and(|value| names.iter().any(|n| n == value))
     };
     let host = request.headers().get(header::HOST).is_some_and(|host| is_ours(host, ""));
     let origin = request.headers().get(header::ORIGIN).is_none_or(|origin| is_ours(origin, "http://"));

@@ -7,9 +7,9 @@ mod bars;
 mod collect;
 #[cfg(feature = "collect")]
 mod demo;
+mod find;
 #[cfg(feature = "collect")]
 mod layers;
-mod find;
 mod plot;
 mod runs;
 #[cfg(feature = "collect")]

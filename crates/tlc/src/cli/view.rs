@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-
 use clap::Args;
 use tlc::core::{Progress, TableStore, Url};
 use tlc::table::{Derivation, LanceStore, Table};

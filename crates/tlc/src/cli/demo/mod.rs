@@ -4,6 +4,8 @@ mod pictures;
 mod report;
 mod train;
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use tlc::collect::models::ResNet;
@@ -14,6 +16,7 @@ use tlc::collect::{
 use tlc::core::{Progress, Url};
 use tlc::datasets;
 use tlc::run::{Project, ReduceOptions, Run, RunStatus};
+use tlc::view::server::Source;
 
 use self::train::{Split, Trainer};
 use super::bars::Screen;
@@ -71,7 +74,12 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen, progress: &Progress) -> anyh
             "run {name} is incomplete; continue it with the same options and --resume {name}, or remove it with \
              `{tlc} remove-run {name} --project {out}`"
         )
-    })
+    })?;
+    if args.no_view {
+        return Ok(());
+    }
+    let source = Source::Project { run: demo.run.name().to_owned(), project };
+    super::view::serve(source, Ipv4Addr::LOCALHOST.into(), 0, false, progress)
 }
 
 fn megabytes(bytes: u64) -> f64 {
