@@ -25,10 +25,12 @@ use crate::{Model, ModuleTree, Scope, Tap};
 /// # Ok::<(), tlc_collect::CollectError>(())
 /// ```
 pub struct FnModel {
-    forward: Box<dyn Fn(&Tensor, bool) -> Tensor + Send>,
+    forward: Box<Forward>,
     tap: Tap,
     tree: ModuleTree,
 }
+
+type Forward = dyn Fn(&Tensor, bool) -> Tensor + Send;
 
 impl FnModel {
     /// A model of class `kind`. `build` gets its scope and returns the function from inputs and `train` to outputs.

@@ -4,6 +4,8 @@
 //!
 //! `cargo run -p tlc --features collect,plot --example exported_model -- resnet18.pt photos/ out`
 
+#![expect(clippy::print_stdout, reason = "an example tells what it does")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

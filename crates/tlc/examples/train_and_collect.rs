@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p tlc --features collect,plot --example train_and_collect -- /usr/share/datasets/fashion-mnist out`
 
+#![expect(clippy::print_stdout, reason = "an example tells what it does")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

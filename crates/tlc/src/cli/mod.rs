@@ -43,6 +43,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is parsed once")]
 enum Command {
     /// Train a ResNet-18, collect embeddings after every epoch, reduce them, draw them
     Demo(DemoArgs),
