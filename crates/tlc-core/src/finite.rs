@@ -1,8 +1,16 @@
 //! Fits of data in which some rows hold NaN or infinity, as diverging training gives them.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::{FittedReducer, Progress, ReduceError, Reducer};
+
+/// Beyond this a squared distance may overflow: such values are treated as infinite.
+const LARGEST_VALUE: f32 = 1e15;
+
+/// Whether all values of `row`, `(d,)`, are numbers by which distances can be measured: within ±1e15.
+pub fn is_measurable(row: ArrayView1<'_, f32>) -> bool {
+    row.iter().all(|value| value.abs() <= LARGEST_VALUE)
+}
 
 /// A fit of the rows without NaN and infinity; see [`fit_finite_rows`].
 #[derive(Debug)]
@@ -31,7 +39,8 @@ impl FiniteFit {
     }
 }
 
-/// Fits the rows of `data`, `(n, d)`, that hold neither NaN nor infinity; [`Reducer::fit`] refuses data with others.
+/// Fits the rows of `data`, `(n, d)`, that the reducer [accepts](Reducer::accepts): without NaN, infinity and values
+/// beyond ±1e15, and for a metric that knows directions only, not all zeros. [`Reducer::fit`] refuses data with others.
 ///
 /// # Errors
 /// As [`Reducer::fit`], of the rows that are left.
@@ -54,7 +63,7 @@ pub fn fit_finite_rows(
     progress: &Progress,
 ) -> Result<FiniteFit, ReduceError> {
     let n_rows = data.nrows();
-    let rows: Vec<usize> = (0..n_rows).filter(|&row| data.row(row).iter().all(|x| x.is_finite())).collect();
+    let rows: Vec<usize> = (0..n_rows).filter(|&row| reducer.accepts(data.row(row))).collect();
     let fitted = if rows.len() == n_rows {
         reducer.fit(data, progress)?
     } else {

@@ -74,11 +74,11 @@ pub enum PluginError {
         source: serde_json::Error,
     },
     /// Several parameters that the implementation does not know or refuses.
-    #[error("cannot use {} of the arguments of {name:?}: {}", problems.len(), problems.join("; "))]
+    #[error("cannot use the arguments of {name:?}: {}", problems.join("; "))]
     SeveralArguments {
         /// The tag or method name.
         name: String,
-        /// What it says to each by itself.
+        /// What it says to each that it cannot read, then to the others together.
         problems: Vec<String>,
     },
     /// JSON that is not an object with a tag.
@@ -124,16 +124,35 @@ pub fn reducer_from_json(value: Value) -> Result<Box<dyn Reducer>, PluginError> 
     serde_json::from_value(value.clone()).map_err(|source| arguments_error(tag, &value, source))
 }
 
-/// Deserialising stops at the first problem; users want to know all of them. So each argument is tried by itself.
+/// Deserialising stops at the first argument that it cannot read; users want to know all problems. So what cannot be
+/// read is found and left out, until the arguments that are left meet the reducer's own check, together.
 fn arguments_error(name: String, value: &Value, source: serde_json::Error) -> PluginError {
-    let alone = |(argument, value): (&String, &Value)| {
-        let value =
-            Map::from_iter([("type".to_owned(), Value::from(name.as_str())), (argument.clone(), value.clone())]);
+    let complaint = |arguments: &Map<String, Value>| {
+        let mut value = arguments.clone();
+        value.insert("type".to_owned(), Value::from(name.as_str()));
         let tried: Result<Box<dyn Reducer>, _> = serde_json::from_value(Value::Object(value));
         tried.err().map(|error| error.to_string())
     };
-    let arguments = value.as_object().into_iter().flatten().filter(|(argument, _)| *argument != "type");
-    let problems: Vec<String> = arguments.filter_map(alone).collect();
+    let mut left: Map<String, Value> = value.as_object().cloned().unwrap_or_default();
+    left.remove("type");
+    let mut problems = Vec::new();
+    while let Some(problem) = complaint(&left) {
+        let is_unreadable = |(argument, value): &(&String, &Value)| {
+            let alone = Map::from_iter([((*argument).clone(), (*value).clone())]);
+            complaint(&alone).as_ref() == Some(&problem)
+        };
+        let culprits: Vec<String> = left.iter().filter(is_unreadable).map(|(argument, _)| argument.clone()).collect();
+        if culprits.is_empty() {
+            // What the arguments are together; the reducer lists all of it.
+            problems.push(problem);
+            break;
+        }
+        for culprit in culprits {
+            left.remove(&culprit);
+            let is_named = problem.contains(culprit.as_str());
+            problems.push(if is_named { problem.clone() } else { format!("{culprit}: {problem}") });
+        }
+    }
     if problems.len() > 1 {
         PluginError::SeveralArguments { name, problems }
     } else {

@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
-use crate::{Arrays, Progress, ReduceError};
+use crate::{Arrays, Progress, ReduceError, is_measurable};
 
 /// A method of dimensionality reduction with its parameters.
 ///
@@ -30,6 +30,11 @@ pub trait Reducer: Debug + Send + Sync {
     /// # Errors
     /// Parameters that do not fit the data, rows that are not finite, cancellation.
     fn fit(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Box<dyn FittedReducer>, ReduceError>;
+
+    /// Whether [`fit`](Self::fit) takes a row, `(d,)`, among others. The default: if it is [measurable](is_measurable).
+    fn accepts(&self, row: ArrayView1<'_, f32>) -> bool {
+        is_measurable(row)
+    }
 
     /// The fitted model whose [`FittedReducer::to_arrays`] are `arrays`.
     ///

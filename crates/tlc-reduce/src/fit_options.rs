@@ -4,10 +4,10 @@ use std::fmt;
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
-use tlc_core::ReduceError;
+use tlc_core::{ReduceError, is_measurable};
 
-use crate::input::{is_usable, points_from_array};
-use crate::knn::Neighbours;
+use crate::input::points_from_array;
+use crate::knn::{GraphReport, KnnOptions, Neighbours};
 
 /// What a fit of [`Umap`](crate::Umap) or [`Pacmap`](crate::Pacmap) can be given besides the data; the
 /// default is nothing.
@@ -21,6 +21,9 @@ pub struct FitOptions<'a> {
     pub init: Option<ArrayView2<'a, f32>>,
     /// Layouts on the way.
     pub snapshots: Option<Snapshots<'a>>,
+    /// Is told how the neighbours were searched and how many of the true ones were found; it stays as it is where they
+    /// were given.
+    pub graph_report: Option<&'a mut Option<GraphReport>>,
 }
 
 /// Takes layouts on the way of a fit.
@@ -67,6 +70,21 @@ impl<'a> FitOptions<'a> {
         }
     }
 
+    /// Hands over what the search came to, and says so where it missed its target.
+    pub(crate) fn report(&mut self, report: GraphReport, wanted: KnnOptions) {
+        if report.recall < wanted.target_recall {
+            let (recall, target) = (report.recall, wanted.target_recall);
+            tracing::warn!(
+                recall,
+                target,
+                "fewer of the true neighbours were found than asked for; knn exact finds all"
+            );
+        }
+        if let Some(place) = &mut self.graph_report {
+            **place = Some(report);
+        }
+    }
+
     /// The given initial layout, which must be of `n` points.
     pub(crate) fn checked_init<const D: usize>(&self, n: usize) -> Result<Option<Vec<[f32; D]>>, ReduceError> {
         let Some(init) = self.init else { return Ok(None) };
@@ -74,7 +92,7 @@ impl<'a> FitOptions<'a> {
             let reason = format!("its initial layout is {:?}; ({n}, {D}) is needed", init.dim());
             return Err(ReduceError::data(reason));
         }
-        if let Some(row) = init.outer_iter().position(|row| !is_usable(row)) {
+        if let Some(row) = init.outer_iter().position(|row| !is_measurable(row)) {
             let reason = format!("row {row} of its initial layout holds NaN, infinity or values beyond ±1e15");
             return Err(ReduceError::data(reason));
         }

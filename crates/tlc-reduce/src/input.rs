@@ -1,8 +1,8 @@
 //! The rows that a reducer works on: checked, contiguous, in the metric's space.
 
-use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2};
 use serde::{Deserialize, Serialize};
-use tlc_core::ReduceError;
+use tlc_core::{ReduceError, is_measurable};
 
 /// How the distance of two rows is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -67,12 +67,11 @@ impl Problems {
     }
 }
 
-/// Beyond this a squared distance may overflow: such values are treated as infinite.
-const LARGEST_VALUE: f32 = 1e15;
-
-/// Whether distances to this row are numbers.
-pub(crate) fn is_usable(row: ndarray::ArrayView1<'_, f32>) -> bool {
-    row.iter().all(|value| value.abs() <= LARGEST_VALUE)
+impl Metric {
+    /// Whether `row` has a place in the metric's space.
+    pub(crate) fn accepts(self, row: ArrayView1<'_, f32>) -> bool {
+        is_measurable(row) && (self != Metric::Cosine || row.iter().any(|&value| value != 0.0))
+    }
 }
 
 /// The rows of a fit, contiguous, checked to be finite and to have a place in the metric's space.
@@ -89,13 +88,12 @@ pub(crate) fn checked_for_fit<'a>(
     if u32::try_from(rows).is_err() {
         return Err(ReduceError::data(format!("it has {rows} rows; at most {} are supported", u32::MAX)));
     }
-    let unusable = |row: usize| !is_usable(data.row(row));
-    let bad: Vec<usize> = (0..rows).filter(|&row| unusable(row)).collect();
+    let bad: Vec<usize> = (0..rows).filter(|&row| !is_measurable(data.row(row))).collect();
     if !bad.is_empty() {
         return Err(ReduceError::NotFinite { count: bad.len(), rows, first: bad.into_iter().take(10).collect() });
     }
     if metric == Metric::Cosine {
-        let zero: Vec<usize> = (0..rows).filter(|&row| data.row(row).iter().all(|&value| value == 0.0)).collect();
+        let zero: Vec<usize> = (0..rows).filter(|&row| !metric.accepts(data.row(row))).collect();
         if !zero.is_empty() {
             let first: Vec<_> = zero.iter().take(10).collect();
             let reason = format!(
@@ -110,11 +108,7 @@ pub(crate) fn checked_for_fit<'a>(
 
 /// Which rows of a transform have a place: finite, and not all zeros under the cosine metric.
 pub(crate) fn usable_rows(data: &ArrayView2<'_, f32>, metric: Metric) -> Vec<usize> {
-    let usable = |row: &usize| {
-        let row = data.row(*row);
-        is_usable(row) && (metric != Metric::Cosine || row.iter().any(|&value| value != 0.0))
-    };
-    (0..data.nrows()).filter(usable).collect()
+    (0..data.nrows()).filter(|&row| metric.accepts(data.row(row))).collect()
 }
 
 /// Fails unless `data` has the width that was fitted.

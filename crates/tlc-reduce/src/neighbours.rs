@@ -3,13 +3,15 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
-use tlc_core::{Array, Arrays, Progress, ReduceError, Transformed, rng::Stream};
+use tlc_core::{Array, Arrays, Progress, ReduceError, Transformed, is_measurable, rng::Stream};
 
-use crate::input::{Metric, is_usable, usable_rows};
+use crate::input::{Metric, usable_rows};
 use crate::knn::{Index, KnnMethod, KnnOptions, Neighbours};
 
 /// How many neighbours define the local scale.
 const SCALE_NEIGHBOURS: usize = 10;
+/// The name under which a model keeps residuals.
+const RESIDUALS: &str = "residuals";
 /// Rows that are placed at a time: bounds memory, and paces progress and cancellation.
 const BLOCK_ROWS: usize = 16384;
 
@@ -19,6 +21,22 @@ pub(crate) struct FittedRows {
     layout: Array2<f32>,
     /// See [`local_scale`].
     local_scale: Array1<f32>,
+    /// See [`Embedded::residuals`].
+    residuals: Option<Array1<f32>>,
+}
+
+/// Rows in the space where neighbours are searched.
+pub(crate) struct Embedded {
+    pub(crate) rows: Array2<f32>,
+    /// How far each row is from that space, `(n,)`, where it does not hold all of a row.
+    pub(crate) residuals: Option<Array1<f32>>,
+}
+
+impl From<Array2<f32>> for Embedded {
+    /// Of rows that the space holds entirely.
+    fn from(rows: Array2<f32>) -> Self {
+        Self { rows, residuals: None }
+    }
 }
 
 /// A row to be placed, and what is near it.
@@ -43,7 +61,12 @@ pub(crate) fn local_scale(graph: &Neighbours) -> Array1<f32> {
 impl FittedRows {
     /// `layout` and `local_scale` are of the rows of `index`.
     pub(crate) fn new(index: Index, layout: Array2<f32>, local_scale: Array1<f32>) -> Self {
-        Self { index, layout, local_scale }
+        Self { index, layout, local_scale, residuals: None }
+    }
+
+    /// With how far each row is from the space of the index.
+    pub(crate) fn with_residuals(self, residuals: Option<Array1<f32>>) -> Self {
+        Self { residuals, ..self }
     }
 
     pub(crate) fn n_rows(&self) -> usize {
@@ -66,6 +89,10 @@ impl FittedRows {
 
     pub(crate) fn add_to(&self, arrays: Arrays) -> Arrays {
         let arrays = self.index.add_to(arrays);
+        let arrays = match &self.residuals {
+            Some(residuals) => arrays.with_f32(RESIDUALS, residuals),
+            None => arrays,
+        };
         arrays
             .with("rows", Array::F32(self.index.to_rows().into_dyn()))
             .with_f32("layout", &self.layout)
@@ -85,12 +112,20 @@ impl FittedRows {
             );
             return Err(ReduceError::model(reason));
         }
-        if !rows.outer_iter().all(is_usable) || !local_scale.iter().all(|&scale| scale > 0.0) {
+        if !rows.outer_iter().all(is_measurable) || !local_scale.iter().all(|&scale| scale > 0.0) {
             return Err(ReduceError::model("its rows or scales are out of range"));
+        }
+        // Models of the first versions have none.
+        let residuals = match arrays.contains(RESIDUALS) {
+            true => Some(arrays.take_f32::<ndarray::Ix1>(RESIDUALS)?),
+            false => None,
+        };
+        if residuals.as_ref().is_some_and(|residuals| residuals.len() != n || !residuals.iter().all(|&x| x >= 0.0)) {
+            return Err(ReduceError::model("the residuals do not fit its rows"));
         }
         let options = KnnOptions { method: knn, ..KnnOptions::default() };
         let index = Index::from_parts(rows, options, arrays, &Progress::default())?;
-        Ok(Self { index, layout, local_scale })
+        Ok(Self { index, layout, local_scale, residuals })
     }
 
     /// Places `data`: a fitted row at its fitted coordinates, any other where `place` says.
@@ -102,31 +137,35 @@ impl FittedRows {
         metric: Metric,
         k: usize,
         progress: &Progress,
-        embed: impl Fn(Array2<f32>) -> Array2<f32>,
+        embed: impl Fn(Array2<f32>) -> Embedded,
         place: impl Fn(&NewRow<'_>) -> [f32; D] + Sync,
     ) -> Result<Transformed, ReduceError> {
         let usable = usable_rows(&data, metric);
         let mut coordinates = Array2::from_elem((data.nrows(), D), f32::NAN);
         let mut out_of_distribution = Array1::from_elem(data.nrows(), f32::NAN);
         for block in usable.chunks(BLOCK_ROWS) {
-            let rows = embed(data.select(Axis(0), block));
+            let Embedded { rows, residuals } = embed(data.select(Axis(0), block));
             // Scaling by the fit's statistics may take a row of other data out of range.
-            let in_range: Vec<usize> = (0..block.len()).filter(|&row| is_usable(rows.row(row))).collect();
+            let in_range: Vec<usize> = (0..block.len()).filter(|&row| is_measurable(rows.row(row))).collect();
             let rows = if in_range.len() == block.len() { rows } else { rows.select(Axis(0), &in_range) };
             let found = self.index.query(rows.view(), k.min(self.n_rows()), progress)?;
             let placed: Vec<([f32; D], f32)> = (0..in_range.len())
                 .into_par_iter()
                 .map(|row| {
-                    let nearest = found.indices[[row, 0]] as usize;
-                    if found.squared[[row, 0]] == 0.0 {
-                        return (std::array::from_fn(|d| self.layout[[nearest, d]]), 0.0);
-                    }
-                    let new = NewRow {
-                        neighbours: found.indices.row(row),
-                        squared: found.squared.row(row),
-                        key: key_from_values(rows.row(row)),
+                    let (neighbours, squared) = (found.indices.row(row), found.squared.row(row));
+                    // What the space of the search cannot tell apart differs in how far it is from that space.
+                    let apart = |fitted: u32| match (&residuals, &self.residuals) {
+                        (Some(new), Some(known)) => new[in_range[row]] - known[fitted as usize],
+                        _ => 0.0,
                     };
-                    (place(&new), found.squared[[row, 0]].sqrt() / self.local_scale[nearest])
+                    let equal = neighbours.iter().zip(squared).take_while(|(_, squared)| **squared == 0.0);
+                    if let Some((&fitted, _)) = equal.into_iter().find(|(fitted, _)| apart(**fitted) == 0.0) {
+                        return (std::array::from_fn(|d| self.layout[[fitted as usize, d]]), 0.0);
+                    }
+                    let key = key_from_values(rows.row(row));
+                    let nearest = neighbours[0];
+                    let distance = squared[0].sqrt().hypot(apart(nearest));
+                    (place(&NewRow { neighbours, squared, key }), distance / self.local_scale[nearest as usize])
                 })
                 .collect();
             for (&place, (point, score)) in in_range.iter().zip(placed) {

@@ -135,6 +135,22 @@ impl PrincipalAxes {
         projected
     }
 
+    /// The distance of each row of `data`, `(n, d)`, from the plane that its `projected` coordinates, `(n, n_axes)`, are
+    /// in: `(n,)`. Each row is computed by itself.
+    pub(crate) fn residuals(&self, data: ArrayView2<'_, f32>, projected: ArrayView2<'_, f32>) -> Array1<f32> {
+        let square = |x: f32| f64::from(x).powi(2);
+        let distances: Vec<f32> = (data.axis_iter(Axis(0)).into_par_iter(), projected.axis_iter(Axis(0)))
+            .into_par_iter()
+            .with_min_len(64)
+            .map(|(row, coordinates)| {
+                let length: f64 = row.iter().zip(&self.mean).map(|(x, mean)| square(x - mean)).sum();
+                let held: f64 = coordinates.iter().map(|&x| square(x)).sum();
+                (length - held).max(0.0).sqrt() as f32
+            })
+            .collect();
+        distances.into()
+    }
+
     pub(crate) fn into_arrays(self, arrays: Arrays) -> Arrays {
         self.into_arrays_named(arrays, "pca")
     }

@@ -14,7 +14,7 @@
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, s};
 use rayon::prelude::*;
-use tlc_core::{Array, Arrays, Cancelled, Progress, ReduceError};
+use tlc_core::{Array, Arrays, Cancelled, Progress, ReduceError, is_measurable};
 
 use super::candidates::{Candidates, product_error};
 use super::kmeans::Cells;
@@ -25,7 +25,6 @@ use super::{
 };
 use crate::blas::SingleThreadedBlas;
 use crate::distance::squared_euclidean;
-use crate::input::is_usable;
 
 /// The name under which a model keeps the centres.
 const CENTRES: &str = "cell_centres";
@@ -68,7 +67,7 @@ impl CellsIndex {
         let task = progress.task("make cells", 1);
         let cells = if arrays.contains(CENTRES) {
             let centres: Array2<f32> = arrays.take_f32(CENTRES)?;
-            if centres.nrows() == 0 || centres.ncols() != rows.width() || !centres.outer_iter().all(is_usable) {
+            if centres.nrows() == 0 || centres.ncols() != rows.width() || !centres.outer_iter().all(is_measurable) {
                 return Err(ReduceError::model("the centres of its cells do not fit its rows"));
             }
             Cells::with_centres(&rows, centres, progress)?

@@ -17,13 +17,11 @@ use crate::fit_options::FitOptions;
 use crate::input::{array_from_points, checked_for_fit};
 use crate::jobs::Jobs;
 use crate::knn::{Index, KnnOptions, Neighbours};
-use crate::neighbours::{FittedRows, local_scale};
+use crate::neighbours::{Embedded, FittedRows, local_scale};
 use crate::pca::PrincipalAxes;
 
 /// How many more neighbours are searched than used: the nearest by scaled distance are among them.
 const EXTRA_NEIGHBOURS: usize = 50;
-/// Of the neighbours and the 50 more; the nearer ones, which alone become pairs, are found more surely.
-const CANDIDATES_RECALL: f64 = 0.95;
 /// The initial layout is the first principal components times this.
 const PCA_SCALE: f32 = 0.01;
 /// Standard deviation of a random or given initial layout.
@@ -68,7 +66,8 @@ impl Method<'_> {
         let given_start = options.checked_init::<D>(n)?;
         let jobs = Jobs::new(params.n_jobs)?;
 
-        let (preprocess, rows) = jobs.run(|| Preprocess::fit_and_apply(data, params, progress))?;
+        let (preprocess, Embedded { rows, residuals }) =
+            jobs.run(|| Preprocess::fit_and_apply(data, params, progress))?;
         progress.check()?;
         let start = match given_start {
             Some(mut start) => {
@@ -78,10 +77,10 @@ impl Method<'_> {
             None => jobs.run(|| self.initial_layout::<D>(&preprocess, rows.view(), progress))?,
         };
         progress.check()?;
-        let knn = KnnOptions { method: params.knn, target_recall: CANDIDATES_RECALL, seed: params.seed };
+        let knn = KnnOptions { method: params.knn, target_recall: params.target_recall, seed: params.seed };
         let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
         let fitted = |layout: &[[f32; D]], local_scale, index| {
-            let fitted = FittedRows::new(index, array_from_points(layout), local_scale);
+            let fitted = FittedRows::new(index, array_from_points(layout), local_scale).with_residuals(residuals);
             Ok(Box::new(FittedPacmap::<D>::new(reducer, params.clone(), preprocess, fitted)) as Box<_>)
         };
         if counts.near == 0 {
@@ -91,7 +90,11 @@ impl Method<'_> {
         let k = (counts.near + EXTRA_NEIGHBOURS).min(n - 1);
         let neighbours = match given_neighbours {
             Some(given) => jobs.run(|| measured(given, k, &index)),
-            None => jobs.run(|| index.graph(k, progress))?,
+            None => {
+                let (found, report) = jobs.run(|| index.graph_with_report(k, progress))?;
+                options.report(report, knn);
+                found
+            }
         };
         let local_scale = local_scale(&neighbours);
         let pairs = jobs.run(|| Pairs::sample(&index, &neighbours, counts, params.seed, progress))?;

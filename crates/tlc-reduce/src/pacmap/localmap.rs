@@ -124,6 +124,10 @@ impl Reducer for Localmap {
         self.fit_with(data, FitOptions::default(), progress)
     }
 
+    fn accepts(&self, row: ndarray::ArrayView1<'_, f32>) -> bool {
+        self.params.pacmap.distance.accepts(row)
+    }
+
     fn restore(&self, arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {
         fitted::restore(self.boxed_clone(), &self.params.pacmap, arrays)
     }

@@ -4,10 +4,9 @@
 //! 1. Gradients are gathered point by point from all pairs a point is in, so a fit is parallel and
 //!    gives the same bits for any number of threads.
 //! 2. Neighbours are searched by our index; a point leaves itself out by number, not by position.
-//! 3. Transform is per row and starts at the nearest fitted row; near neighbours are chosen by scaled
-//!    distance as in the fit, and it repels from sampled fitted points; a row goes a tenth of the way to
-//!    balance, which keeps it among its like. (pacmap starts near the origin, ranks by raw distance and does
-//!    not repel; rows of the fit do not come back to their places there.)
+//! 3. Transform is per row: it starts at the nearest fitted row and goes where the row's neighbours, weighted by
+//!    the inverse of their scaled distances, are densest (`place.rs`). (pacmap starts near the origin and
+//!    follows the forces of the fit; rows of the fit do not come back to their places there.)
 //! 4. Few rows: neighbour counts shrink to what there is.
 //! 5. The number of neighbours follows the number of rows unless it is given (pacmap's `None`).
 //! 6. Cosine: rows are brought to length 1 first, and Euclidean distance is used from there on.
@@ -117,6 +116,10 @@ impl Reducer for Pacmap {
 
     fn fit(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Box<dyn FittedReducer>, ReduceError> {
         self.fit_with(data, FitOptions::default(), progress)
+    }
+
+    fn accepts(&self, row: ndarray::ArrayView1<'_, f32>) -> bool {
+        self.params.distance.accepts(row)
     }
 
     fn restore(&self, arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {

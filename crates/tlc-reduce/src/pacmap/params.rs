@@ -51,8 +51,11 @@ pub struct PacmapParams {
     /// Whether rows wider than 100 are first brought to 100 principal components. Default true.
     pub apply_pca: bool,
     /// How neighbours are searched. Default auto. Also called `knn_backend`.
-    #[serde(alias = "knn_backend")]
+    #[serde(alias = "knn_backend", deserialize_with = "null_is_auto")]
     pub knn: KnnMethod,
+    /// The share of the true neighbours that the search shall find, above 0 and up to 1; a warning says where it does
+    /// not. Default 0.95: 50 more neighbours are searched than become pairs, and the nearer ones are found more surely.
+    pub target_recall: f64,
     /// Where the layout starts. Default PCA.
     pub init: PacmapInit,
     /// Threads of a fit: -1 (default) for those of the caller's thread pool, or a number of its own, up to
@@ -76,6 +79,7 @@ impl Default for PacmapParams {
             verbose: false,
             apply_pca: true,
             knn: KnnMethod::Auto,
+            target_recall: 0.95,
             init: PacmapInit::Pca,
             n_jobs: -1,
             seed: DEFAULT_SEED,
@@ -97,6 +101,9 @@ impl PacmapParams {
         problems.require(self.lr > 0.0 && self.lr.is_finite(), "lr", self.lr, "use a positive number");
         let most = self.num_iters.into_iter().max().unwrap_or(0);
         problems.require(most <= MOST_ITERATIONS, "num_iters", most, "use up to 1000000 per phase");
+        let recall = self.target_recall;
+        let accepted = "use a number above 0 and up to 1";
+        problems.require(recall > 0.0 && recall <= 1.0, "target_recall", recall, accepted);
         let n_jobs = self.n_jobs;
         problems.require(n_jobs == -1 || (1..=4096).contains(&n_jobs), "n_jobs", n_jobs, "use -1 or 1 to 4096");
     }
@@ -120,6 +127,11 @@ impl PacmapParams {
         problems.finish()?;
         Ok(self)
     }
+}
+
+/// As pacmap's `knn_backend`, of which null means a choice of its own.
+fn null_is_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KnnMethod, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn phases<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[usize; 3], D::Error> {

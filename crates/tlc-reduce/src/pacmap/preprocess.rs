@@ -1,10 +1,11 @@
 //! Brings rows into the space where neighbours are searched. Fitted on the fit's rows only.
 
-use ndarray::{Array1, Array2, Axis, CowArray, Ix2};
+use ndarray::{Array1, Array2, ArrayView2, Axis, CowArray, Ix2};
 use tlc_core::{Arrays, Progress, ReduceError};
 
 use super::PacmapParams;
 use crate::input::Metric;
+use crate::neighbours::Embedded;
 use crate::pca::PrincipalAxes;
 
 /// Rows wider than this are brought to this many principal components.
@@ -30,13 +31,13 @@ impl Preprocess {
         data: CowArray<'_, f32, Ix2>,
         params: &PacmapParams,
         progress: &Progress,
-    ) -> Result<(Self, Array2<f32>), ReduceError> {
+    ) -> Result<(Self, Embedded), ReduceError> {
         let metric = params.distance;
         let data = metric.embed(data);
         if data.ncols() > PCA_WIDTH && params.apply_pca {
             let axes = PrincipalAxes::fit(data.view(), PCA_WIDTH, params.seed, progress)?;
-            let rows = axes.project(data.view());
-            return Ok((Self { metric, steps: Steps::Pca(axes) }, rows));
+            let embedded = project(&axes, data.view());
+            return Ok((Self { metric, steps: Steps::Pca(axes) }, embedded));
         }
         let (least, most) = data.iter().fold((f32::MAX, f32::MIN), |(a, b), &x| (a.min(x), b.max(x)));
         // In f64, since the range of finite numbers may overflow.
@@ -46,14 +47,14 @@ impl Preprocess {
         let n = data.nrows() as f64;
         let shift = mean.mapv(|sum| (sum / n) as f32);
         let rows = (data.into_owned() - &shift) * scale;
-        Ok((Self { metric, steps: Steps::Rescale { scale, shift } }, rows))
+        Ok((Self { metric, steps: Steps::Rescale { scale, shift } }, rows.into()))
     }
 
-    pub(super) fn apply(&self, rows: Array2<f32>) -> Array2<f32> {
+    pub(super) fn apply(&self, rows: Array2<f32>) -> Embedded {
         let rows = self.metric.embed(rows.into()).into_owned();
         match &self.steps {
-            Steps::Pca(axes) => axes.project(rows.view()),
-            Steps::Rescale { scale, shift } => (rows - shift) * *scale,
+            Steps::Pca(axes) => project(axes, rows.view()),
+            Steps::Rescale { scale, shift } => ((rows - shift) * *scale).into(),
         }
     }
 
@@ -97,4 +98,11 @@ impl Preprocess {
         };
         Ok(Self { metric, steps })
     }
+}
+
+/// The components, and how far each row is from what they can express.
+fn project(axes: &PrincipalAxes, data: ArrayView2<'_, f32>) -> Embedded {
+    let rows = axes.project(data);
+    let residuals = Some(axes.residuals(data, rows.view()));
+    Embedded { rows, residuals }
 }

@@ -130,10 +130,12 @@ fn many_points_have_wide_labels() {
     let local = LocalmapParams { pacmap: params.clone(), ..LocalmapParams::default() };
     let options = || FitOptions { neighbours: Some(&neighbours), ..FitOptions::default() };
     let progress = Progress::default();
-    let fitted = pacmap(params).fit_with(data.view(), options(), &progress).expect("fits");
+    let fitted = pacmap(params.clone()).fit_with(data.view(), options(), &progress).expect("fits");
     assert!(fitted.layout().iter().all(|x| x.is_finite()));
     let first = (&fitted.layout().row(0) - &fitted.layout().row(66_000)).mapv(|x| x * x).sum();
     assert!(first > 0.0);
+    let again = pacmap(PacmapParams { n_jobs: 3, ..params }).fit_with(data.view(), options(), &progress).expect("fits");
+    assert!(again.layout() == fitted.layout(), "whatever the number of threads");
     let fitted = localmap(local).fit_with(data.view(), options(), &progress).expect("fits");
     assert!(fitted.layout().iter().all(|x| x.is_finite()));
 }
@@ -225,11 +227,73 @@ fn rows_far_outside_score_high() {
 }
 
 #[test]
+fn a_row_that_differs_beyond_the_components_is_no_fitted_row() {
+    // 110 columns of which the components hold 100 directions; the last column alone is constant in the fit.
+    let mut data = noise(300, 110);
+    data.column_mut(109).fill(0.5);
+    let fitted = pacmap(PacmapParams::default()).fit(data.view(), &Progress::default()).expect("fits");
+    let transform = |rows: &Array2<f32>| fitted.transform(rows.view(), &Progress::default()).expect("transforms");
+    let own = transform(&data);
+    assert_eq!((own.coordinates, own.out_of_distribution.sum()), (fitted.layout().to_owned(), 0.0));
+    data.column_mut(109).fill(500.0);
+    let shifted = transform(&data);
+    assert!(shifted.out_of_distribution.iter().all(|&score| score > 10.0), "{}", shifted.out_of_distribution);
+    assert!(shifted.coordinates.iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn a_fit_stops_when_asked() {
+    let progress = Progress::default();
+    let mut take = |_: usize, _: ArrayView2<'_, f32>| progress.cancel();
+    let options = FitOptions { snapshots: Some(Snapshots { iterations: &[3], take: &mut take }), ..Default::default() };
+    let error = pacmap(PacmapParams::default()).fit_with(noise(300, 6).view(), options, &progress);
+    assert!(matches!(error, Err(ReduceError::Cancelled(_))), "{error:?}");
+}
+
+#[test]
+fn rows_without_direction_are_refused_and_can_be_dropped() {
+    let mut data = noise(60, 4);
+    data.row_mut(7).fill(0.0);
+    let cosine = pacmap(PacmapParams { distance: Metric::Cosine, ..PacmapParams::default() });
+    let error = cosine.fit(data.view(), &Progress::default()).expect_err("no direction").to_string();
+    assert!(error.contains("1 rows are all zeros (first: [7])"), "{error}");
+    let fit = tlc_core::fit_finite_rows(&cosine, data.view(), &Progress::default()).expect("the others fit");
+    assert_eq!(fit.n_dropped(), 1);
+}
+
+#[test]
+fn the_number_of_threads_does_not_matter_for_large_data_either() {
+    // Cells as for more rows than auto would search exactly, in the rows' own width and in a projection.
+    for width in [10, 150] {
+        let rows = noise(2500, width);
+        let fit = |n_jobs| {
+            let mut params = PacmapParams { n_jobs, knn: KnnMethod::Cells, num_iters: [4, 4, 8], ..Default::default() };
+            // Wider than the search takes as it is.
+            params.apply_pca = width == 10;
+            let local = LocalmapParams { pacmap: params.clone(), ..LocalmapParams::default() };
+            [Box::new(pacmap(params)) as Box<dyn Reducer>, Box::new(localmap(local))].map(|reducer| {
+                let fitted = reducer.fit(rows.view(), &Progress::default()).expect("fits");
+                let new =
+                    fitted.transform((noise(300, width) + 0.25).view(), &Progress::default()).expect("transforms");
+                (fitted.layout().to_owned(), new)
+            })
+        };
+        let expected = fit(1);
+        for n_jobs in [2, 3, 8] {
+            assert!(fit(n_jobs) == expected, "{width} columns, {n_jobs} threads");
+        }
+    }
+}
+
+#[test]
 fn a_file_goes_through_the_same_check() {
     let error = tlc_core::reducer_from_args("pacmap", serde_json::Map::from_iter([("lr".to_owned(), 0.into())]));
     let error = error.expect_err("out of range");
     let cause = std::error::Error::source(&error).expect("has a cause").to_string();
     assert!(cause.contains("lr is 0; use a positive number"), "{cause}");
+    let json = serde_json::json!({"knn_backend": null});
+    let serde_json::Value::Object(args) = json else { panic!("an object") };
+    tlc_core::reducer_from_args("pacmap", args).expect("the product's default");
 }
 
 #[test]
@@ -249,8 +313,7 @@ fn localmap_takes_its_own_parameter_and_those_of_pacmap() {
         serde_json::to_value(Box::new(localmap(expected)) as Box<dyn Reducer>).expect("plain")
     );
     let cause = |error: tlc_core::PluginError| std::error::Error::source(&error).expect("has a cause").to_string();
-    let error =
-        read(serde_json::json!({"low_dist_thres": 0, "n_components": 4})).expect_err("out of range").to_string();
+    let error = cause(read(serde_json::json!({"low_dist_thres": 0, "n_components": 4})).expect_err("out of range"));
     assert!(error.contains("n_components is 4; use 1, 2 or 3"), "{error}");
     assert!(error.contains("low_dist_thres is 0; use a positive number"), "{error}");
     let error = cause(read(serde_json::json!({"high_dist_thres": 1})).expect_err("unknown"));

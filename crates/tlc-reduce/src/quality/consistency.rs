@@ -4,7 +4,7 @@ use std::fmt;
 
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
-use tlc_core::{FittedReducer, Progress, ReduceError};
+use tlc_core::{FittedReducer, Progress, ReduceError, is_measurable};
 
 use super::distances::{Asked, Space};
 use super::drift::spread;
@@ -14,7 +14,7 @@ use super::neighbourhoods;
 use super::options::{QualityOptions, check_count};
 use super::sample::{Sample, select};
 use super::table;
-use crate::input::{check_width, is_usable, usable_rows};
+use crate::input::{check_width, usable_rows};
 
 /// Rows that were not fitted.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,7 @@ pub fn self_consistency(
     let sample = labels::layout_sample(data.nrows(), options);
     let again = fitted.transform(data.select(Axis(0), &sample.rows).view(), progress)?.coordinates;
     let moved = displacements(layout, &sample.rows, &again);
-    let finite: Vec<usize> = (0..layout.nrows()).filter(|&row| is_usable(layout.row(row))).collect();
+    let finite: Vec<usize> = (0..layout.nrows()).filter(|&row| is_measurable(layout.row(row))).collect();
     let unit = spread(select(layout, &finite).view());
     let in_spreads = |displacement: f64| (unit > 0.0).then_some(displacement / unit);
     let largest = moved.iter().copied().reduce(f64::max);
@@ -116,7 +116,7 @@ fn displacements(layout: ArrayView2<'_, f32>, rows: &[usize], again: &Array2<f32
     let displacement = |(&row, place): (&usize, ndarray::ArrayView1<'_, f32>)| {
         let fitted = layout.row(row);
         let squared = || fitted.iter().zip(place).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
-        (is_usable(fitted) && is_usable(place)).then(|| squared().sqrt())
+        (is_measurable(fitted) && is_measurable(place)).then(|| squared().sqrt())
     };
     rows.iter().zip(again.outer_iter()).filter_map(displacement).collect()
 }
@@ -130,13 +130,14 @@ fn held_out_quality(
 ) -> Result<HeldOutQuality, ReduceError> {
     let metric = options.metric;
     let layout = fitted.layout();
-    let known: Vec<usize> = usable_rows(&data, metric).into_iter().filter(|&row| is_usable(layout.row(row))).collect();
+    let known: Vec<usize> =
+        usable_rows(&data, metric).into_iter().filter(|&row| is_measurable(layout.row(row))).collect();
     let (features, map) = (metric.embed(select(data, &known)), select(layout, &known));
     let (features, map) = (Space::new(features.view()), Space::new(map.view()));
 
     let places = fitted.transform(held_out.data, progress)?.coordinates;
     let new: Vec<usize> =
-        usable_rows(&held_out.data, metric).into_iter().filter(|&row| is_usable(places.row(row))).collect();
+        usable_rows(&held_out.data, metric).into_iter().filter(|&row| is_measurable(places.row(row))).collect();
     let new_features = metric.embed(select(held_out.data, &new));
 
     let draw = |size: usize, stage: &str| Sample::draw(new.len(), options.exact_up_to, size, options.seed, stage);

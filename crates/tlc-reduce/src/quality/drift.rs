@@ -11,7 +11,7 @@ use std::fmt;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use ndarray_linalg::SVD;
 use serde::{Deserialize, Serialize};
-use tlc_core::{Progress, ReduceError};
+use tlc_core::{Progress, ReduceError, is_measurable};
 
 use super::distances::{Asked, Space, nearest, scan};
 use super::measure::Measure;
@@ -20,7 +20,6 @@ use super::options::{QualityOptions, check_count};
 use super::sample::{Sample, select};
 use super::table;
 use crate::blas::SingleThreadedBlas;
-use crate::input::is_usable;
 
 /// How much two layouts of the same rows differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +74,7 @@ pub fn drift(
         return Err(ReduceError::data(reason));
     }
     let kept: Vec<usize> =
-        (0..before.nrows()).filter(|&row| is_usable(before.row(row)) && is_usable(after.row(row))).collect();
+        (0..before.nrows()).filter(|&row| is_measurable(before.row(row)) && is_measurable(after.row(row))).collect();
     let (before_rows, after_rows) = (select(before, &kept), select(after, &kept));
     let mut moved = displacements(before_rows.view(), after_rows.view())?;
     let mean = moved.as_ref().map(|moved| moved.iter().sum::<f64>() / moved.len() as f64);

@@ -59,7 +59,7 @@ pub fn knn_accuracy_of_others(
 
 fn finite_rows(layout: ArrayView2<'_, f32>, labels: &[i64]) -> Result<(Array2<f32>, Vec<i64>), ReduceError> {
     check_count(layout.nrows(), labels.len(), "labels")?;
-    let finite: Vec<usize> = (0..layout.nrows()).filter(|&row| crate::input::is_usable(layout.row(row))).collect();
+    let finite: Vec<usize> = (0..layout.nrows()).filter(|&row| tlc_core::is_measurable(layout.row(row))).collect();
     Ok((layout.select(ndarray::Axis(0), &finite), finite.iter().map(|&row| labels[row]).collect()))
 }
 

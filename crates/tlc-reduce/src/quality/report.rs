@@ -4,7 +4,7 @@ use std::fmt;
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
-use tlc_core::{Progress, ReduceError};
+use tlc_core::{Progress, ReduceError, is_measurable};
 
 use super::consistency::SelfConsistency;
 use super::distances::{Asked, Space};
@@ -13,7 +13,7 @@ use super::measure::Measure;
 use super::options::{QualityOptions, check_count};
 use super::sample::{Sample, select};
 use super::{labels, neighbourhoods, order, table};
-use crate::input::{Metric, is_usable, usable_rows};
+use crate::input::{Metric, usable_rows};
 use crate::knn::Neighbours;
 
 /// How well a layout shows its data. Serialises to JSON, displays as a table.
@@ -86,7 +86,7 @@ pub fn report(
     options.check(data.nrows())?;
     check_count(data.nrows(), layout.nrows(), "rows in the layout")?;
     let kept: Vec<usize> =
-        usable_rows(&data, options.metric).into_iter().filter(|&row| is_usable(layout.row(row))).collect();
+        usable_rows(&data, options.metric).into_iter().filter(|&row| is_measurable(layout.row(row))).collect();
     let (features, map) = (options.metric.embed(select(data, &kept)), select(layout, &kept));
     let (features, map) = (Space::new(features.view()), Space::new(map.view()));
     let sample = query_sample(kept.len(), options);

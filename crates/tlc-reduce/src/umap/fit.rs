@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ndarray::{Array1, ArrayView2, s};
-use tlc_core::{FittedReducer, Progress, ReduceError};
+use tlc_core::{FittedReducer, Progress, ReduceError, is_measurable};
 
 use super::fitted::FittedUmap;
 use super::graph::FuzzyGraph;
@@ -11,7 +11,7 @@ use super::optimise::Optimiser;
 use super::scale::{Scaler, embed};
 use super::{Umap, init};
 use crate::fit_options::FitOptions;
-use crate::input::{Metric, array_from_points, checked_for_fit, is_usable};
+use crate::input::{Metric, array_from_points, checked_for_fit};
 use crate::jobs::Jobs;
 use crate::knn::{Index, KnnOptions, Neighbours};
 use crate::neighbours::{FittedRows, local_scale};
@@ -37,14 +37,14 @@ pub(super) fn fit<const D: usize>(
         let scaler = params.standard_scaler_normalize.then(|| Scaler::fit(data.view()));
         (embed(scaler.as_ref(), params.metric, data.into_owned()), scaler)
     });
-    if let Some(row) = rows.outer_iter().position(|row| !is_usable(row)) {
+    if let Some(row) = rows.outer_iter().position(|row| !is_measurable(row)) {
         let reason = format!("row {row} is all zeros after scaling and has no direction; use the euclidean metric");
         return Err(ReduceError::data(reason));
     }
     progress.check()?;
 
     let fitted = |fitted| Ok(Box::new(FittedUmap::<D>::new(umap.clone(), scaler, n_features, fitted)) as Box<_>);
-    let knn = KnnOptions { method: params.knn, seed: params.seed, ..KnnOptions::default() };
+    let knn = KnnOptions { method: params.knn, target_recall: params.target_recall, seed: params.seed };
     let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
     if others == 0 {
         let points = match given_start {
@@ -56,7 +56,11 @@ pub(super) fn fit<const D: usize>(
     }
     let neighbours = match given_neighbours {
         Some(given) => first_of_each(given, others),
-        None => Cow::Owned(jobs.run(|| index.graph(others, progress))?),
+        None => {
+            let (found, report) = jobs.run(|| index.graph_with_report(others, progress))?;
+            options.report(report, knn);
+            Cow::Owned(found)
+        }
     };
     let n_epochs = params.n_epochs.unwrap_or(if n <= 10_000 { 500 } else { 200 });
     let local_scale = local_scale(&neighbours);

@@ -50,7 +50,7 @@ impl<const D: usize> FittedReducer for FittedUmap<D> {
         let params = self.reducer.params();
         let layout = self.fitted.layout().to_slice().expect("layouts are in row order");
         let (points, _) = layout.as_chunks::<D>();
-        let embed = |rows| embed(self.scaler.as_ref(), params.metric, rows);
+        let embed = |rows| embed(self.scaler.as_ref(), params.metric, rows).into();
         let raw_metric = if self.scaler.is_some() { Metric::Euclidean } else { params.metric };
         let placing = place::Placing::new(points, self.reducer.forces(), params);
         self.fitted.transform(data, raw_metric, params.n_neighbors, progress, embed, |row| placing.place(row))

@@ -39,6 +39,7 @@ use self::fitted::FittedUmap;
 use self::kernels::Forces;
 pub use self::params::{UmapInit, UmapParams};
 use crate::fit_options::FitOptions;
+use crate::input::Metric;
 
 /// Uniform manifold approximation and projection.
 ///
@@ -127,6 +128,11 @@ impl Reducer for Umap {
 
     fn fit(&self, data: ArrayView2<'_, f32>, progress: &Progress) -> Result<Box<dyn FittedReducer>, ReduceError> {
         self.fit_with(data, FitOptions::default(), progress)
+    }
+
+    fn accepts(&self, row: ndarray::ArrayView1<'_, f32>) -> bool {
+        let raw = if self.params.standard_scaler_normalize { Metric::Euclidean } else { self.params.metric };
+        raw.accepts(row)
     }
 
     fn restore(&self, arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {

@@ -59,6 +59,9 @@ pub struct UmapParams {
     pub standard_scaler_normalize: bool,
     /// How neighbours are searched. Default auto.
     pub knn: KnnMethod,
+    /// The share of the true neighbours that the search shall find, above 0 and up to 1; a warning says where it does
+    /// not. Default 0.99.
+    pub target_recall: f64,
     /// Threads of a fit: −1 (default) for those of the pool that the call comes from, a positive number
     /// for a pool of its own. The result does not depend on it.
     pub n_jobs: i64,
@@ -84,6 +87,7 @@ impl Default for UmapParams {
             init: UmapInit::default(),
             standard_scaler_normalize: false,
             knn: KnnMethod::Auto,
+            target_recall: 0.99,
             n_jobs: -1,
             seed: DEFAULT_SEED,
         }
@@ -127,6 +131,9 @@ impl UmapParams {
             let holds = (0.0..=most as f32).contains(&self.local_connectivity);
             problems.require(holds, "local_connectivity", self.local_connectivity, &accepted);
         }
+        let recall = self.target_recall;
+        let accepted = "use a number above 0 and up to 1";
+        problems.require(recall > 0.0 && recall <= 1.0, "target_recall", recall, accepted);
         let n_jobs = self.n_jobs;
         problems.require(n_jobs == -1 || (1..=4096).contains(&n_jobs), "n_jobs", n_jobs, "use -1 or 1 to 4096");
         problems.finish()

@@ -131,6 +131,81 @@ fn the_number_of_threads_does_not_matter() {
 }
 
 #[test]
+fn the_number_of_threads_does_not_matter_for_large_data_either() {
+    // Cells as for more rows than auto would search exactly, in the rows' own width and in a projection.
+    for width in [10, 150] {
+        let rows = noise(2500, width);
+        let fit = |n_jobs| {
+            let params = UmapParams { n_jobs, knn: KnnMethod::Cells, n_epochs: Some(12), ..UmapParams::default() };
+            let fitted = umap(params).fit(rows.view(), &Progress::default()).expect("fits");
+            let new = fitted.transform((noise(300, width) + 0.25).view(), &Progress::default()).expect("transforms");
+            (fitted.layout().to_owned(), new)
+        };
+        let expected = fit(1);
+        for n_jobs in [2, 3, 8] {
+            assert!(fit(n_jobs) == expected, "{width} columns, {n_jobs} threads");
+        }
+    }
+}
+
+#[test]
+fn a_fit_says_how_many_neighbours_it_found() {
+    let rows = noise(3000, 20);
+    let recall = |target_recall: f64| {
+        let mut report = None;
+        let params = UmapParams { knn: KnnMethod::Cells, n_epochs: Some(1), target_recall, ..UmapParams::default() };
+        layout(params, &rows, FitOptions { graph_report: Some(&mut report), ..FitOptions::default() });
+        report.expect("they were searched")
+    };
+    let (low, high) = (recall(0.3), recall(0.9));
+    assert_eq!(high.method, KnnMethod::Cells);
+    assert!(low.recall >= 0.3 && low.recall < high.recall && high.recall >= 0.9, "{low:?}, {high:?}");
+}
+
+#[test]
+fn odd_data_are_laid_out() {
+    let mut constant = noise(150, 6);
+    constant.column_mut(2).fill(3.0);
+    for (data, what) in [(noise(200, 1), "one column"), (constant, "a constant column"), (noise(60, 2) * 1e14, "large")]
+    {
+        for n_components in 1..=3 {
+            let params = UmapParams { n_components, n_epochs: Some(40), ..UmapParams::default() };
+            let layout = layout(params, &data, FitOptions::default());
+            assert!(layout.iter().all(|x| x.is_finite()), "{what}, {n_components} components");
+        }
+    }
+}
+
+#[test]
+fn rows_far_outside_score_high() {
+    let params = UmapParams { n_epochs: Some(20), ..UmapParams::default() };
+    let fitted = umap(params).fit(noise(500, 8).view(), &Progress::default()).expect("fits");
+    let score = |rows: Array2<f32>| {
+        let placed = fitted.transform(rows.view(), &Progress::default()).expect("transforms");
+        placed.out_of_distribution.mean().expect("some rows")
+    };
+    let inside = score(noise(700, 8).slice(s![500.., ..]).to_owned());
+    let outside = score(noise(50, 8) * 20.0);
+    assert!((0.5..1.5).contains(&inside) && outside > 10.0, "inside {inside}, outside {outside}");
+}
+
+#[test]
+fn every_problem_of_the_arguments_is_listed_and_no_other() {
+    let complaint = |args: serde_json::Value| {
+        let serde_json::Value::Object(args) = args else { panic!("an object") };
+        let error = tlc_core::reducer_from_args("umap", args).expect_err("refused");
+        let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+        format!("{error}{cause}")
+    };
+    let found = complaint(serde_json::json!({"spread": 3, "min_dist": 2, "n_epochs": 0, "n_components": 9}));
+    assert!(found.contains("n_components is 9") && found.contains("n_epochs is 0"), "{found}");
+    assert!(!found.contains("min_dist"), "2 is below the spread: {found}");
+    let found = complaint(serde_json::json!({"n_neighbors": 3, "local_connectivity": 5, "densmap": true, "seed": "x"}));
+    assert!(found.contains("local_connectivity is 5; use 0 up to"), "{found}");
+    assert!(found.contains("`densmap`") && found.contains("seed: invalid type"), "{found}");
+}
+
+#[test]
 fn given_neighbours_serve_as_well_as_found_ones() {
     let rows = noise(400, 6);
     let params = UmapParams { n_epochs: Some(20), knn: KnnMethod::Exact, ..UmapParams::default() };
