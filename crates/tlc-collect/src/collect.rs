@@ -234,8 +234,9 @@ fn collect(
             let what = format!("a batch has {} samples where {n} were asked for", batch.inputs.n_samples());
             return Err(CollectError::Data { what });
         }
-        device.set(batch.inputs.device());
         let output = predictor.predict(&batch.inputs)?;
+        // Where the model ran: batches may come from memory and be moved by the predictor.
+        device.set(output.forward.device());
         let mut columns = key_columns(&ids, source.table, &options.constants)?;
         for collector in &mut *collectors {
             columns.extend(collector.collect(&batch, &output)?);

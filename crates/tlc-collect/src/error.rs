@@ -26,8 +26,10 @@ pub enum CollectError {
         /// The layers that are recorded.
         available: Vec<usize>,
     },
-    /// A layer that did not run.
-    #[error("layer {layer} ({path:?}) was not called in the forward pass, or not where it can be heard")]
+    /// A layer that did not run, or gave nothing.
+    #[error(
+        "layer {layer} ({path:?}) was not called in the forward pass, returned no tensor, or cannot be heard where it is (tracing drops layers that hand on their input, such as Identity)"
+    )]
     NotCalled {
         /// Its index.
         layer: usize,

@@ -13,8 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::Tensor;
-use tlc_core::{PluginInfo, PluginKind};
+use tlc_core::{PluginInfo, PluginKind, plugins};
 
 use crate::CollectError;
 use crate::predictor::catch_panic;
@@ -35,6 +36,8 @@ pub trait ReshapeStrategy: fmt::Debug + Send + Sync {
 #[derive(Clone)]
 pub struct Reshape {
     name: String,
+    /// For lineage: the tag, with the fields of a strategy that has some.
+    json: Value,
     apply: Arc<Apply>,
 }
 
@@ -51,7 +54,8 @@ pub(crate) const NAMED: [&str; 8] =
     ["mean", "flatten", "avg_pool_1_1", "avg_pool_2_2", "avg_pool_3_3", "max_pool", "mean_tokens", "cls_token"];
 
 impl Reshape {
-    /// One of the strategies of the table above.
+    /// One of the strategies of the table above, or a linked plugin whose fields all have defaults: by its tag
+    /// (`"my-strategy/1"`) or its short name, which means the newest version.
     ///
     /// # Errors
     /// [`CollectError::UnknownStrategy`].
@@ -65,24 +69,48 @@ impl Reshape {
             "max_pool" => Self::plugin(MaxPool),
             "mean_tokens" => Self::plugin(MeanTokens),
             "cls_token" => Self::plugin(ClsToken),
-            _ => return Err(CollectError::UnknownStrategy { name: name.to_owned(), known: NAMED.join(", ") }),
+            _ => return Self::linked(name),
         })
+    }
+
+    fn linked(name: &str) -> Result<Self, CollectError> {
+        let is_it = |tag: &str| tag == name || tag.rsplit_once('/').is_some_and(|(short, _)| short == name);
+        let tags = plugins().into_iter().filter(|plugin| plugin.kind == PluginKind::ReshapeStrategy);
+        let version = |tag: &str| tag.rsplit_once('/').and_then(|(_, version)| version.parse::<u32>().ok());
+        let tag = tags.map(|plugin| plugin.tag).filter(|tag| is_it(tag)).max_by_key(|tag| version(tag));
+        let made = tag.and_then(|tag| serde_json::from_value(serde_json::json!({ "type": tag })).ok());
+        let unknown = || CollectError::UnknownStrategy { name: name.to_owned(), known: NAMED.join(", ") };
+        made.map(Self::of).ok_or_else(unknown)
     }
 
     /// A strategy of a type of its own.
     pub fn plugin(strategy: impl ReshapeStrategy + 'static) -> Self {
-        let name = strategy.typetag_name().to_owned();
-        Self { name, apply: Arc::new(move |activations| strategy.reshape(activations)) }
+        Self::of(Box::new(strategy))
+    }
+
+    fn of(strategy: Box<dyn ReshapeStrategy>) -> Self {
+        let tag = strategy.typetag_name();
+        let mut fields = serde_json::to_value(&strategy).unwrap_or_default();
+        fields.as_object_mut().map(|fields| fields.remove("type"));
+        let has_fields = fields.as_object().is_some_and(|fields| !fields.is_empty());
+        let name = if has_fields { format!("{tag} {fields}") } else { tag.to_owned() };
+        let json = if has_fields { serde_json::to_value(&strategy).unwrap_or_default() } else { tag.into() };
+        Self { name, json, apply: Arc::new(move |activations| strategy.reshape(activations)) }
     }
 
     /// A function from activations to `(B, width)`; `name` is what errors and lineage call it.
     pub fn custom(name: &str, function: impl Fn(&Tensor) -> Tensor + Send + Sync + 'static) -> Self {
-        Self { name: name.to_owned(), apply: Arc::new(move |activations| Ok(function(activations))) }
+        Self { name: name.to_owned(), json: name.into(), apply: Arc::new(move |activations| Ok(function(activations))) }
     }
 
-    /// What errors and lineage call it.
+    /// What errors call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What lineage calls it: a tag, an object of tag and fields, or the name of a function.
+    pub fn to_json(&self) -> Value {
+        self.json.clone()
     }
 
     /// The activations of `layer` as `(B, width)`.

@@ -68,8 +68,8 @@ impl MetricsCollector for EmbeddingsMetricsCollector {
     }
 
     fn describe(&self) -> serde_json::Value {
-        let layers: BTreeMap<String, &str> =
-            self.layers.iter().map(|(layer, strategy)| (layer.to_string(), strategy.name())).collect();
+        let layers: BTreeMap<String, serde_json::Value> =
+            self.layers.iter().map(|(layer, strategy)| (layer.to_string(), strategy.to_json())).collect();
         if self.is_half {
             return serde_json::json!({ "embeddings": layers, "half_precision": true });
         }

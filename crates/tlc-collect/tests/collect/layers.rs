@@ -125,6 +125,7 @@ fn reshape_strategies_follow_their_table() {
         ("avg_pool_3_3", None, None, Some(27)),
         ("mean_tokens", None, Some(4), None),
         ("cls_token", None, Some(4), None),
+        ("max_pool", None, Some(3), Some(3)),
     ] {
         for (tensor, width) in [(&matrix, of_matrix), (&sequence, of_sequence), (&images, of_images)] {
             assert_eq!(shape(name, tensor).ok(), width.map(|width| vec![2, width]), "{name} of {:?}", tensor.size());
@@ -136,13 +137,63 @@ fn reshape_strategies_follow_their_table() {
     );
     let mean = Reshape::named("mean").expect("known").apply(0, &images).expect("reshaped");
     assert!((mean.double_value(&[0, 1]) - (36.0 + 71.0) / 2.0).abs() < 1e-4);
-    let half = Reshape::default().apply(0, &images.to_kind(Kind::Half)).expect("reshaped");
-    assert_eq!(half.kind(), Kind::Float, "means of half precision are taken in f32");
+    let first_sample = |name: &str, tensor: &Tensor| {
+        let reshaped = Reshape::named(name).expect("known").apply(0, tensor).expect("reshaped");
+        Vec::<f32>::try_from(reshaped.select(0, 0).to_kind(Kind::Float)).expect("numbers")
+    };
+    assert_eq!(first_sample("mean", &sequence), [1.5, 5.5, 9.5]);
+    assert_eq!(first_sample("mean_tokens", &sequence), [4.0, 5.0, 6.0, 7.0]);
+    assert_eq!(first_sample("cls_token", &sequence), [0.0, 1.0, 2.0, 3.0]);
+    assert_eq!(first_sample("max_pool", &sequence), [3.0, 7.0, 11.0]);
+    assert!(first_sample("flatten", &sequence).into_iter().eq((0..12_u8).map(f32::from)));
+    assert_eq!(first_sample("avg_pool_2_2", &images)[..4], [7.0, 10.0, 25.0, 28.0]);
+    assert_eq!(first_sample("avg_pool_1_1", &images)[0], 17.5);
+    for kind in [Kind::Half, Kind::BFloat16] {
+        let half = Reshape::default().apply(0, &images.to_kind(kind)).expect("reshaped");
+        assert_eq!(half.kind(), Kind::Float, "means of half precision are taken in f32");
+    }
     let custom = Reshape::custom("one row", |x| x.select(0, 0)).apply(3, &images).expect_err("not one row per sample");
     assert!(custom.to_string().ends_with("the result is [3, 6, 6], one row per sample is needed"), "{custom}");
     let panicking = Reshape::custom("too deep", |x| x.select(7, 0)).apply(3, &images).expect_err("no such axis");
     assert!(panicking.to_string().starts_with("cannot reshape layer 3 by too deep"), "{panicking}");
     assert!(matches!(Reshape::named("median"), Err(CollectError::UnknownStrategy { .. })));
+}
+
+/// A strategy of somebody else, as a plugin.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+struct LastToken {
+    from_the_end: i64,
+}
+
+#[tlc_core::typetag::serde(name = "last_token/1")]
+impl tlc_collect::ReshapeStrategy for LastToken {
+    fn reshape(&self, activations: &Tensor) -> Result<Tensor, String> {
+        Ok(activations.select(1, -1 - self.from_the_end))
+    }
+}
+
+tlc_core::inventory::submit! {
+    tlc_core::PluginInfo {
+        kind: tlc_core::PluginKind::ReshapeStrategy,
+        tag: "last_token/1",
+        crate_name: "tests",
+        crate_version: "1",
+        summary: "the last token of a sequence",
+    }
+}
+
+#[test]
+fn strategies_of_others_are_found_by_name_and_lineage_keeps_their_fields() {
+    let sequence = Tensor::arange(24, tch::kind::FLOAT_CPU).reshape([2, 3, 4]);
+    for name in ["last_token", "last_token/1"] {
+        let last = Reshape::named(name).expect("linked").apply(0, &sequence).expect("reshaped");
+        assert_eq!(Vec::<f32>::try_from(last.select(0, 0)).expect("numbers"), [8.0, 9.0, 10.0, 11.0]);
+    }
+    let json = |name: &str| Reshape::named(name).expect("known").to_json();
+    assert_eq!(json("mean"), "mean/1");
+    assert_eq!(json("avg_pool_3_3"), serde_json::json!({"type": "avg_pool/1", "size": 3}));
+    assert_eq!(json("last_token"), serde_json::json!({"type": "last_token/1", "from_the_end": 0}));
 }
 
 #[test]

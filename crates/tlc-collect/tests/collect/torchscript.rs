@@ -113,11 +113,11 @@ fn what_cannot_be_heard_is_said() {
     let branches = load("branches");
     assert_eq!(
         message(&branches, "down"),
-        "layer 2 (\"down\") was not called in the forward pass, or not where it can be heard"
+        "layer 2 (\"down\") was not called in the forward pass, returned no tensor, or cannot be heard where it is (tracing drops layers that hand on their input, such as Identity)"
     );
     assert_eq!(
         message(&branches, "many"),
-        "layer 4 (\"many\") was not called in the forward pass, or not where it can be heard"
+        "layer 4 (\"many\") was not called in the forward pass, returned no tensor, or cannot be heard where it is (tracing drops layers that hand on their input, such as Identity)"
     );
     let structured = load("structured");
     let several = message(&structured, "pair");

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     if !report.skipped.is_empty() {
         let names: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
         println!("left out, as they cannot be decoded: {}", names.join(", "));
-        run.set_parameter("undecodable", names)?;
+        run.extend_parameter("undecodable", names)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", report.table.url);
