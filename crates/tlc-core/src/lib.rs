@@ -44,7 +44,7 @@ pub use ulid;
 
 pub use error::{ReduceError, StoreError, UrlError};
 pub use filter::{Comparison, Filter};
-pub use finite::{FiniteFit, fit_finite_rows};
+pub use finite::{FiniteFit, fit_finite_rows, is_measurable};
 pub use lineage::{ColumnLineage, ColumnSource, Lineage, LineageInput, ModelRef, Operation};
 pub use model::{Array, Arrays, MODEL_DOCUMENT, ModelFile, decode_model, encode_model};
 pub use names::{UniqueName, suggest};

@@ -29,6 +29,22 @@ impl UniqueName {
         Self { stem, id }
     }
 
+    /// The readable part of a file's name: `train` of `train-01J….lance`; without an identity the name as it is.
+    ///
+    /// ```
+    /// use tlc_core::UniqueName;
+    /// let name = UniqueName::new("train");
+    /// assert_eq!(UniqueName::stem_of(&format!("{name}.lance")), "train");
+    /// assert_eq!(UniqueName::stem_of("my-table.lance"), "my-table");
+    /// ```
+    pub fn stem_of(file_name: &str) -> &str {
+        let name = file_name.strip_suffix(".lance").unwrap_or(file_name);
+        match name.rsplit_once('-') {
+            Some((stem, id)) if Ulid::from_string(id).is_ok() => stem,
+            _ => name,
+        }
+    }
+
     /// The readable part.
     pub fn stem(&self) -> &str {
         &self.stem

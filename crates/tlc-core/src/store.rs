@@ -7,7 +7,8 @@ use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave_record_batch;
 
-use crate::{Filter, Lineage, LineageInput, Progress, StoreError, Url};
+use crate::schema::{NumberRole, columns_with_role, value_map};
+use crate::{Filter, Lineage, LineageInput, Progress, StoreError, Url, UrlError};
 
 /// Rows of a table, batch by batch; the first error ends it.
 pub type BatchStream<'a> = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send + 'a>;
@@ -30,6 +31,18 @@ impl TableInfo {
     /// Where the table comes from, if it says so.
     pub fn lineage(&self) -> Option<Lineage> {
         Lineage::read_from(&self.schema)
+    }
+
+    /// The table whose rows it describes, as its column with the role `foreign_table_id` says; `None` if there is no
+    /// such column. `root` is the project that a relative URL is in.
+    ///
+    /// # Errors
+    /// A text that is no URL.
+    pub fn foreign_table(&self, root: &Url) -> Result<Option<Url>, UrlError> {
+        let columns = columns_with_role(&self.schema, &NumberRole::ForeignTableId);
+        let field = columns.first().and_then(|column| self.schema.field_with_name(column).ok());
+        let text = field.and_then(|field| value_map(field).into_values().next());
+        text.map(|text| text.parse::<Url>()?.resolve(root)).transpose()
     }
 
     /// The table as an input of what is made of it.

@@ -32,11 +32,19 @@ pub enum RunError {
         /// What is wrong.
         reason: String,
     },
+    /// A URL in a record or a lineage that leads out of the project.
+    #[error("{url} is not followed: it is outside of the project {project}")]
+    Outside {
+        /// The URL.
+        url: Url,
+        /// The project.
+        project: Url,
+    },
     /// No metrics table describes the rows of this table.
-    #[error("run {run:?} has no tables with embeddings for {url}; it has some for {known}")]
+    #[error("{among} has no tables with embeddings for {url}; it has some for {known}")]
     NoTablesFor {
-        /// The run.
-        run: String,
+        /// Where they were looked for.
+        among: String,
         /// The foreign table given.
         url: Url,
         /// The foreign tables there are.
@@ -66,11 +74,36 @@ pub enum RunError {
         /// The table.
         url: Url,
     },
+    /// A table that cannot be deleted, since something needs it.
+    #[error("cannot delete {url}: {needs}")]
+    Needed {
+        /// The table.
+        url: Url,
+        /// Who needs it, and for what.
+        needs: String,
+    },
+    /// A table whose making cannot be repeated.
+    #[error("cannot replay {url}: {reason}")]
+    Replay {
+        /// The table.
+        url: Url,
+        /// What is wrong or missing.
+        reason: String,
+    },
     /// Options that contradict each other.
     #[error("cannot reduce: {reason}")]
     Options {
         /// What is wrong and what would be accepted.
         reason: String,
+    },
+    /// A model that cannot be used.
+    #[error("cannot use the model {url}")]
+    Model {
+        /// Its folder.
+        url: Url,
+        /// Why.
+        #[source]
+        source: ReduceError,
     },
     /// A reducer failed on a column.
     #[error("cannot reduce column {column:?} of {url} with {method}")]

@@ -7,14 +7,26 @@
 //!
 //! This crate talks to `dyn TableStore` and `dyn Reducer` only.
 
+mod deletions;
 mod error;
+mod inventory;
+mod lineage_graph;
 mod project;
 mod record;
 mod reduce;
 mod run;
 
+pub use deletions::Deletion;
 pub use error::RunError;
+pub use inventory::{Inventory, Need};
+pub use lineage_graph::{LineageGraph, LineageNode, NodeState, Origin};
 pub use project::Project;
 pub use record::{MetricsEntry, RunRecord, RunStatus};
-pub use reduce::{ReduceOptions, Reduction, UrlMapping};
+pub use reduce::{
+    ReduceOptions, Reduction, UrlMapping, reduce_embeddings, reduce_embeddings_by_foreign_table_url,
+    reduce_embeddings_multiple_parameters, reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer,
+};
 pub use run::Run;
+
+/// What lineage and the log of deletions call this crate.
+const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));

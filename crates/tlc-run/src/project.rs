@@ -14,7 +14,9 @@ use arrow_schema::Schema;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tlc_core::ulid::Ulid;
-use tlc_core::{BatchStream, Lineage, StoreError, TableInfo, TableStore, UniqueName, Url, WriteCondition};
+use tlc_core::{
+    BatchStream, Lineage, MetricsTable, StoreError, TableInfo, TableStore, UniqueName, Url, WriteCondition, digest,
+};
 
 use crate::record::FORMAT;
 use crate::{Run, RunError, RunRecord, RunStatus};
@@ -48,7 +50,7 @@ impl Project {
     }
 
     /// Writes a table of `dataset`, or returns the one that is there already: same name and same lineage
-    /// operation.
+    /// operation. Of processes that do so at once all get the same table.
     ///
     /// # Errors
     /// An unusable name; a failing store or row stream.
@@ -62,18 +64,48 @@ impl Project {
     ) -> Result<TableInfo, RunError> {
         check_name("table", name)?;
         let folder = self.dataset_folder(dataset)?;
-        for url in self.store.list_tables(&folder)? {
-            // The ULID has no '-', so what precedes the last one is the name.
-            let has_name = url.file_name().rsplit_once('-').is_some_and(|(stem, _)| stem == name);
-            if has_name {
-                let info = self.store.info(&url)?;
-                if info.lineage().is_some_and(|found| found.operation == lineage.operation) {
-                    return Ok(info);
-                }
-            }
+        // Says which table holds what the operation makes. Written after the table, by the first of those who made it.
+        let operation = serde_json::to_vec(&lineage.operation).expect("lineage is plain data");
+        let digest = digest::of_bytes(&operation);
+        let short: String = digest.trim_start_matches("sha256:").chars().take(16).collect();
+        let pointer = folder.join(&format!("{name}-{short}.json"))?;
+        let (found, mut condition) = self.table_at(&pointer)?;
+        if let Some(info) = found {
+            return Ok(info);
         }
         let url = folder.join(&format!("{}.lance", UniqueName::with_id(name, lineage.table_id)))?;
-        Ok(self.store.create(&url, Arc::new(lineage.write_into(schema)), rows)?)
+        let info = self.store.create(&url, Arc::new(lineage.write_into(schema)), rows)?;
+        loop {
+            let content = serde_json::to_vec(&url.relative_to(&self.root)).expect("a URL is plain data");
+            match self.store.write_object(&pointer, &content, condition) {
+                Ok(_) => return Ok(info),
+                Err(StoreError::AlreadyExists { .. } | StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // Another process made the same table meanwhile; everybody takes that one.
+            let (found, next) = self.table_at(&pointer)?;
+            if let Some(first) = found {
+                self.store.delete(&url)?;
+                return Ok(first);
+            }
+            condition = next;
+        }
+    }
+
+    /// The table that a small object names, if both are there; and when that object may be written.
+    fn table_at(&self, pointer: &Url) -> Result<(Option<TableInfo>, WriteCondition), RunError> {
+        let (content, version) = match self.store.read_object(pointer) {
+            Ok(read) => read,
+            Err(StoreError::NotFound { .. }) => return Ok((None, WriteCondition::Absent)),
+            Err(error) => return Err(error.into()),
+        };
+        let condition = WriteCondition::Unchanged(version);
+        let Ok(url) = serde_json::from_slice::<Url>(&content) else { return Ok((None, condition)) };
+        match self.store.info(&self.inside(&url)?) {
+            Ok(info) => Ok((Some(info), condition)),
+            Err(StoreError::NotFound { .. }) => Ok((None, condition)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Begins a run. If the name is taken, `-2`, `-3`, … is appended: a run is never overwritten.
@@ -167,6 +199,29 @@ impl Project {
             return Err(self.unknown_run(name)?);
         }
         Ok(self.store.delete_folder(&folder.join(name)?)?)
+    }
+
+    /// Writes a table into `folder`, under a name that nobody else uses.
+    pub(crate) fn write_table(
+        &self,
+        folder: &Url,
+        table: &MetricsTable,
+        schema: &Schema,
+        rows: BatchStream<'_>,
+    ) -> Result<TableInfo, StoreError> {
+        let name = UniqueName::with_id(&table.name, table.lineage.table_id);
+        let url = folder.join(&format!("{name}.lance"))?;
+        self.store.create(&url, Arc::new(table.lineage.write_into(schema)), rows)
+    }
+
+    /// The absolute form of a URL that a record or a lineage names; refuses what leads out of the project, since
+    /// anybody may have written these.
+    pub(crate) fn inside(&self, url: &Url) -> Result<Url, RunError> {
+        let absolute = url.resolve(&self.root)?;
+        match absolute.is_within(&self.root) {
+            true => Ok(absolute),
+            false => Err(RunError::Outside { url: absolute, project: self.root.clone() }),
+        }
     }
 
     fn unknown_run(&self, name: &str) -> Result<RunError, RunError> {

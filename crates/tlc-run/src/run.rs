@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema};
 use tlc_core::{
-    BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, StoreError, TableInfo, UniqueName, Url,
-    WriteCondition, value_map,
+    BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, StoreError, TableInfo, Url, WriteCondition,
+    value_map,
 };
 
 use crate::record::FORMAT;
@@ -111,6 +111,26 @@ impl Run {
         })
     }
 
+    /// Adds to a parameter that is a list, as several processes may at once; what is no list becomes its first element.
+    ///
+    /// # Errors
+    /// A failing store.
+    pub fn extend_parameter(
+        &self,
+        name: &str,
+        values: impl IntoIterator<Item = impl Into<serde_json::Value>>,
+    ) -> Result<(), RunError> {
+        let values: Vec<serde_json::Value> = values.into_iter().map(Into::into).collect();
+        self.update(|record| {
+            let list = match record.parameters.remove(name) {
+                None => Vec::new(),
+                Some(serde_json::Value::Array(list)) => list,
+                Some(other) => vec![other],
+            };
+            record.parameters.insert(name.to_owned(), list.into_iter().chain(values.iter().cloned()).collect());
+        })
+    }
+
     /// Its metrics tables, oldest first, with absolute URLs.
     ///
     /// # Errors
@@ -119,7 +139,7 @@ impl Run {
         let root = self.project.root();
         let mut metrics = self.record()?.metrics;
         for entry in &mut metrics {
-            entry.url = self.inside(&entry.url)?;
+            entry.url = self.project.inside(&entry.url)?;
             for url in [&mut entry.foreign_table, &mut entry.reduced_from].into_iter().flatten() {
                 *url = url.resolve(root)?;
             }
@@ -127,29 +147,17 @@ impl Run {
         Ok(metrics)
     }
 
-    /// The absolute form of a URL of the record; refuses what leads out of the project, since the record
-    /// is a file that anybody may have written.
-    pub(crate) fn inside(&self, url: &Url) -> Result<Url, RunError> {
-        let root = self.project.root();
-        let absolute = url.resolve(root)?;
-        if absolute.is_within(root) {
-            return Ok(absolute);
-        }
-        let reason = format!("it names {absolute}, which is outside of the project {root}");
-        Err(RunError::Record { url: self.record_url.clone(), reason })
-    }
-
-    /// Deletes the tables that a reduction has replaced. Called by the reduction itself and before the
-    /// next one; it finishes what an interrupted one left.
+    /// Deletes the tables that a reduction has replaced, each after a note in the project's log of deletions. Called by
+    /// the reduction itself and before the next one; it finishes what an interrupted one left.
     ///
     /// # Errors
     /// A failing store; what was deleted until then stays recorded.
     pub fn finish_deletions(&self) -> Result<(), RunError> {
-        for relative in self.record()?.to_delete {
-            match self.project.store().delete(&self.inside(&relative)?) {
-                Ok(()) | Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let record = self.record()?;
+        for relative in record.to_delete {
+            let made = record.metrics.iter().filter(|entry| entry.reduced_from.as_ref() == Some(&relative));
+            let replaced_by = made.map(|entry| entry.url.clone()).collect();
+            self.project.delete_recorded(&self.project.inside(&relative)?, replaced_by)?;
             self.update(|record| record.to_delete.retain(|url| *url != relative))?;
         }
         Ok(())
@@ -168,19 +176,6 @@ impl Run {
             digest: info.digest.clone(),
             reduced_from: None,
         }
-    }
-
-    /// Writes a table into a sub-folder of the run, without recording it.
-    pub(crate) fn write_table(
-        &self,
-        folder: &str,
-        table: &MetricsTable,
-        schema: &Schema,
-        rows: BatchStream<'_>,
-    ) -> Result<TableInfo, StoreError> {
-        let name = UniqueName::with_id(&table.name, table.lineage.table_id);
-        let url = self.url.join(folder)?.join(&format!("{name}.lance"))?;
-        self.project.store().create(&url, Arc::new(table.lineage.write_into(schema)), rows)
     }
 
     /// The schema with foreign tables named relative to the project, so that it can be moved.
@@ -212,7 +207,8 @@ impl MetricsSink for Run {
         for input in &mut table.lineage.inputs {
             input.url = input.url.relative_to(root);
         }
-        let info = self.write_table("metrics", &table, &self.with_relative_tables(schema), rows)?;
+        let info =
+            self.project.write_table(&self.url.join("metrics")?, &table, &self.with_relative_tables(schema), rows)?;
         let entry = self.entry(&table, &info);
         let recorded = self.update(|record| {
             record.status = RunStatus::Running;

@@ -79,8 +79,8 @@ fn the_demo_leaves_reduced_tables_models_and_pictures_and_repeats_itself() {
     for (a, b) in pictures(&run).iter().zip(pictures(&again)) {
         assert_eq!(fs::read(a).expect("readable"), fs::read(b).expect("readable"), "{}", a.display());
     }
-    let datasets = out.path().join("datasets/fashion-mnist");
-    assert_eq!(fs::read_dir(datasets).expect("there").count(), 2, "the data set's tables are shared");
+    let datasets = project.root().join("datasets/fashion-mnist").expect("a name");
+    assert_eq!(project.store().list_tables(&datasets).expect("there").len(), 2, "the data set's tables are shared");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn bad_input_gives_one_message_and_a_non_zero_exit_code() {
     fs::write(&file, b"").expect("writable");
     let (result, _, stderr) = output(demo(&file, &[]));
     assert_eq!(result.status.code(), Some(1));
-    assert!(stderr.starts_with("error: cannot list file://") && stderr.contains("Not a directory"), "{stderr}");
+    assert!(stderr.starts_with("error: cannot read file://") && stderr.contains("Not a directory"), "{stderr}");
 }
 
 /// A TorchScript file for images of any size, and sixteen of them as an array.
@@ -170,6 +170,8 @@ fn processes_that_collect_at_once_share_a_run_and_lose_nothing() {
     let project = project(&out);
     assert_eq!(project.run_names().expect("readable"), ["shared"]);
     let tables = project.open_run("shared").expect("there").metrics().expect("readable");
+    let described: std::collections::BTreeSet<_> = tables.iter().map(|table| table.foreign_table.clone()).collect();
+    assert!(described.len() == 1 && !described.contains(&None), "all describe one table of samples: {described:?}");
     let mut ids = Vec::new();
     for table in &tables {
         let store = LanceStore::default();
@@ -235,4 +237,55 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.folder.path()).status();
     }
+}
+
+#[test]
+fn tables_are_imported_shown_reduced_replayed_exported_and_deleted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let lines = (0..40).map(|i| format!("{i},{},{}", f64::from(i).sin(), ["cat", "dog"][i as usize % 2]));
+    fs::write(at("toys.csv"), format!("id,price,kind\n{}\n", lines.collect::<Vec<_>>().join("\n"))).expect("writable");
+    let run = |args: &[&str]| {
+        let mut command = tlc();
+        command.args(args).current_dir(folder.path());
+        output(command)
+    };
+    let (imported, stdout, stderr) = run(&["import", "toys.csv", "--dataset", "toys", "--project", "p"]);
+    assert!(imported.status.success() && stdout.contains("40 rows, 3 columns"), "{stdout}{stderr}");
+    let url: Url = stdout.lines().next().expect("its place").parse().expect("a URL");
+    let path = url.to_path().expect("local").to_string_lossy().into_owned();
+
+    let (_, stdout, stderr) = run(&["show", &path, "--rows", "2"]);
+    assert!(stdout.contains("price  Float64") && stdout.contains("| dog "), "{stdout}{stderr}");
+    assert!(stdout.contains("import ") && !stdout.contains("| 2 "), "lineage, and no more rows: {stdout}");
+    let (_, stdout, _) = run(&["ls", "p"]);
+    assert!(stdout.contains("datasets/toys/toys-") && stdout.contains("40 rows"), "{stdout}");
+
+    let project = project(&at("p"));
+    let table = tlc::table::Table::from_url(project.shared_store(), &url).expect("there");
+    let cheap = table.filtered(&tlc::core::Filter::lt("price", 0.0)).expect("derived");
+    let cheap_path = cheap.url().to_path().expect("local").to_string_lossy().into_owned();
+    let (replayed, stdout, stderr) = run(&["replay", &cheap_path]);
+    assert!(replayed.status.success() && stdout.starts_with("filter gives the same table again"), "{stdout}{stderr}");
+    let (refused, _, stderr) = run(&["rm", &path]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr.contains("was made from it"), "{stderr}");
+    let (exported, stdout, stderr) = run(&["export", &cheap_path, "cheap.parquet"]);
+    assert!(exported.status.success() && stdout.contains(&format!("{} rows", cheap.rows())), "{stdout}{stderr}");
+    assert!(at("cheap.parquet").is_file());
+
+    let (forced, stdout, stderr) = run(&["rm", &path, "--force"]);
+    assert!(forced.status.success() && stdout.contains("although"), "{stdout}{stderr}");
+    let (_, stdout, _) = run(&["lineage", &cheap_path]);
+    assert!(stdout.contains("(deleted 20") && stdout.contains("filter 20"), "{stdout}");
+    for (format, part) in
+        [("json", "\"deleted\""), ("dot", "style=dashed"), ("openlineage", "\"eventType\":\"COMPLETE\"")]
+    {
+        let (_, stdout, stderr) = run(&["lineage", &cheap_path, "--format", format]);
+        assert!(stdout.contains(part), "{format}: {stdout}{stderr}");
+    }
+    let (failed, _, stderr) = run(&["replay", &cheap_path]);
+    assert!(!failed.status.success() && stderr.contains("its input cannot be opened"), "{stderr}");
+    let (failed, _, stderr) = run(&["show", "datasets/toys/none.lance", "--project", "p"]);
+    assert!(!failed.status.success() && stderr.contains("error: "), "{stderr}");
 }

@@ -4,109 +4,155 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch};
 use arrow_buffer::NullBuffer;
-use arrow_schema::{DataType, Field, FieldRef, Schema};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use ndarray::{Array2, ArrayView2, Axis};
 use tlc_core::digest::TableDigest;
 use tlc_core::{
-    ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation, Progress,
-    Scan, StoreError, Transformed, Url, embedding_field, embedding_values, embedding_width,
+    BatchStream, ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation,
+    Progress, Scan, StoreError, Transformed, Url, embedding_field, embedding_values,
 };
 
 use super::ReduceOptions;
-use super::fit::{FittedColumn, FittedColumns, failed, not_a_vector};
-use crate::{MetricsEntry, Run, RunError};
+use super::fit::{FittedColumn, FittedColumns, REDUCE, failed, vector_width};
+use super::source::Source;
+use super::streams::{Place, Reduced};
+use crate::{PRODUCER, Project, RunError};
 
-const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-
-/// Writes the reduced form of `source` and returns its entry.
+/// Writes the reduced form of `source`.
 pub(super) fn apply(
-    run: &Run,
-    source: &MetricsEntry,
+    place: Place<'_>,
+    source: Source,
     models: &FittedColumns,
     options: &ReduceOptions,
     progress: &Progress,
-) -> Result<MetricsEntry, RunError> {
-    let store = run.project().store();
-    let info = store.info(&source.url)?;
-    check_widths(run, &source.url, &info.schema, models)?;
-    let dropped: Vec<&str> = if options.retain_source_embedding_column {
-        Vec::new()
-    } else {
-        models.columns.iter().map(|column| column.source.as_str()).collect()
-    };
-    let kept: Vec<FieldRef> =
-        info.schema.fields().iter().filter(|field| !dropped.contains(&field.name().as_str())).cloned().collect();
-    let mut fields = kept.clone();
-    for column in &models.columns {
-        let width = column.fitted.layout().ncols();
-        let target = embedding_field(&column.target, width, NumberRole::ReducedEmbedding);
-        let score = Field::new(format!("{}_ood", column.target), DataType::Float32, true);
-        fields.push(Arc::new(target));
-        fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));
-    }
-    if let Some(clash) =
-        fields.iter().enumerate().find(|(i, field)| fields[..*i].iter().any(|f| f.name() == field.name()))
-    {
-        let reason = format!("the table already has a column {:?}; give a target_embedding_column", clash.1.name());
-        return Err(RunError::Options { reason });
-    }
-    let schema = Arc::new(Schema::new(fields));
+) -> Result<Reduced, RunError> {
+    let form = Form::of(&source, models, options.retain_source_embedding_column)?;
     let table = MetricsTable {
         name: source.name.clone(),
         foreign_table: source.foreign_table.clone(),
         constants: source.constants.clone(),
-        lineage: lineage(run, source, &kept, models),
+        lineage: lineage(place, &source, &form.kept, models),
     };
-
-    let is_producer = source.url == models.producer.url;
-    let mut first_row = 0;
-    let mut failure = None;
-    // All columns are read anyway: a source that changed on disk is noticed before it is replaced.
-    let mut digest = TableDigest::new(&info.schema);
-    let rows = store.scan(&source.url, Scan::default())?.map(|batch| {
-        let batch = batch?;
-        progress.check()?;
-        digest.update(&batch).map_err(|reason| StoreError::Damaged { url: source.url.clone(), reason })?;
-        let reduced = reduce_batch(&source.url, &batch, &kept, models, is_producer.then_some(first_row), progress)
-            .and_then(|columns| {
-                RecordBatch::try_new(schema.clone(), columns)
-                    .map_err(|error| StoreError::backend("assemble rows for", &source.url, error).into())
-            });
-        first_row += batch.num_rows();
-        reduced.map_err(|error| {
-            let text = error.to_string();
-            failure = Some(error);
-            StoreError::rows(&source.url, text)
-        })
-    });
-    let written = run.write_table("reduced", &table, &schema, Box::new(rows));
-    let written = match (failure, written) {
+    let mut rows = ReducedRows::new(place.project, &source, models, &form, progress)?;
+    let written = place.project.write_table(&place.tables(source.url())?, &table, &form.schema, Box::new(&mut rows));
+    let info = match (rows.failure.take(), written) {
         (Some(failure), _) => return Err(failure),
         (None, written) => written?,
     };
-    let found = digest.finish();
-    if info.digest.as_ref().is_some_and(|expected| *expected != found) {
-        let _ = store.delete(&written.url);
-        let reason = format!("its rows have the digest {found}, not the one they were written with");
-        return Err(StoreError::Damaged { url: source.url.clone(), reason }.into());
+    if let Err(error) = rows.check_source() {
+        let _ = place.project.store().delete(&info.url);
+        return Err(error);
     }
-    let mut entry = run.entry(&table, &written);
-    entry.reduced_from = Some(source.url.relative_to(run.project().root()));
-    Ok(entry)
+    Ok(Reduced { source, table, info })
 }
 
-fn check_widths(run: &Run, url: &Url, schema: &Schema, models: &FittedColumns) -> Result<(), RunError> {
-    for column in &models.columns {
-        let unusable = |reason: String| RunError::Column { column: column.source.clone(), url: url.clone(), reason };
-        let field = schema.field_with_name(&column.source).ok();
-        let width = field.and_then(embedding_width).ok_or_else(|| not_a_vector(run, url, &column.source))?;
-        let fitted = column.fitted.n_features();
-        if width != fitted {
-            let producer = &models.producer.url;
-            return Err(unusable(format!("its rows have {width} values, those of {producer} have {fitted}")));
+/// The columns of a reduced table.
+pub(super) struct Form {
+    /// Those of the source that stay.
+    kept: Vec<FieldRef>,
+    pub(super) schema: SchemaRef,
+}
+
+impl Form {
+    pub(super) fn of(source: &Source, models: &FittedColumns, retain_sources: bool) -> Result<Self, RunError> {
+        for column in &models.columns {
+            let (width, fitted) = (vector_width(source, &column.source)?, column.fitted.n_features());
+            if width != fitted {
+                let reason = format!("its rows have {width} values, those of {} have {fitted}", models.producer.url());
+                return Err(RunError::Column { column: column.source.clone(), url: source.url().clone(), reason });
+            }
+        }
+        let is_dropped =
+            |field: &FieldRef| !retain_sources && models.columns.iter().any(|column| column.source == *field.name());
+        let kept: Vec<FieldRef> =
+            source.info.schema.fields().iter().filter(|field| !is_dropped(field)).cloned().collect();
+        let mut fields = kept.clone();
+        for column in &models.columns {
+            let width = column.fitted.layout().ncols();
+            let target = embedding_field(&column.target, width, NumberRole::ReducedEmbedding);
+            let score = Field::new(format!("{}_ood", column.target), DataType::Float32, true);
+            fields.push(Arc::new(target));
+            fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));
+        }
+        let is_taken = |(i, field): &(usize, &FieldRef)| fields[..*i].iter().any(|other| other.name() == field.name());
+        if let Some((_, field)) = fields.iter().enumerate().find(is_taken) {
+            let reason = format!("the table already has a column {:?}; give a target_embedding_column", field.name());
+            return Err(RunError::Options { reason });
+        }
+        Ok(Self { kept, schema: Arc::new(Schema::new(fields)) })
+    }
+}
+
+/// The reduced rows of a table, batch by batch.
+pub(super) struct ReducedRows<'a> {
+    source: &'a Source,
+    models: &'a FittedColumns,
+    form: &'a Form,
+    progress: &'a Progress,
+    batches: BatchStream<'static>,
+    first_row: usize,
+    /// All columns are read anyway: a source that changed on disk is noticed before it is replaced.
+    digest: Option<TableDigest>,
+    /// What went wrong, in full; the stream itself can only fail with a store's errors.
+    pub(super) failure: Option<RunError>,
+}
+
+impl<'a> ReducedRows<'a> {
+    pub(super) fn new(
+        project: &Project,
+        source: &'a Source,
+        models: &'a FittedColumns,
+        form: &'a Form,
+        progress: &'a Progress,
+    ) -> Result<Self, RunError> {
+        let batches = project.store().scan(source.url(), Scan::default())?;
+        let digest = Some(TableDigest::new(&source.info.schema));
+        Ok(Self { source, models, form, progress, batches, first_row: 0, digest, failure: None })
+    }
+
+    /// Whether the rows that were read are those that were written, after the last of them.
+    pub(super) fn check_source(&mut self) -> Result<(), RunError> {
+        let found = self.digest.take().map(TableDigest::finish);
+        match (&self.source.info.digest, found) {
+            (Some(expected), Some(found)) if *expected != found => {
+                let reason = format!("its rows have the digest {found}, not the one they were written with");
+                Err(StoreError::Damaged { url: self.source.url().clone(), reason }.into())
+            }
+            _ => Ok(()),
         }
     }
-    Ok(())
+
+    fn reduced(&mut self, batch: &RecordBatch) -> Result<RecordBatch, RunError> {
+        let url = self.source.url();
+        let producer_row = (url == self.models.producer.url()).then_some(self.first_row);
+        self.first_row += batch.num_rows();
+        let columns = reduce_batch(url, batch, &self.form.kept, self.models, producer_row, self.progress)?;
+        RecordBatch::try_new(self.form.schema.clone(), columns)
+            .map_err(|error| StoreError::backend("assemble rows for", url, error).into())
+    }
+}
+
+impl Iterator for &mut ReducedRows<'_> {
+    type Item = Result<RecordBatch, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = match self.batches.next()? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Err(cancelled) = self.progress.check() {
+            return Some(Err(cancelled.into()));
+        }
+        let url = self.source.url();
+        if let Some(Err(reason)) = self.digest.as_mut().map(|digest| digest.update(&batch)) {
+            return Some(Err(StoreError::Damaged { url: url.clone(), reason }));
+        }
+        Some(self.reduced(&batch).map_err(|error| {
+            let text = error.to_string();
+            self.failure = Some(error);
+            StoreError::rows(self.source.url(), text)
+        }))
+    }
 }
 
 /// The kept columns, then for each model its coordinates and scores.
@@ -163,14 +209,11 @@ fn arrays_from_transformed(transformed: Transformed) -> (ArrayRef, ArrayRef) {
     (Arc::new(coordinates), Arc::new(Float32Array::new(scores.into(), nulls)))
 }
 
-fn lineage(run: &Run, source: &MetricsEntry, kept: &[FieldRef], models: &FittedColumns) -> Lineage {
-    let root = run.project().root();
-    let input = |entry: &MetricsEntry| LineageInput {
-        url: entry.url.relative_to(root),
-        version: 1,
-        table_id: Some(entry.table_id),
-        rows: entry.rows,
-        digest: entry.digest.clone(),
+fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &FittedColumns) -> Lineage {
+    let root = place.project.root();
+    let input = |table: &Source| {
+        let input = table.info.as_input();
+        LineageInput { url: input.url.relative_to(root), ..input }
     };
     let columns: serde_json::Map<String, serde_json::Value> = models
         .columns
@@ -180,10 +223,10 @@ fn lineage(run: &Run, source: &MetricsEntry, kept: &[FieldRef], models: &FittedC
             (column.target.clone(), serde_json::json!({ "source": column.source, "reducer": reducer }))
         })
         .collect();
-    let mut lineage = Lineage::new(PRODUCER, Operation::new("reduce", 1).with("columns", columns));
-    lineage.run = Some(run.url().relative_to(root));
+    let mut lineage = Lineage::new(PRODUCER, Operation::new(REDUCE, 1).with("columns", columns));
+    lineage.run = place.run.map(|run| run.url().relative_to(root));
     lineage.inputs.push(input(source));
-    if models.producer.url != source.url {
+    if models.producer.url() != source.url() {
         lineage.inputs.push(input(&models.producer));
     }
     for column in &models.columns {

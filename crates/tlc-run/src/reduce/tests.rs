@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, Int64Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use serde_json::{Map, json};
 use tlc_core::rng::Stream as Random;
@@ -14,8 +14,11 @@ use tlc_core::{
 use tlc_reduce as _;
 use tlc_table::MemoryStore;
 
+use tlc_core::NumberRole;
+use tlc_core::Progress;
+
 use super::*;
-use crate::{Project, RunStatus};
+use crate::{Project, Run, RunStatus};
 
 const N_ROWS: usize = 40;
 const WIDTH: usize = 6;
@@ -23,6 +26,8 @@ const WIDTH: usize = 6;
 struct Fixture {
     store: MemoryStore,
     run: Run,
+    /// Whether the tables have a column that says what they describe, as collected ones do.
+    says_foreign_table: bool,
 }
 
 impl Fixture {
@@ -30,7 +35,7 @@ impl Fixture {
         let store = MemoryStore::default();
         let project = Project::new(Arc::new(store.clone()), "memory://test/project".parse().expect("a URL"));
         let run = project.create_run("r", Map::new()).expect("creatable");
-        Self { store, run }
+        Self { store, run, says_foreign_table: false }
     }
 
     fn url(&self, path: &str) -> Url {
@@ -49,9 +54,17 @@ impl Fixture {
         (0..n_bad).for_each(|row| values[row * WIDTH] = f32::NAN);
         let embedding = Column::embedding(column, WIDTH, values, NumberRole::NnEmbedding);
         let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
-        let schema = Arc::new(Schema::new(vec![id, embedding.field]));
+        let mut fields = vec![id, embedding.field];
         let ids = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
-        let batch = RecordBatch::try_new(schema.clone(), vec![ids, embedding.values]).expect("one length");
+        let mut columns: Vec<ArrayRef> = vec![ids, embedding.values];
+        if let Some(dataset) = dataset.filter(|_| self.says_foreign_table) {
+            let names = [(0, self.url(&format!("datasets/{dataset}.lance")).to_string())].into_iter().collect();
+            let field = Field::new("input_table_id", DataType::Int64, false).with_role(NumberRole::ForeignTableId);
+            fields.push(field.with_value_map(&names));
+            columns.push(Arc::new(Int64Array::from(vec![0; N_ROWS])));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new(schema.clone(), columns).expect("one length");
         let table = MetricsTable {
             name: format!("{}-{epoch}", dataset.unwrap_or("none")),
             foreign_table: dataset.map(|dataset| self.url(&format!("datasets/{dataset}.lance"))),
@@ -124,7 +137,7 @@ fn each_dataset_gets_its_own_model() {
         fixture.add(Some("val"), 1, 0),
     ];
     let mut options = ReduceOptions::new([pca(2)]);
-    options.delete_source_tables = false;
+    options.delete_source_tables = Some(false);
     let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &progress()).expect("reducible");
     assert_eq!(mapping.len(), 3);
     assert!(mapping.get(&sources[2]).is_none(), "a table without a foreign table is left alone");
@@ -301,8 +314,7 @@ fn a_source_that_changed_on_disk_is_not_replaced() {
     let root = Url::from_path(folder.path()).expect("an absolute path");
     let store = tlc_table::LanceStore::default();
     let project = Project::new(Arc::new(store.clone()), root);
-    let fixture =
-        Fixture { store: MemoryStore::default(), run: project.create_run("r", Map::new()).expect("creatable") };
+    let fixture = Fixture { run: project.create_run("r", Map::new()).expect("creatable"), ..Fixture::new() };
     let source = fixture.add(Some("train"), 0, 0);
     let batch = store.scan(&source, Scan::default()).expect("there").next().expect("rows").expect("readable");
     let value = embedding_values(&batch, "embeddings_90").expect("vectors")[[3, 2]].to_le_bytes();
@@ -315,6 +327,178 @@ fn a_source_that_changed_on_disk_is_not_replaced() {
     let result = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress());
     assert!(matches!(result, Err(RunError::Store(tlc_core::StoreError::Damaged { .. }))), "{result:?}");
     assert!(store.info(&source).is_ok(), "the source is still there");
+}
+
+#[test]
+fn a_model_that_was_fitted_before_is_used_again() {
+    let fixture = Fixture::new();
+    let first = fixture.add(Some("train"), 0, 2);
+    let mut options = ReduceOptions::new([pca(2)]);
+    options.delete_source_tables = Some(false);
+    let train = fixture.url("datasets/train.lance");
+    let model = |mapping: &UrlMapping, source: &Url| {
+        let info = fixture.store.info(mapping.get(source).expect("mapped")).expect("there");
+        info.lineage().expect("has lineage").models["embeddings_90_pca"].url.clone()
+    };
+    let once = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
+    let before = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("again");
+    assert_eq!(model(&before, &first), model(&once, &first), "same table, same parameters");
+    let batches = [&once, &before].map(|mapping| fixture.batch(mapping.get(&first).expect("mapped")));
+    assert_eq!(batches[0].columns(), batches[1].columns());
+    options.reductions = vec![pca(3).into()];
+    let other = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("other");
+    assert_ne!(model(&other, &first), model(&once, &first), "other parameters");
+    fixture.add(Some("train"), 1, 0);
+    options.reductions = vec![pca(2).into()];
+    let later = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("later");
+    assert_ne!(model(&later, &first), model(&once, &first), "another table is the newest");
+}
+
+#[test]
+fn free_functions_reduce_tables_beside_themselves() {
+    let fixture = Fixture { says_foreign_table: true, ..Fixture::new() };
+    let [old, new, other, alone] = [
+        fixture.add(Some("train"), 0, 0),
+        fixture.add(Some("train"), 1, 0),
+        fixture.add(Some("val"), 0, 0),
+        fixture.add(None, 0, 0),
+    ];
+    let project = fixture.run.project();
+    let options = ReduceOptions::new([pca(2)]);
+    let producer_of = |mapping: &UrlMapping, source: &Url| {
+        let info = fixture.store.info(mapping.get(source).expect("mapped")).expect("there");
+        assert_eq!(info.url.parent(), source.parent(), "beside its source");
+        let lineage = info.lineage().expect("has lineage");
+        lineage.inputs.last().expect("inputs").url.resolve(project.root()).expect("inside")
+    };
+    // In whatever order they are given, the most recently written is fitted on.
+    let tables = [new.clone(), old.clone(), other.clone(), alone.clone()];
+    let mapping = reduce_embeddings_per_dataset(project, &tables, &options, &progress()).expect("reducible");
+    assert_eq!((mapping.len(), mapping.get(&alone)), (3, None));
+    assert_eq!([&old, &new, &other].map(|url| producer_of(&mapping, url)), [&new, &new, &other].map(Clone::clone));
+    let train = fixture.url("datasets/train.lance");
+    let mapping = reduce_embeddings_by_foreign_table_url(project, &tables, &train, &options, &progress());
+    let mapping = mapping.expect("reducible");
+    assert!(tables.iter().all(|url| producer_of(&mapping, url) == new));
+    let nope = fixture.url("datasets/nope.lance");
+    let error = reduce_embeddings_by_foreign_table_url(project, &tables, &nope, &options, &progress());
+    assert!(error.expect_err("no stream").to_string().starts_with("the selection has no tables with embeddings for"));
+    let consumers = [old.clone(), other.clone()];
+    let mapping = reduce_embeddings_with_producer_consumer(project, &alone, &consumers, &options, &progress());
+    let mapping = mapping.expect("reducible");
+    assert!(mapping.iter().map(|(source, _)| source).eq([&alone, &old, &other]), "the producer comes first");
+    assert!(mapping.iter().all(|(source, _)| producer_of(&mapping, source) == alone));
+    let several = reduce_embeddings_multiple_parameters(project, &old, [pca(2), pca(3)], &options, &progress());
+    let several = fixture.batch(&several.expect("reducible"));
+    assert!(several.column_by_name("embeddings_90_pca_2d").is_some());
+    assert!(several.column_by_name("embeddings_90_pca_3d").is_some());
+    assert!(tables.iter().all(|url| fixture.store.info(url).is_ok()), "sources stay unless asked");
+    assert_eq!(fixture.run.metrics().expect("readable").len(), 4, "and runs know nothing of it");
+    let deleting = ReduceOptions { delete_source_tables: Some(true), ..options };
+    reduce_embeddings(project, &old, &deleting, &progress()).expect("reducible");
+    assert!(fixture.store.info(&old).is_ok(), "a table that a run lists is not deleted");
+}
+
+#[test]
+fn a_reduction_can_be_replayed_until_its_inputs_are_gone() {
+    let fixture = Fixture::new();
+    let sources = [fixture.add(Some("train"), 0, 3), fixture.add(Some("train"), 1, 1)];
+    let project = fixture.run.project();
+    let mut options = ReduceOptions::new([pca(3), pca(2)]);
+    options.delete_source_tables = Some(false);
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &progress()).expect("reducible");
+    for (_, reduced) in mapping.iter() {
+        project.replay_reduction(reduced, &progress()).expect("the same bits");
+    }
+    let error = project.replay_reduction(&sources[0], &progress()).expect_err("not reduced").to_string();
+    assert!(error.ends_with("it was made by collect/1, not by reduce/1"), "{error}");
+    project.delete_table(&sources[1], true).expect("forced");
+    let error = project.replay_reduction(mapping.get(&sources[0]).expect("mapped"), &progress());
+    let error = error.expect_err("an input is gone").to_string();
+    assert!(
+        error.contains("its input runs/r/metrics/train-1-") && error.contains("is not there, deleted 20"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_needed_is_not_deleted_and_what_was_deleted_is_explained() {
+    let fixture = Fixture::new();
+    let source = fixture.add(Some("train"), 0, 0);
+    let project = fixture.run.project();
+    let error = project.delete_table(&source, false).expect_err("a run lists it").to_string();
+    assert_eq!(error, format!("cannot delete {source}: run \"r\" lists it"));
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress());
+    let mapping = mapping.expect("reducible");
+    let reduced = mapping.get(&source).expect("mapped");
+    let deletion = &project.deletions().expect("readable")[0];
+    assert_eq!(deletion.url, source.relative_to(project.root()));
+    assert_eq!(deletion.replaced_by, [reduced.relative_to(project.root())]);
+    assert!(deletion.by.contains("tlc-run/") && deletion.rows == N_ROWS as u64);
+
+    let graph = project.lineage_graph(reduced).expect("known");
+    assert_eq!(graph.nodes.len(), 2);
+    assert_eq!(graph.nodes[1].state, crate::NodeState::Deleted(deletion.clone()));
+    let text = graph.to_text(project.root());
+    assert!(
+        text.contains("reduce ") && text.contains("(deleted 20") && text.contains(", replaced by runs/r/reduced/"),
+        "{text}"
+    );
+    let dot = graph.to_dot(project.root());
+    assert!(dot.contains("t1 -> t0 [label=\"reduce\"]") && dot.contains("style=dashed"), "{dot}");
+    let events = graph.to_open_lineage(project.root());
+    assert_eq!(events.len(), 1, "how the deleted table was made is not known any more");
+    let field = &events[0]["outputs"][0]["facets"]["columnLineage"]["fields"]["embeddings_90_pca"]["inputFields"][0];
+    assert_eq!((&field["field"], &field["name"]), (&json!("embeddings_90"), &json!(deletion.url.to_string())));
+    // A table that is gone can be asked for as well.
+    assert!(matches!(project.lineage_graph(&source).expect("known").nodes[0].state, crate::NodeState::Deleted(_)));
+    let never = project.lineage_graph(&fixture.url("runs/r/metrics/never.lance")).expect_err("unknown");
+    assert!(matches!(never, RunError::Store(tlc_core::StoreError::NotFound { .. })), "{never:?}");
+}
+
+#[test]
+fn a_source_that_something_else_was_made_from_stays() {
+    let fixture = Fixture::new();
+    let source = fixture.add(Some("train"), 0, 0);
+    let mut options = ReduceOptions::new([pca(2)]);
+    let project = fixture.run.project();
+    let kept = reduce_embeddings(project, &source, &options, &progress()).expect("reducible");
+    options.reductions = vec![pca(3).into()];
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &progress()).expect("reducible");
+    assert!(fixture.store.info(&source).is_ok(), "{kept} was made from it");
+    let urls: Vec<Url> = fixture.run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect();
+    assert_eq!(urls, [source.clone(), mapping.get(&source).expect("mapped").clone()], "and stays in the record");
+}
+
+#[test]
+fn hostile_lineage_ends_and_leads_nowhere() {
+    let fixture = Fixture::new();
+    let project = fixture.run.project();
+    let [a, b] = ["a", "b"].map(|name| fixture.url(&format!("datasets/d/{name}.lance")));
+    let make = |url: &Url, inputs: &[&str]| {
+        let mut lineage = Lineage::new("test/1", Operation::new("made-up", 1));
+        for input in inputs {
+            let url = input.parse().expect("a URL");
+            lineage.inputs.push(tlc_core::LineageInput { url, version: 1, table_id: None, rows: 1, digest: None });
+        }
+        let schema = Arc::new(lineage.write_into(&Schema::new(vec![Field::new("id", DataType::Int64, false)])));
+        fixture.store.create(url, schema, Box::new(std::iter::empty())).expect("a table");
+    };
+    make(&a, &["datasets/d/b.lance", "memory://elsewhere/secret.lance", "s3://bucket/x.lance"]);
+    make(&b, &["datasets/d/a.lance", "datasets/d/b.lance"]);
+    let graph = project.lineage_graph(&a).expect("it ends");
+    let states: Vec<_> = graph.nodes.iter().map(|node| node.state.clone()).collect();
+    use crate::NodeState::{Outside, Present};
+    assert_eq!(states, [Present, Present, Outside, Outside]);
+    assert!(graph.to_text(project.root()).contains("datasets/d/a.lance (above)"));
+    let many: Vec<String> = (0..12_000).map(|i| format!("datasets/d/x{i}.lance")).collect();
+    let c = fixture.url("datasets/d/c.lance");
+    make(&c, &many.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(project.lineage_graph(&c).expect("it ends").nodes.len(), 12_001);
+    assert!(matches!(
+        project.delete_table(&"memory://elsewhere/x.lance".parse().expect("a URL"), true),
+        Err(RunError::Outside { .. })
+    ));
 }
 
 #[test]

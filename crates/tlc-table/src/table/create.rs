@@ -9,7 +9,7 @@ use tlc_core::{
     Url,
 };
 
-use super::{DESCRIPTION_KEY, Table, name_of};
+use super::{DESCRIPTION_KEY, Table};
 use crate::TableError;
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -136,7 +136,7 @@ impl Table {
         check_columns(&new, schema)?;
         let mut there = Vec::new();
         for url in store.list_tables(folder)? {
-            if name_of(&url) == UniqueName::new(&new.name).stem() {
+            if UniqueName::stem_of(url.file_name()) == UniqueName::new(&new.name).stem() {
                 there.push(Self::from_url(store.clone(), &url)?);
             }
         }

@@ -11,8 +11,8 @@ use arrow_array::{RecordBatch, cast::AsArray};
 use arrow_schema::{Field, Fields, Schema};
 use arrow_select::concat::concat_batches;
 use tlc_core::{
-    BatchStream, Filter, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, Url, columns_with_role,
-    value_map,
+    BatchStream, Filter, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
+    columns_with_role, value_map,
 };
 
 use crate::TableError;
@@ -81,7 +81,7 @@ impl Table {
 
     /// Its readable name: `train` of `train-01J….lance`.
     pub fn name(&self) -> &str {
-        name_of(&self.info.url)
+        UniqueName::stem_of(self.info.url.file_name())
     }
 
     /// Its number of rows.
@@ -166,12 +166,7 @@ impl Table {
     /// # Errors
     /// A URL that leads out of the project, or to nothing.
     pub fn foreign_table(&self, root: &Url) -> Result<Option<Table>, TableError> {
-        let Some(column) = columns_with_role(self.schema(), &NumberRole::ForeignTableId).into_iter().next() else {
-            return Ok(None);
-        };
-        let field = self.schema().field_with_name(&column).expect("found by its role");
-        let Some((_, text)) = value_map(field).into_iter().next() else { return Ok(None) };
-        let url = text.parse::<Url>()?.resolve(root)?;
+        let Some(url) = self.info.foreign_table(root)? else { return Ok(None) };
         if !url.is_within(root) {
             return Err(self.unfit("follow the foreign table of", format!("{url} is outside of the project {root}")));
         }
@@ -219,15 +214,6 @@ impl Table {
 /// The names that a column's values have, if it is one of classes.
 pub(crate) fn class_number(field: &Field, name: &str) -> Option<i64> {
     value_map(field).into_iter().find(|(_, known)| known == name).map(|(number, _)| number)
-}
-
-/// `train` of `…/train-01J….lance`.
-fn name_of(url: &Url) -> &str {
-    let name = url.file_name().trim_end_matches(".lance");
-    match name.rsplit_once('-') {
-        Some((stem, id)) if id.len() == 26 => stem,
-        _ => name,
-    }
 }
 
 #[cfg(test)]

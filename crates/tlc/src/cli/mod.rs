@@ -15,6 +15,7 @@ mod runs;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
+mod tables;
 mod view;
 
 use std::path::PathBuf;
@@ -61,6 +62,20 @@ enum Command {
     Find(find::FindArgs),
     /// Draw the layouts of a run or a table as SVG and PNG
     Plot(plot::PlotArgs),
+    /// List a project's tables and runs
+    Ls(tables::LsArgs),
+    /// Show a table: columns with roles, first rows, where it comes from
+    Show(tables::ShowArgs),
+    /// Print what a table was made from, also where that was deleted
+    Lineage(tables::LineageArgs),
+    /// Make a derived or reduced table again from its inputs, and compare the digests
+    Replay(tables::TableArgs),
+    /// Make a table from a file
+    Import(tables::ImportArgs),
+    /// Write a table into a file
+    Export(tables::ExportArgs),
+    /// Delete a table, unless something needs it
+    Rm(tables::RmArgs),
     /// Delete a run with its tables, models and pictures
     RemoveRun(runs::RunArgs),
     /// List reducers, stores and reshape strategies that are linked into this command
@@ -280,6 +295,13 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::View(args) => view::run(&args, progress),
         Command::Find(args) => find::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
+        Command::Ls(args) => tables::list(&args),
+        Command::Show(args) => tables::show(&args),
+        Command::Lineage(args) => tables::lineage(&args),
+        Command::Replay(args) => tables::replay(&args, progress),
+        Command::Import(args) => tables::import(&args),
+        Command::Export(args) => tables::export(&args, progress),
+        Command::Rm(args) => tables::remove(&args),
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {
             for plugin in tlc::core::plugins() {

@@ -62,7 +62,7 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
     let reducer_args: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(&args.args).map_err(|error| anyhow::anyhow!("--args is not a JSON object: {error}"))?;
     let mut options = ReduceOptions::new([tlc::core::reducer_from_args(&args.method, reducer_args)?]);
-    options.delete_source_tables = !args.keep_source_tables;
+    options.delete_source_tables = Some(!args.keep_source_tables);
     let mapping = match &args.foreign_table {
         Some(url) => run.reduce_embeddings_by_foreign_table_url(&url.parse()?, &options, progress)?,
         None => run.reduce_embeddings_per_dataset(&options, progress)?,

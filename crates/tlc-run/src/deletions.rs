@@ -1,0 +1,141 @@
+//! What was deleted, when, by whom, and what took its place.
+//!
+//! A note is written before the table disappears, so a deleted table can be explained for ever; one whose table is
+//! still there belongs to a deletion that was interrupted: the run's record still says so, and the next reduction finishes it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tlc_core::ulid::Ulid;
+use tlc_core::{StoreError, Url, WriteCondition};
+
+use crate::{PRODUCER, Project, RunError};
+
+/// The log's name in a project's folder.
+const FILE: &str = "deletions.json";
+const FORMAT: &str = "tlc.deletions/1";
+
+/// A note on a table that was deleted. URLs are relative to the project where they lie inside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Where it was.
+    pub url: Url,
+    /// Its identity, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_id: Option<Ulid>,
+    /// Its number of rows.
+    pub rows: u64,
+    /// Its content digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// User and program.
+    pub by: String,
+    /// The tables that took its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_by: Vec<Url>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Log {
+    schema: String,
+    deletions: Vec<Deletion>,
+}
+
+impl Project {
+    /// What was deleted, oldest first.
+    ///
+    /// # Errors
+    /// An unreadable log; a failing store.
+    pub fn deletions(&self) -> Result<Vec<Deletion>, RunError> {
+        Ok(self.read_log()?.0.deletions)
+    }
+
+    /// Deletes the table at `url`, after a note in the log. Unless it is `forced`, a table stays that a run lists, that
+    /// describes what another table is about, or that another was made from.
+    ///
+    /// # Errors
+    /// [`RunError::Needed`], with who needs it; [`RunError::Outside`]; [`StoreError::NotFound`]; a failing store.
+    pub fn delete_table(&self, url: &Url, forced: bool) -> Result<(), RunError> {
+        let url = self.inside(url)?;
+        self.store().info(&url)?;
+        if !forced {
+            let needs = self.inventory()?.needs(&url);
+            if !needs.is_empty() {
+                let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+                return Err(RunError::Needed { url, needs: needs.join("; ") });
+            }
+        }
+        self.delete_recorded(&url, Vec::new())
+    }
+
+    /// Notes and deletes; nothing at `url` is fine.
+    pub(crate) fn delete_recorded(&self, url: &Url, replaced_by: Vec<Url>) -> Result<(), RunError> {
+        self.note_deletion(url, replaced_by)?;
+        match self.store().delete(url) {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes that the table at `url` is about to be deleted, unless that is noted already; nothing there is fine.
+    pub(crate) fn note_deletion(&self, url: &Url, replaced_by: Vec<Url>) -> Result<(), RunError> {
+        let info = match self.store().info(url) {
+            Ok(info) => Some(info),
+            Err(StoreError::NotFound { .. }) => return Ok(()),
+            // What cannot be read any more is deleted all the same.
+            Err(StoreError::Damaged { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let root = self.root();
+        let note = Deletion {
+            url: url.relative_to(root),
+            table_id: info.as_ref().and_then(|info| info.lineage()).map(|lineage| lineage.table_id),
+            rows: info.as_ref().map_or(0, |info| info.rows),
+            digest: info.and_then(|info| info.digest),
+            deleted: Timestamp::now(),
+            by: who(),
+            replaced_by: replaced_by.into_iter().map(|url| url.relative_to(root)).collect(),
+        };
+        loop {
+            let (mut log, condition) = self.read_log()?;
+            if log.deletions.iter().any(|known| known.url == note.url && known.table_id == note.table_id) {
+                return Ok(());
+            }
+            log.deletions.push(note.clone());
+            let content = serde_json::to_vec_pretty(&log).expect("a log is plain data");
+            match self.store().write_object(&root.join(FILE)?, &content, condition) {
+                Err(StoreError::Conflict { .. } | StoreError::AlreadyExists { .. }) => {}
+                result => return result.map(|_| ()).map_err(RunError::from),
+            }
+        }
+    }
+
+    /// The log, and the condition under which it may be replaced.
+    fn read_log(&self) -> Result<(Log, WriteCondition), RunError> {
+        let url = self.root().join(FILE)?;
+        let (content, version) = match self.store().read_object(&url) {
+            Ok(read) => read,
+            Err(StoreError::NotFound { .. }) => {
+                let log = Log { schema: FORMAT.to_owned(), deletions: Vec::new() };
+                return Ok((log, WriteCondition::Absent));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let unreadable = |reason: String| RunError::Record { url: url.clone(), reason };
+        let log: Log = serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
+        if log.schema != FORMAT {
+            return Err(unreadable(format!("its format is {:?}; this version reads {FORMAT:?}", log.schema)));
+        }
+        Ok((log, WriteCondition::Unchanged(version)))
+    }
+}
+
+/// The user, as far as the environment says, and the program.
+fn who() -> String {
+    let user = ["USER", "USERNAME", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    match user {
+        Some(user) => format!("{user} with {PRODUCER}"),
+        None => PRODUCER.to_owned(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Everything that a project holds, and what of it is needed by what else.
+
+use std::fmt;
+
+use tlc_core::ulid::Ulid;
+use tlc_core::{StoreError, TableInfo, Url};
+
+use crate::{Project, RunError, RunRecord};
+
+/// Folders below the project that are looked into for tables.
+const DEPTH: usize = 6;
+
+/// Everything that a project holds, at one time.
+#[derive(Debug)]
+pub struct Inventory {
+    root: Url,
+    /// Its tables, sorted by URL.
+    pub tables: Vec<TableInfo>,
+    /// Tables that cannot be opened, and why.
+    pub damaged_tables: Vec<(Url, StoreError)>,
+    /// Its runs by name.
+    pub runs: Vec<(String, RunRecord)>,
+    /// Runs whose record cannot be read, and why.
+    pub damaged_runs: Vec<(String, RunError)>,
+}
+
+/// For what a table is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// A run lists it among its metrics tables.
+    Run(String),
+    /// This table was made from it, and could not be made again.
+    MadeFrom(Url),
+    /// This table describes its rows.
+    Describes(Url),
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Need::Run(name) => write!(f, "run {name:?} lists it"),
+            Need::MadeFrom(url) => write!(f, "{url} was made from it"),
+            Need::Describes(url) => write!(f, "{url} describes its rows"),
+        }
+    }
+}
+
+impl Project {
+    /// Looks at all tables and runs, without reading rows.
+    ///
+    /// # Errors
+    /// A failing store; what is damaged is part of the answer.
+    pub fn inventory(&self) -> Result<Inventory, RunError> {
+        let mut inventory = Inventory {
+            root: self.root().clone(),
+            tables: Vec::new(),
+            damaged_tables: Vec::new(),
+            runs: Vec::new(),
+            damaged_runs: Vec::new(),
+        };
+        self.look_into(self.root(), DEPTH, &mut inventory)?;
+        inventory.tables.sort_by(|a, b| a.url.cmp(&b.url));
+        for name in self.run_names()? {
+            match self.open_run(&name).and_then(|run| run.record()) {
+                Ok(record) => inventory.runs.push((name, record)),
+                Err(error) => inventory.damaged_runs.push((name, error)),
+            }
+        }
+        Ok(inventory)
+    }
+
+    fn look_into(&self, folder: &Url, depth: usize, inventory: &mut Inventory) -> Result<(), RunError> {
+        let tables = self.store().list_tables(folder)?;
+        for name in self.store().list_folders(folder)? {
+            let url = folder.join(&name)?;
+            if depth > 0 && !tables.contains(&url) && !name.contains(".lance") {
+                self.look_into(&url, depth - 1, inventory)?;
+            }
+        }
+        for url in tables {
+            match self.store().info(&url) {
+                Ok(info) => inventory.tables.push(info),
+                // Somebody deleted it meanwhile.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => inventory.damaged_tables.push((url, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inventory {
+    /// The table at `url`.
+    pub fn table(&self, url: &Url) -> Option<&TableInfo> {
+        self.tables.iter().find(|info| info.url == *url)
+    }
+
+    /// The table with this identity, wherever it is.
+    pub fn table_with_id(&self, id: Ulid) -> Option<&TableInfo> {
+        self.tables.iter().find(|info| info.lineage().is_some_and(|lineage| lineage.table_id == id))
+    }
+
+    /// Who needs the table at `url`, and for what.
+    pub fn needs(&self, url: &Url) -> Vec<Need> {
+        let is_it = |other: &Url| other.resolve(&self.root).is_ok_and(|other| other == *url);
+        let mut needs = Vec::new();
+        for (name, record) in &self.runs {
+            if record.metrics.iter().any(|entry| is_it(&entry.url)) {
+                needs.push(Need::Run(name.clone()));
+            }
+        }
+        for info in self.tables.iter().filter(|info| info.url != *url) {
+            if info.lineage().is_some_and(|lineage| lineage.inputs.iter().any(|input| is_it(&input.url))) {
+                needs.push(Need::MadeFrom(info.url.clone()));
+            }
+            if info.foreign_table(&self.root).is_ok_and(|foreign| foreign.is_some_and(|foreign| foreign == *url)) {
+                needs.push(Need::Describes(info.url.clone()));
+            }
+        }
+        needs
+    }
+}

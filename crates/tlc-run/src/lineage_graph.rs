@@ -1,0 +1,292 @@
+//! Where a table comes from, as a graph: its ancestors, also those that were deleted.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tlc_core::ulid::Ulid;
+use tlc_core::{ColumnLineage, LineageInput, ModelRef, Operation, StoreError, Url};
+
+use crate::{Deletion, Inventory, Project, RunError};
+
+/// Tables that a graph holds at most: lineage comes from files that anybody may have written.
+const MOST_NODES: usize = 10_000;
+
+/// A table and what it was made from, in one step or several.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LineageGraph {
+    /// The table that was asked for first, then the tables that it was made from, nearest first.
+    pub nodes: Vec<LineageNode>,
+    /// Whether there were more than the 10,000 that are shown.
+    pub is_cut: bool,
+}
+
+/// A table in a graph of lineage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LineageNode {
+    /// Where it is, or was.
+    pub url: Url,
+    /// Its identity, if it has one.
+    pub table_id: Option<Ulid>,
+    /// Its number of rows.
+    pub rows: u64,
+    /// Its content digest, if it has one.
+    pub digest: Option<String>,
+    /// Whether it is there.
+    pub state: NodeState,
+    /// How it was made; `None` where that is not known.
+    pub origin: Option<Origin>,
+}
+
+/// Whether a table of a graph is there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NodeState {
+    /// It is where lineage says, or the table of this identity was found elsewhere in the project.
+    Present,
+    /// It was deleted; the log says when, by whom, and what took its place.
+    Deleted(Deletion),
+    /// Something else is in its place, with this identity.
+    Replaced(Option<Ulid>),
+    /// It is not there, and nothing says why.
+    Missing,
+    /// It cannot be read.
+    Damaged(String),
+    /// It is outside of the project and was not looked at.
+    Outside,
+}
+
+/// How a table was made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Origin {
+    /// When.
+    pub created: jiff::Timestamp,
+    /// Program and version.
+    pub producer: String,
+    /// What was done.
+    pub operation: Operation,
+    /// The tables that were read, by their numbers in [`LineageGraph::nodes`].
+    pub inputs: Vec<usize>,
+    /// The fitted models that were applied, by column.
+    pub models: BTreeMap<String, ModelRef>,
+    /// The input columns of each column.
+    pub columns: BTreeMap<String, ColumnLineage>,
+}
+
+impl Project {
+    /// The table at `url`, relative or absolute, and everything that it was made from.
+    ///
+    /// A table that was moved within the project is found by its identity; a table that was deleted is explained by the
+    /// log of deletions. Nothing outside of the project is opened.
+    ///
+    /// # Errors
+    /// [`RunError::Outside`]; a failing store; [`StoreError::NotFound`] if `url` never was a table that is known of.
+    pub fn lineage_graph(&self, url: &Url) -> Result<LineageGraph, RunError> {
+        let url = self.inside(url)?;
+        let tracer = Tracer { project: self, inventory: self.inventory()?, deletions: self.deletions()? };
+        let wanted = LineageInput { url: url.clone(), version: 1, table_id: None, rows: 0, digest: None };
+        let first = tracer.node(&wanted);
+        if first.0.state == NodeState::Missing {
+            return Err(StoreError::NotFound { url }.into());
+        }
+        let mut graph = LineageGraph { nodes: Vec::new(), is_cut: false };
+        let mut waiting = VecDeque::from([0]);
+        let mut inputs_of = vec![first.1];
+        graph.nodes.push(first.0);
+        while let Some(at) = waiting.pop_front() {
+            for input in std::mem::take(&mut inputs_of[at]) {
+                let place = input.url.resolve(self.root()).unwrap_or_else(|_| input.url.clone());
+                let known = graph.nodes.iter().position(|node| match (node.table_id, input.table_id) {
+                    (Some(known), Some(wanted)) => known == wanted,
+                    _ => node.url == place,
+                });
+                let number = known.unwrap_or_else(|| {
+                    let (node, inputs) = tracer.node(&input);
+                    graph.nodes.push(node);
+                    inputs_of.push(inputs);
+                    waiting.push_back(graph.nodes.len() - 1);
+                    graph.nodes.len() - 1
+                });
+                let origin = graph.nodes[at].origin.as_mut().expect("what has inputs has an origin");
+                origin.inputs.push(number);
+            }
+            if graph.nodes.len() >= MOST_NODES {
+                graph.is_cut = !waiting.is_empty();
+                break;
+            }
+        }
+        Ok(graph)
+    }
+}
+
+struct Tracer<'a> {
+    project: &'a Project,
+    inventory: Inventory,
+    deletions: Vec<Deletion>,
+}
+
+impl Tracer<'_> {
+    /// What is known of an input, and its own inputs.
+    fn node(&self, input: &LineageInput) -> (LineageNode, Vec<LineageInput>) {
+        let node = |url: Url, state: NodeState| LineageNode {
+            url,
+            table_id: input.table_id,
+            rows: input.rows,
+            digest: input.digest.clone(),
+            state,
+            origin: None,
+        };
+        let Ok(url) = self.project.inside(&input.url) else {
+            return (node(input.url.clone(), NodeState::Outside), Vec::new());
+        };
+        let moved = || input.table_id.and_then(|id| self.inventory.table_with_id(id));
+        let here = self.inventory.table(&url);
+        let id_of = |info: &tlc_core::TableInfo| info.lineage().map(|lineage| lineage.table_id);
+        let is_it = |info: &&tlc_core::TableInfo| input.table_id.is_none() || id_of(info) == input.table_id;
+        let Some(info) = here.filter(is_it).or_else(moved) else {
+            return (node(url.clone(), self.state_of_absent(&url, input.table_id)), Vec::new());
+        };
+        let lineage = info.lineage();
+        let found = LineageNode {
+            url: info.url.clone(),
+            table_id: lineage.as_ref().map(|lineage| lineage.table_id),
+            rows: info.rows,
+            digest: info.digest.clone(),
+            state: NodeState::Present,
+            origin: lineage.as_ref().map(|lineage| Origin {
+                created: lineage.created,
+                producer: lineage.producer.clone(),
+                operation: lineage.operation.clone(),
+                inputs: Vec::new(),
+                models: lineage.models.clone(),
+                columns: lineage.columns.clone(),
+            }),
+        };
+        (found, lineage.map(|lineage| lineage.inputs).unwrap_or_default())
+    }
+
+    fn state_of_absent(&self, url: &Url, id: Option<Ulid>) -> NodeState {
+        let relative = url.relative_to(self.project.root());
+        let is_it = |deletion: &&Deletion| match (id, deletion.table_id) {
+            (Some(wanted), Some(deleted)) => wanted == deleted,
+            _ => deletion.url == relative,
+        };
+        if let Some(deletion) = self.deletions.iter().rev().find(is_it) {
+            return NodeState::Deleted(deletion.clone());
+        }
+        if let Some((_, error)) = self.inventory.damaged_tables.iter().find(|(damaged, _)| damaged == url) {
+            return NodeState::Damaged(error.to_string());
+        }
+        match self.inventory.table(url) {
+            Some(other) => NodeState::Replaced(other.lineage().map(|lineage| lineage.table_id)),
+            None => NodeState::Missing,
+        }
+    }
+}
+
+impl LineageGraph {
+    /// The graph as indented text: each table below what was made from it, in full once.
+    pub fn to_text(&self, root: &Url) -> String {
+        let mut text = String::new();
+        let mut shown = vec![false; self.nodes.len()];
+        self.write_text(0, 0, root, &mut shown, &mut text);
+        if self.is_cut {
+            text += "… more than 10000 tables\n";
+        }
+        text
+    }
+
+    fn write_text(&self, number: usize, depth: usize, root: &Url, shown: &mut [bool], text: &mut String) {
+        let node = &self.nodes[number];
+        let indent = "  ".repeat(depth.min(40));
+        let again = std::mem::replace(&mut shown[number], true);
+        let note = match &node.state {
+            NodeState::Present if again => " (above)".to_owned(),
+            NodeState::Present => format!(" ({} rows)", node.rows),
+            NodeState::Deleted(deletion) => {
+                let by: Vec<String> = deletion.replaced_by.iter().map(Url::to_string).collect();
+                let by = if by.is_empty() { String::new() } else { format!(", replaced by {}", by.join(", ")) };
+                format!(" (deleted {:.0} by {}{by})", deletion.deleted, deletion.by)
+            }
+            NodeState::Replaced(_) => " (another table is in its place)".to_owned(),
+            NodeState::Missing => " (not there)".to_owned(),
+            NodeState::Damaged(reason) => format!(" (damaged: {reason})"),
+            NodeState::Outside => " (outside of the project)".to_owned(),
+        };
+        *text += &format!("{indent}{}{note}\n", node.url.relative_to(root));
+        let Some(origin) = node.origin.as_ref().filter(|_| !again) else { return };
+        let kind = &origin.operation.kind;
+        let models: Vec<String> =
+            origin.models.iter().map(|(column, model)| format!("{column} by {}", model.url)).collect();
+        let models = if models.is_empty() { String::new() } else { format!(": {}", models.join(", ")) };
+        *text += &format!("{indent}  {kind} {:.0} by {}{models}\n", origin.created, origin.producer);
+        for &input in &origin.inputs {
+            self.write_text(input, depth + 2, root, shown, text);
+        }
+    }
+
+    /// The graph in Graphviz' language.
+    pub fn to_dot(&self, root: &Url) -> String {
+        // JSON's escapes are Graphviz' too.
+        let quoted = |text: String| Value::from(text).to_string();
+        let mut text = "digraph lineage {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let style = if node.state == NodeState::Present { "solid" } else { "dashed" };
+            let label = quoted(node.url.relative_to(root).to_string());
+            text += &format!("  t{number} [label={label}, style={style}];\n");
+        }
+        for (number, node) in self.nodes.iter().enumerate() {
+            if let Some(origin) = &node.origin {
+                let label = quoted(origin.operation.kind.clone());
+                for input in &origin.inputs {
+                    text += &format!("  t{input} -> t{number} [label={label}];\n");
+                }
+            }
+        }
+        text + "}\n"
+    }
+
+    /// One OpenLineage event for each table whose making is known, oldest first: to be sent to a server of lineage.
+    pub fn to_open_lineage(&self, root: &Url) -> Vec<Value> {
+        let namespace = root.to_string();
+        let dataset =
+            |node: &LineageNode| json!({"namespace": namespace, "name": node.url.relative_to(root).to_string()});
+        let mut made: Vec<(&LineageNode, &Origin)> =
+            self.nodes.iter().filter_map(|node| Some((node, node.origin.as_ref()?))).collect();
+        made.sort_by_key(|(_, origin)| origin.created);
+        made.into_iter()
+            .map(|(node, origin)| {
+                let fields: serde_json::Map<String, Value> = origin
+                    .columns
+                    .iter()
+                    .map(|(column, lineage)| {
+                        let sources = lineage.from.iter().filter_map(|source| {
+                            let table = &self.nodes[*origin.inputs.get(source.input)?];
+                            let mut field = dataset(table);
+                            field["field"] = source.field.clone().into();
+                            field["transformations"] = json!([{"type": lineage.kind, "subtype": lineage.subtype}]);
+                            Some(field)
+                        });
+                        (column.clone(), json!({"inputFields": sources.collect::<Vec<_>>()}))
+                    })
+                    .collect();
+                let facet = |schema: &str| json!({"_producer": origin.producer, "_schemaURL": schema});
+                let mut columns = facet("ColumnLineageDatasetFacet");
+                columns["fields"] = fields.into();
+                let mut output = dataset(node);
+                output["facets"] = json!({"columnLineage": columns});
+                let run_id = node.table_id.map(|id| id.to_string()).unwrap_or_default();
+                json!({
+                    "eventType": "COMPLETE",
+                    "eventTime": origin.created.to_string(),
+                    "producer": origin.producer,
+                    "run": {"runId": run_id},
+                    "job": {"namespace": namespace, "name": origin.operation.kind},
+                    "inputs": origin.inputs.iter().map(|&input| dataset(&self.nodes[input])).collect::<Vec<_>>(),
+                    "outputs": [output],
+                })
+            })
+            .collect()
+    }
+}

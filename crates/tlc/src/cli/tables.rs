@@ -1,0 +1,258 @@
+//! Commands on tables: list, show, lineage, replay, import, export, delete.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow_cast::pretty::pretty_format_batches;
+use clap::{Args, ValueEnum};
+use tlc::core::{FieldRoles, Operation, Progress, Scan, StoreError, TableStore, Url, embedding_width, value_map};
+use tlc::run::Project;
+use tlc::table::{Derivation, LanceStore, NewTable, Table, read_file, write_file};
+
+use super::open_project;
+
+/// A project's folder is known by these.
+const FOLDERS: [&str; 2] = ["datasets", "runs"];
+/// Vectors wider than this are not printed.
+const WIDEST_SHOWN: usize = 4;
+
+/// What to list.
+#[derive(Args)]
+pub(crate) struct LsArgs {
+    /// A project's folder
+    #[arg(default_value = "tlc-demo")]
+    project: PathBuf,
+}
+
+/// A table of a project.
+#[derive(Args)]
+pub(crate) struct TableArgs {
+    /// A table's folder or URL, or its place in the project
+    table: String,
+    /// The project's folder [default: the nearest above the table that has datasets or runs, or tlc-demo]
+    #[arg(long)]
+    project: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    table: TableArgs,
+    /// Rows to print
+    #[arg(long, default_value_t = 10)]
+    rows: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct LineageArgs {
+    #[command(flatten)]
+    table: TableArgs,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text")]
+    format: LineageFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LineageFormat {
+    /// Indented lines
+    Text,
+    /// The graph as JSON
+    Json,
+    /// Graphviz
+    Dot,
+    /// OpenLineage events, one per line
+    Openlineage,
+}
+
+#[derive(Args)]
+pub(crate) struct RmArgs {
+    #[command(flatten)]
+    table: TableArgs,
+    /// Also if something needs it: it is said what, and that can then neither be replayed nor joined
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    /// A file: parquet, csv, arrow, npy or safetensors
+    file: PathBuf,
+    /// The dataset that the table becomes part of
+    #[arg(long)]
+    dataset: String,
+    /// The table's name [default: the file's]
+    #[arg(long)]
+    name: Option<String>,
+    /// What it is
+    #[arg(long)]
+    description: Option<String>,
+    /// The project's folder
+    #[arg(long, default_value = "tlc-demo")]
+    project: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    table: TableArgs,
+    /// The file to write: parquet, csv or arrow by its extension
+    file: PathBuf,
+}
+
+impl TableArgs {
+    /// The project and the table's place in it.
+    fn open(&self) -> anyhow::Result<(Project, Url)> {
+        if self.table.contains("://") && !self.table.starts_with("file://") {
+            bail!("{} cannot be opened: this build serves local folders only", self.table);
+        }
+        let text = self.table.strip_prefix("file://").unwrap_or(&self.table);
+        let path = std::path::absolute(text)?;
+        let folder = match (&self.project, path.exists() || text.starts_with('/')) {
+            (Some(project), _) => project.clone(),
+            (None, true) => nearest_project(&path).with_context(|| {
+                format!("no folder above {} has datasets or runs; name the project with --project", path.display())
+            })?,
+            (None, false) => PathBuf::from("tlc-demo"),
+        };
+        let project = open_project(&folder)?;
+        let is_path = path.exists() || text.starts_with('/');
+        let url = if is_path { Url::from_path(&path)? } else { project.root().join(text)? };
+        Ok((project, url))
+    }
+
+    fn table(&self) -> anyhow::Result<(Project, Table)> {
+        let (project, url) = self.open()?;
+        let table = Table::from_url(project.shared_store(), &url)?;
+        Ok((project, table))
+    }
+}
+
+fn nearest_project(path: &Path) -> Option<PathBuf> {
+    let is_project = |folder: &&Path| FOLDERS.iter().any(|name| folder.join(name).is_dir());
+    path.ancestors().skip(1).find(is_project).map(Path::to_owned)
+}
+
+pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
+    let project = open_project(&args.project)?;
+    let inventory = project.inventory()?;
+    for info in &inventory.tables {
+        let made = info.lineage().map_or("unknown".to_owned(), |lineage| lineage.operation.kind);
+        let bytes = project.store().size_bytes(&info.url)? as f64 / 1e6;
+        println!("{}  {} rows  {bytes:.1} MB  {made}", info.url.relative_to(project.root()), info.rows);
+    }
+    for (name, record) in &inventory.runs {
+        println!("runs/{name}  {} metrics tables", record.metrics.len());
+    }
+    for (url, error) in &inventory.damaged_tables {
+        println!("{}  damaged: {error}", url.relative_to(project.root()));
+    }
+    for (name, error) in &inventory.damaged_runs {
+        println!("runs/{name}  damaged: {error}");
+    }
+    Ok(())
+}
+
+pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<()> {
+    let (project, table) = args.table.table()?;
+    println!("{}\n{} rows, {}", table.url(), table.rows(), table.info().digest.as_deref().unwrap_or("no digest"));
+    if let Some(description) = table.description() {
+        println!("{description}");
+    }
+    if let Some(foreign) = table.info().foreign_table(project.root())? {
+        println!("describes {}", foreign.relative_to(project.root()));
+    }
+    println!("\ncolumns");
+    for field in table.columns() {
+        let role = field.role().map(|role| format!("  {role}")).unwrap_or_default();
+        let classes = match value_map(field).len() {
+            0 => String::new(),
+            n => format!("  {n} names"),
+        };
+        println!("  {}  {}{role}{classes}", field.name(), field.data_type());
+    }
+    let narrow =
+        table.columns().iter().filter(|field| embedding_width(field).is_none_or(|width| width <= WIDEST_SHOWN));
+    let columns: Vec<&String> = narrow.map(|field| field.name()).collect();
+    let rows = table.read(Scan::columns(columns).limit(args.rows))?;
+    println!("\n{}", pretty_format_batches(&[rows])?);
+    println!("\nlineage\n{}", project.lineage_graph(table.url())?.to_text(project.root()));
+    Ok(())
+}
+
+pub(crate) fn lineage(args: &LineageArgs) -> anyhow::Result<()> {
+    let (project, url) = args.table.open()?;
+    let graph = project.lineage_graph(&url)?;
+    match args.format {
+        LineageFormat::Text => print!("{}", graph.to_text(project.root())),
+        LineageFormat::Json => println!("{}", serde_json::to_string_pretty(&graph)?),
+        LineageFormat::Dot => print!("{}", graph.to_dot(project.root())),
+        LineageFormat::Openlineage => {
+            graph.to_open_lineage(project.root()).iter().for_each(|event| println!("{event}"));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn replay(args: &TableArgs, progress: &Progress) -> anyhow::Result<()> {
+    let (project, table) = args.table()?;
+    let lineage = table.lineage().context("the table does not say how it was made")?;
+    let kind = &lineage.operation.kind;
+    match Derivation::from_operation(&lineage.operation) {
+        None => project.replay_reduction(table.url(), progress)?,
+        Some(derivation) => {
+            let Some(input) = lineage.inputs.first() else {
+                bail!("cannot replay {}: its lineage names no input", table.url());
+            };
+            let input = Table::from_url(project.shared_store(), &input.url.resolve(project.root())?)
+                .with_context(|| format!("cannot replay {}: its input cannot be opened", table.url()))?;
+            let found = input.digest_of(&derivation)?;
+            let written = table.info().digest.as_deref().unwrap_or("none");
+            if found != written {
+                bail!("{} is not what {kind} makes: its digest is {written}, {found} was made now", table.url());
+            }
+        }
+    }
+    let digest = table.info().digest.as_deref().unwrap_or_default();
+    println!("{kind} gives the same table again: {} rows, {digest}", table.rows());
+    Ok(())
+}
+
+pub(crate) fn remove(args: &RmArgs) -> anyhow::Result<()> {
+    let (project, url) = args.table.open()?;
+    let needs = project.inventory()?.needs(&url);
+    project.delete_table(&url, args.force)?;
+    println!("deleted {}", url.relative_to(project.root()));
+    needs.iter().for_each(|need| println!("  although {need}"));
+    Ok(())
+}
+
+pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
+    let project = open_project(&args.project)?;
+    let (schema, rows) = read_file(&args.file)?;
+    let stem = args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = args.name.clone().unwrap_or(stem);
+    let file = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut new = NewTable::new(&name).operation(Operation::new("import", 1).with("file", file));
+    if let Some(description) = &args.description {
+        new = new.description(description);
+    }
+    let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
+    let folder = project.root().join("datasets")?.join(&args.dataset)?;
+    let table = Table::from_rows(store, &folder, new, &schema, rows)?;
+    println!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
+    Ok(())
+}
+
+pub(crate) fn export(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> {
+    let (_, table) = args.table.table()?;
+    let task = progress.task("export", table.rows());
+    let rows = table.scan(Scan::default())?.map(|batch| {
+        let batch = batch?;
+        task.advance(batch.num_rows() as u64).map_err(StoreError::from)?;
+        Ok(batch)
+    });
+    let n = write_file(&args.file, &table.info().schema, Box::new(rows))?;
+    println!("{}\n{n} rows", args.file.display());
+    Ok(())
+}
