@@ -101,7 +101,18 @@ impl Inventory {
         self.tables.iter().find(|info| info.lineage().is_some_and(|lineage| lineage.table_id == id))
     }
 
-    /// Who needs the table at `url`, and for what.
+    /// Whether the table was written for a run whose record does not list it: what a killed writer leaves, or what
+    /// another one has not recorded yet.
+    pub fn is_leftover(&self, info: &TableInfo) -> bool {
+        let Some(run) = info.lineage().and_then(|lineage| lineage.run) else { return false };
+        let own = info.url.relative_to(&self.root);
+        let is_listed =
+            |record: &RunRecord| record.metrics.iter().any(|entry| entry.url == own) || record.to_delete.contains(&own);
+        let of_run = self.runs.iter().find(|(name, _)| run.file_name() == name);
+        of_run.is_some_and(|(_, record)| !is_listed(record))
+    }
+
+    /// Who needs the table at `url`, and for what. Leftovers need nothing.
     pub fn needs(&self, url: &Url) -> Vec<Need> {
         let is_it = |other: &Url| other.resolve(&self.root).is_ok_and(|other| other == *url);
         let mut needs = Vec::new();
@@ -110,7 +121,7 @@ impl Inventory {
                 needs.push(Need::Run(name.clone()));
             }
         }
-        for info in self.tables.iter().filter(|info| info.url != *url) {
+        for info in self.tables.iter().filter(|info| info.url != *url && !self.is_leftover(info)) {
             if info.lineage().is_some_and(|lineage| lineage.inputs.iter().any(|input| is_it(&input.url))) {
                 needs.push(Need::MadeFrom(info.url.clone()));
             }

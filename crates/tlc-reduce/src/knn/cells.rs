@@ -7,6 +7,11 @@
 //! 4. For the graph of the known rows, sweeps over neighbours of neighbours (`sweep.rs`), then more cells,
 //!    until the recall estimated on a sample reaches the target.
 //!
+//! More cells for rows near a border were tried in place of a sweep (60,000 × 100 of Fashion-MNIST, k = 15, 12 cells
+//! joined in .42 s: recall .920, from .976 for the quarter of the rows farthest from a border to .866 for the nearest
+//! quarter). Twice as many cells for that quarter, each row's own nearest, give .953; a sweep over all rows gives .957 in
+//! .20 s, and needs no blocks of rows that want the same cells.
+//!
 //! A query goes to the cell of its nearest centre, found among all of them: a walk over the graph could
 //! miss it, and a known row must find itself. It is joined with the cells near that one, so that its
 //! neighbours depend on itself alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2`

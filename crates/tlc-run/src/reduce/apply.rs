@@ -12,7 +12,6 @@ use tlc_core::{
     Progress, Scan, StoreError, Transformed, Url, embedding_field, embedding_values,
 };
 
-use super::ReduceOptions;
 use super::fit::{FittedColumn, FittedColumns, REDUCE, failed, vector_width};
 use super::source::Source;
 use super::streams::{Place, Reduced};
@@ -23,10 +22,10 @@ pub(super) fn apply(
     place: Place<'_>,
     source: Source,
     models: &FittedColumns,
-    options: &ReduceOptions,
+    keep: Keep,
     progress: &Progress,
 ) -> Result<Reduced, RunError> {
-    let form = Form::of(&source, models, options.retain_source_embedding_column)?;
+    let form = Form::of(&source, models, keep)?;
     let table = MetricsTable {
         name: source.name.clone(),
         foreign_table: source.foreign_table.clone(),
@@ -46,15 +45,25 @@ pub(super) fn apply(
     Ok(Reduced { source, table, info })
 }
 
+/// What a reduced table has besides the coordinates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    /// The columns that were reduced.
+    pub(super) sources: bool,
+    /// How far each row is from those that were fitted.
+    pub(super) scores: bool,
+}
+
 /// The columns of a reduced table.
 pub(super) struct Form {
     /// Those of the source that stay.
     kept: Vec<FieldRef>,
+    has_scores: bool,
     pub(super) schema: SchemaRef,
 }
 
 impl Form {
-    pub(super) fn of(source: &Source, models: &FittedColumns, retain_sources: bool) -> Result<Self, RunError> {
+    pub(super) fn of(source: &Source, models: &FittedColumns, keep: Keep) -> Result<Self, RunError> {
         for column in &models.columns {
             let (width, fitted) = (vector_width(source, &column.source)?, column.fitted.n_features());
             if width != fitted {
@@ -63,23 +72,25 @@ impl Form {
             }
         }
         let is_dropped =
-            |field: &FieldRef| !retain_sources && models.columns.iter().any(|column| column.source == *field.name());
+            |field: &FieldRef| !keep.sources && models.columns.iter().any(|column| column.source == *field.name());
         let kept: Vec<FieldRef> =
             source.info.schema.fields().iter().filter(|field| !is_dropped(field)).cloned().collect();
         let mut fields = kept.clone();
         for column in &models.columns {
             let width = column.fitted.layout().ncols();
             let target = embedding_field(&column.target, width, NumberRole::ReducedEmbedding);
-            let score = Field::new(format!("{}_ood", column.target), DataType::Float32, true);
             fields.push(Arc::new(target));
-            fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));
+            if keep.scores {
+                let score = Field::new(score_column(&column.target), DataType::Float32, true);
+                fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));
+            }
         }
         let is_taken = |(i, field): &(usize, &FieldRef)| fields[..*i].iter().any(|other| other.name() == field.name());
         if let Some((_, field)) = fields.iter().enumerate().find(is_taken) {
             let reason = format!("the table already has a column {:?}; give a target_embedding_column", field.name());
             return Err(RunError::Options { reason });
         }
-        Ok(Self { kept, schema: Arc::new(Schema::new(fields)) })
+        Ok(Self { kept, has_scores: keep.scores, schema: Arc::new(Schema::new(fields)) })
     }
 }
 
@@ -126,7 +137,7 @@ impl<'a> ReducedRows<'a> {
         let url = self.source.url();
         let producer_row = (url == self.models.producer.url()).then_some(self.first_row);
         self.first_row += batch.num_rows();
-        let columns = reduce_batch(url, batch, &self.form.kept, self.models, producer_row, self.progress)?;
+        let columns = reduce_batch(url, batch, self.form, self.models, producer_row, self.progress)?;
         RecordBatch::try_new(self.form.schema.clone(), columns)
             .map_err(|error| StoreError::backend("assemble rows for", url, error).into())
     }
@@ -155,17 +166,25 @@ impl Iterator for &mut ReducedRows<'_> {
     }
 }
 
+/// The name of the column with the scores of `target`.
+pub(super) fn score_column(target: &str) -> String {
+    format!("{target}_ood")
+}
+
 /// The kept columns, then for each model its coordinates and scores.
 fn reduce_batch(
     url: &Url,
     batch: &RecordBatch,
-    kept: &[FieldRef],
+    form: &Form,
     models: &FittedColumns,
     producer_row: Option<usize>,
     progress: &Progress,
 ) -> Result<Vec<ArrayRef>, RunError> {
-    let mut columns: Vec<ArrayRef> =
-        kept.iter().map(|field| batch.column_by_name(field.name()).expect("all columns were read").clone()).collect();
+    let mut columns: Vec<ArrayRef> = form
+        .kept
+        .iter()
+        .map(|field| batch.column_by_name(field.name()).expect("all columns were read").clone())
+        .collect();
     for column in &models.columns {
         let values = embedding_values(batch, &column.source).expect("checked before reading");
         let transformed = match producer_row {
@@ -177,7 +196,9 @@ fn reduce_batch(
         };
         let (coordinates, scores) = arrays_from_transformed(transformed);
         columns.push(coordinates);
-        columns.push(scores);
+        if form.has_scores {
+            columns.push(scores);
+        }
     }
     Ok(columns)
 }

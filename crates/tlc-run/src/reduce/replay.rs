@@ -4,7 +4,7 @@ use serde_json::Value;
 use tlc_core::digest::TableDigest;
 use tlc_core::{Lineage, LineageInput, Progress, TableInfo, Url, reducer_from_json};
 
-use super::apply::{Form, ReducedRows};
+use super::apply::{Form, Keep, ReducedRows, score_column};
 use super::fit::{FittedColumns, REDUCE, Saving};
 use super::source::Source;
 use super::streams::Place;
@@ -52,8 +52,12 @@ impl Project {
                 fitted.columns.push(made);
             }
         }
-        let retains = fitted.columns.iter().any(|column| info.schema.field_with_name(&column.source).is_ok());
-        let form = Form::of(&source, &fitted, retains)?;
+        let has = |name: &str| info.schema.field_with_name(name).is_ok();
+        let keep = Keep {
+            sources: fitted.columns.iter().any(|column| has(&column.source)),
+            scores: fitted.columns.iter().any(|column| has(&score_column(&column.target))),
+        };
+        let form = Form::of(&source, &fitted, keep)?;
         let mut rows = ReducedRows::new(self, &source, &fitted, &form, progress)?;
         let mut content = TableDigest::new(&info.schema);
         for batch in &mut rows {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tlc_core::{MetricsTable, Progress, TableInfo, Url};
 
 use super::ReduceOptions;
-use super::apply::apply;
+use super::apply::{Keep, apply};
 use super::fit::{FittedColumns, Saving};
 use super::source::Source;
 use crate::{Project, Run, RunError};
@@ -108,13 +108,18 @@ impl<'a> Written<'a> {
             let columns = producer.embedding_columns(options);
             let fitted =
                 FittedColumns::fit(place, &producer, &columns, options, Saving::In(&mut written.models), progress)?;
+            let has_others = place.run.is_some() || tables.len() > 1;
+            let keep = Keep {
+                sources: options.retain_source_embedding_column,
+                scores: options.out_of_distribution_column.unwrap_or(has_others),
+            };
             let task = progress.task("apply", tables.len() as u64);
             for source in tables {
                 if let Some(column) = columns.iter().find(|column| !source.has_column(column)) {
                     tracing::warn!(table = %source.url(), column, "not reduced: it has no such column, but the fitted table has");
                     continue;
                 }
-                let reduced = apply(place, source, &fitted, options, progress)?;
+                let reduced = apply(place, source, &fitted, keep, progress)?;
                 let url = reduced.info.url.clone();
                 written.reduced.push(reduced);
                 place.project.store().verify(&url, progress)?;

@@ -1,5 +1,7 @@
 //! The `tlc` command on small parts of real images.
 
+mod faults;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
