@@ -58,7 +58,10 @@ impl Project {
     /// [`RunError::Needed`], with who needs it; [`RunError::Outside`]; [`StoreError::NotFound`]; a failing store.
     pub fn delete_table(&self, url: &Url, forced: bool) -> Result<(), RunError> {
         let url = self.inside(url)?;
-        self.store().info(&url)?;
+        let found = self.store().info(&url);
+        if !(forced && self.is_table(&url)?) {
+            found?;
+        }
         if !forced {
             let needs = self.inventory()?.needs(&url);
             if !needs.is_empty() {
@@ -67,6 +70,12 @@ impl Project {
             }
         }
         self.delete_recorded(&url, Vec::new())
+    }
+
+    /// Whether a table is there, readable or not.
+    fn is_table(&self, url: &Url) -> Result<bool, RunError> {
+        let Some(folder) = url.parent() else { return Ok(false) };
+        Ok(self.store().list_tables(&folder)?.contains(url))
     }
 
     /// Notes and deletes; nothing at `url` is fine.
@@ -84,7 +93,7 @@ impl Project {
             Ok(info) => Some(info),
             Err(StoreError::NotFound { .. }) => return Ok(()),
             // What cannot be read any more is deleted all the same.
-            Err(StoreError::Damaged { .. }) => None,
+            Err(_) if self.is_table(url)? => None,
             Err(error) => return Err(error.into()),
         };
         let root = self.root();

@@ -8,7 +8,7 @@ use tlc_core::{StoreError, TableInfo, Url};
 use crate::{Project, RunError, RunRecord};
 
 /// Folders below the project that are looked into for tables.
-const DEPTH: usize = 6;
+pub(crate) const DEPTH: usize = 6;
 
 /// Everything that a project holds, at one time.
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 //! This crate talks to `dyn TableStore` and `dyn Reducer` only.
 
 mod deletions;
+mod doctor;
 mod error;
 mod inventory;
 mod lineage_graph;
@@ -17,6 +18,7 @@ mod reduce;
 mod run;
 
 pub use deletions::Deletion;
+pub use doctor::{DoctorOptions, Finding, Problem};
 pub use error::RunError;
 pub use inventory::{Inventory, Need};
 pub use lineage_graph::{LineageGraph, LineageNode, NodeState, Origin};

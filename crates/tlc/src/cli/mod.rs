@@ -74,6 +74,8 @@ enum Command {
     Import(tables::ImportArgs),
     /// Write a table into a file
     Export(tables::ExportArgs),
+    /// Find what is damaged or half done in a project, and put right what can be
+    Doctor(tables::DoctorArgs),
     /// Delete a table, unless something needs it
     Rm(tables::RmArgs),
     /// Delete a run with its tables, models and pictures
@@ -301,6 +303,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Replay(args) => tables::replay(&args, progress),
         Command::Import(args) => tables::import(&args),
         Command::Export(args) => tables::export(&args, progress),
+        Command::Doctor(args) => tables::doctor(&args, progress),
         Command::Rm(args) => tables::remove(&args),
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use tlc::core::{FieldRoles, Operation, Progress, Scan, StoreError, TableStore, Url, embedding_width, value_map};
-use tlc::run::Project;
+use tlc::run::{DoctorOptions, Project};
 use tlc::table::{Derivation, LanceStore, NewTable, Table, read_file, write_file};
 
 use super::open_project;
@@ -72,6 +72,19 @@ pub(crate) struct RmArgs {
     /// Also if something needs it: it is said what, and that can then neither be replayed nor joined
     #[arg(long)]
     force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    /// A project's folder
+    #[arg(default_value = "tlc-demo")]
+    project: PathBuf,
+    /// Put right what can be; without it, findings are only printed
+    #[arg(long)]
+    repair: bool,
+    /// Do not read all rows to compare them with their digests
+    #[arg(long)]
+    quick: bool,
 }
 
 #[derive(Args)]
@@ -224,6 +237,23 @@ pub(crate) fn remove(args: &RmArgs) -> anyhow::Result<()> {
     project.delete_table(&url, args.force)?;
     println!("deleted {}", url.relative_to(project.root()));
     needs.iter().for_each(|need| println!("  although {need}"));
+    Ok(())
+}
+
+pub(crate) fn doctor(args: &DoctorArgs, progress: &Progress) -> anyhow::Result<()> {
+    let project = open_project(&args.project)?;
+    let options = DoctorOptions { repair: args.repair, verify: !args.quick, ..DoctorOptions::default() };
+    let findings = project.doctor(&options, progress)?;
+    for finding in &findings {
+        let repaired = if finding.is_repaired { "  (put right)" } else { "" };
+        println!("{}\n  {}{repaired}", finding.url.relative_to(project.root()), finding.problem);
+    }
+    let left = findings.iter().filter(|finding| !finding.is_repaired).count();
+    match (left, args.repair) {
+        (0, _) => println!("{}: nothing is wrong", project.root()),
+        (_, true) => bail!("{left} findings cannot be put right by this command"),
+        (_, false) => bail!("{left} findings; --repair puts right what can be"),
+    }
     Ok(())
 }
 
