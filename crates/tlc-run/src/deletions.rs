@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tlc_core::ulid::Ulid;
-use tlc_core::{StoreError, Url, WriteCondition};
+use tlc_core::{StoreError, TableInfo, Url, WriteCondition};
 
 use crate::{PRODUCER, Project, RunError};
 
@@ -87,8 +87,8 @@ impl Project {
         }
     }
 
-    /// Notes that the table at `url` is about to be deleted, unless that is noted already; nothing there is fine.
-    pub(crate) fn note_deletion(&self, url: &Url, replaced_by: Vec<Url>) -> Result<(), RunError> {
+    /// Notes that the table at `url` is about to be deleted; nothing there is fine.
+    fn note_deletion(&self, url: &Url, replaced_by: Vec<Url>) -> Result<(), RunError> {
         let info = match self.store().info(url) {
             Ok(info) => Some(info),
             Err(StoreError::NotFound { .. }) => return Ok(()),
@@ -97,23 +97,33 @@ impl Project {
             Err(error) => return Err(error.into()),
         };
         let root = self.root();
-        let note = Deletion {
-            url: url.relative_to(root),
-            table_id: info.as_ref().and_then(|info| info.lineage()).map(|lineage| lineage.table_id),
-            rows: info.as_ref().map_or(0, |info| info.rows),
-            digest: info.and_then(|info| info.digest),
-            deleted: Timestamp::now(),
-            by: who(),
-            replaced_by: replaced_by.into_iter().map(|url| url.relative_to(root)).collect(),
-        };
+        let replaced_by = replaced_by.into_iter().map(|url| url.relative_to(root)).collect();
+        self.write_notes(vec![Deletion { replaced_by, ..note(url.relative_to(root), info.as_ref()) }])
+    }
+
+    /// Notes that all tables below `folder` are about to be deleted.
+    pub(crate) fn note_deletions_below(&self, folder: &Url) -> Result<(), RunError> {
+        let inventory = self.inventory()?;
+        let readable = inventory.tables.iter().map(|info| (&info.url, Some(info)));
+        let damaged = inventory.damaged_tables.iter().map(|(url, _)| (url, None));
+        let below = readable.chain(damaged).filter(|(url, _)| url.is_within(folder));
+        self.write_notes(below.map(|(url, info)| note(url.relative_to(self.root()), info)).collect())
+    }
+
+    /// Adds those notes that are not in the log yet.
+    fn write_notes(&self, notes: Vec<Deletion>) -> Result<(), RunError> {
         loop {
             let (mut log, condition) = self.read_log()?;
-            if log.deletions.iter().any(|known| known.url == note.url && known.table_id == note.table_id) {
+            let is_known = |note: &&Deletion| {
+                log.deletions.iter().any(|known| known.url == note.url && known.table_id == note.table_id)
+            };
+            let new: Vec<Deletion> = notes.iter().filter(|note| !is_known(note)).cloned().collect();
+            if new.is_empty() {
                 return Ok(());
             }
-            log.deletions.push(note.clone());
+            log.deletions.extend(new);
             let content = serde_json::to_vec_pretty(&log).expect("a log is plain data");
-            match self.store().write_object(&root.join(FILE)?, &content, condition) {
+            match self.store().write_object(&self.root().join(FILE)?, &content, condition) {
                 Err(StoreError::Conflict { .. } | StoreError::AlreadyExists { .. }) => {}
                 result => return result.map(|_| ()).map_err(RunError::from),
             }
@@ -137,6 +147,19 @@ impl Project {
             return Err(unreadable(format!("its format is {:?}; this version reads {FORMAT:?}", log.schema)));
         }
         Ok((log, WriteCondition::Unchanged(version)))
+    }
+}
+
+/// A note on a table of which `info` is known, if it could be read.
+fn note(url: Url, info: Option<&TableInfo>) -> Deletion {
+    Deletion {
+        url,
+        table_id: info.and_then(TableInfo::lineage).map(|lineage| lineage.table_id),
+        rows: info.map_or(0, |info| info.rows),
+        digest: info.and_then(|info| info.digest.clone()),
+        deleted: Timestamp::now(),
+        by: who(),
+        replaced_by: Vec::new(),
     }
 }
 

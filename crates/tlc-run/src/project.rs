@@ -188,7 +188,7 @@ impl Project {
     }
 
     /// Removes a run with its metrics tables and models, also if its record is damaged or missing.
-    /// Datasets stay.
+    /// Datasets stay. The log of deletions says which tables it had.
     ///
     /// # Errors
     /// [`RunError::UnknownRun`]; a failing store.
@@ -198,7 +198,9 @@ impl Project {
         if !self.store.list_folders(&folder)?.iter().any(|known| known == name) {
             return Err(self.unknown_run(name)?);
         }
-        Ok(self.store.delete_folder(&folder.join(name)?)?)
+        let folder = folder.join(name)?;
+        self.note_deletions_below(&folder)?;
+        Ok(self.store.delete_folder(&folder)?)
     }
 
     /// Writes a table into `folder`, under a name that nobody else uses.

@@ -551,9 +551,14 @@ fn runs_are_listed_opened_and_deleted_by_name() {
     assert_eq!(project.run_names().expect("listable"), ["r", "r-2"]);
     fixture.run.set_status(RunStatus::Completed).expect("recorded");
     assert_eq!(project.open_run("r").expect("there").record().expect("readable").status, RunStatus::Completed);
+    let table = fixture.add(Some("train"), 0, 0);
     project.delete_run("r-2").expect("deletable");
+    assert_eq!(project.deletions().expect("readable"), [], "it had no tables");
     let error = project.open_run("r-2").expect_err("deleted").to_string();
     assert_eq!(error, "project memory://test/project has no run \"r-2\"; its runs are r");
+    project.delete_run("r").expect("deletable");
+    let notes = project.deletions().expect("readable");
+    assert_eq!(notes.iter().map(|note| &note.url).collect::<Vec<_>>(), [&table.relative_to(project.root())]);
     let error = project.create_run("../x", Map::new()).expect_err("refused").to_string();
     assert_eq!(error, "run name \"../x\" is not usable: use letters, digits, '.', '_' and '-', not starting with '.'");
 }
