@@ -55,8 +55,9 @@ pub trait Model: Debug + Send {
     /// # Errors
     /// Inputs that the model does not take, with libtorch's message.
     fn f_forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, CollectError> {
+        let action = || format!("run the model on inputs of shape {:?}", input.size());
         catch_panic(|| self.forward_t(input, train))
-            .map_err(|text| CollectError::torch(format!("run the model on inputs of shape {:?}", input.size()), text))
+            .map_err(|text| CollectError::torch(action(), libtorchs_words(&text)))
     }
 
     /// As [`f_forward_t`](Self::f_forward_t), of several or named tensors. A model that does not implement it takes
@@ -67,6 +68,13 @@ pub trait Model: Debug + Send {
     fn f_forward_inputs(&self, inputs: &Inputs, train: bool) -> Result<Tensor, CollectError> {
         self.f_forward_t(inputs.only()?, train)
     }
+}
+
+/// What libtorch said, out of the panic of one of tch's modules: `… Err value: Torch("Expected …\nException raised …")`.
+fn libtorchs_words(panic: &str) -> String {
+    let Some((_, debug)) = panic.split_once("Torch(\"") else { return panic.to_owned() };
+    let first_line = debug.split("\\n").next().unwrap_or(debug);
+    first_line.trim_end_matches("\")").replace("\\\"", "\"")
 }
 
 /// What a summary says about a layer.

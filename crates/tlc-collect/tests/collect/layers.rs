@@ -103,6 +103,8 @@ fn inputs_that_the_model_does_not_take_are_an_error() {
     let predictor = Predictor::new(&model, [90]).expect("known");
     let error = predictor.predict(Tensor::zeros([2, 3, 32, 32], tch::kind::FLOAT_CPU)).expect_err("three channels");
     assert_eq!(error.to_string(), "cannot run the model on inputs of shape [2, 3, 32, 32]");
+    let cause = std::error::Error::source(&error).expect("libtorch's words").to_string();
+    assert!(cause.starts_with("Given groups=1, weight of size") && cause.ends_with("channels instead"), "{cause}");
     assert!(predictor.predict(images(2, 32)).is_ok(), "and the predictor still works");
     let weight = Tensor::ones([1], tch::kind::FLOAT_CPU).set_requires_grad(true);
     assert!((weight * 2.0).requires_grad(), "and so does training");
