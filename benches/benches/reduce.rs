@@ -10,7 +10,8 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use ndarray::{Array2, ArrayView2, s};
 use tlc::core::{FittedReducer, Progress, ReduceError};
-use tlc::reduce::knn::{Index, KnnMethod, Neighbours};
+use tlc::reduce::knn::{Index, KnnMethod, Neighbours, estimate_recall};
+use tlc::reduce::quality::{HeldOut, QualityOptions, report, self_consistency};
 use tlc::reduce::{FitOptions, Pacmap, PacmapParams, PrincipalAxes, Umap, UmapParams};
 use tlc_benches::clusters;
 
@@ -30,6 +31,7 @@ fn reducers(criterion: &mut Criterion) {
             bencher.iter(|| reducer.fit(known, &progress).expect("fits"));
         });
         let fitted = reducer.fit(known, &progress).expect("fits");
+        check_map(fitted.as_ref(), known, new, method);
         group.bench_function(format!("{method}_transform_5000"), |bencher| {
             bencher.iter(|| fitted.transform(new, &progress).expect("transforms"));
         });
@@ -50,6 +52,8 @@ fn fit_stages(criterion: &mut Criterion) {
     let axes = PrincipalAxes::fit(data.view(), 50, 0, &progress).expect("fits");
     group.bench_function("pca_project_50", |bencher| bencher.iter(|| axes.project(data.view())));
     for (name, method) in [("exact", KnnMethod::Exact), ("cells", KnnMethod::Cells), ("hnsw", KnnMethod::Hnsw)] {
+        let recall = estimate_recall(data.view(), &graph(&data, 15, method), 0, &progress).expect("as many lists");
+        assert!(recall > 0.97, "{name}: recall {recall}");
         group.bench_function(format!("knn_15_{name}"), |bencher| bencher.iter(|| graph(&data, 15, method)));
     }
 
@@ -84,6 +88,17 @@ fn bench_stage(
             Duration::from_secs_f64(clock.seconds()[stage])
         });
     });
+}
+
+/// A benchmark of a wrong answer says nothing: near rows must be near in the map, fitted or new, better than chance.
+fn check_map(fitted: &dyn FittedReducer, known: ArrayView2<'_, f32>, new: ArrayView2<'_, f32>, method: &str) {
+    let (options, progress) = (QualityOptions::default(), Progress::default());
+    let of_fit = report(known, fitted.layout(), &options, &progress).expect("as many rows").trustworthiness[0].value;
+    let held_out = Some(HeldOut { data: new.slice(s![..500, ..]), labels: None });
+    let consistency = self_consistency(fitted, known, held_out, &options, &progress).expect("as many rows");
+    let of_new = consistency.held_out.expect("given").trustworthiness[0].value;
+    let least = Some(if method == "pca" { 0.6 } else { 0.8 });
+    assert!(of_fit > least && of_new > least, "{method}: trustworthiness {of_fit:?}, of new rows {of_new:?}");
 }
 
 /// What the stages are to be compared with: products of the shape that the search multiplies, and copying.

@@ -8,8 +8,9 @@ against all rows.
     trust, trust_test     trustworthiness at 15 (Venna and Kaski 2001), of fitted and of transformed rows
     preserve, …_test      share of the 15 nearest rows in the data that are among the 15 nearest in the layout
     accuracy, …_test      share of rows whose label is the most frequent among the 10 nearest fitted rows
-    triplets              share of 5 random triplets per query whose order of distances the layout keeps
-    spearman              rank correlation of the distances of those pairs
+    triplets, …_test      share of 5 random triplets per query whose order of distances the layout keeps; a transformed
+                          row with two fitted ones
+    spearman, …_test      rank correlation of the distances of those pairs
 """
 
 import json
@@ -40,7 +41,7 @@ def main():
         report |= neighbours(rows[chosen], layout[chosen], rows, layout, chosen)
         tree = cKDTree(layout.astype(np.float64))
         report["accuracy"] = accuracy(tree, layout, labels, labels, own=True)
-        report |= distances(rows, layout, rng)
+        report |= distances(rows, layout, rows, layout, rng, own=True)
         if job.get("transformed"):
             test, transformed = np.load(job["test"]), np.load(job["transformed"])
             report["finite"] = report["finite"] and bool(np.isfinite(transformed).all())
@@ -48,6 +49,7 @@ def main():
                 queries = np.sort(rng.permutation(len(test))[:sample])
                 found = neighbours(test[queries], transformed[queries], rows, layout, None)
                 found["accuracy"] = accuracy(tree, transformed, np.load(job["test_labels"]), labels, own=False)
+                found |= distances(test, transformed, rows, layout, rng, own=False)
                 report |= {f"{name}_test": value for name, value in found.items()}
     print(json.dumps(report))
 
@@ -98,16 +100,20 @@ def neighbours(queries, places, rows, layout, own):
     }
 
 
-def distances(rows, layout, rng):
-    queries = rng.integers(len(rows), size=min(len(rows), SAMPLE) * 5)
+def distances(asked, places, rows, layout, rng, own):
+    """Measures on the distances of rows `asked`, at `places`, to random `rows`; `own`: they are the same rows."""
+    queries = rng.integers(len(asked), size=min(len(asked), SAMPLE) * 5)
     first, second = rng.integers(len(rows), size=(2, len(queries)))
 
-    def both(points):
-        points = points.astype(np.float64) if points.shape[1] <= 3 else points
-        return [np.linalg.norm(points[queries] - points[others], axis=1) for others in (first, second)]
+    def both(from_points, points):
+        if points.shape[1] <= 3:
+            from_points, points = from_points.astype(np.float64), points.astype(np.float64)
+        return [np.linalg.norm(from_points[queries] - points[others], axis=1) for others in (first, second)]
 
-    (far_a, far_b), (near_a, near_b) = both(rows), both(layout)
-    valid = (first != second) & (first != queries) & (second != queries)
+    (far_a, far_b), (near_a, near_b) = both(asked, rows), both(places, layout)
+    valid = first != second
+    if own:
+        valid &= (first != queries) & (second != queries)
     same = ((far_a < far_b) == (near_a < near_b))[valid]
     rank = spearmanr(np.concatenate([far_a, far_b]), np.concatenate([near_a, near_b])).statistic
     return {"triplets": float(same.mean()), "spearman": float(rank)}

@@ -2,11 +2,12 @@
 //! numbers of rows and widths, as Markdown.
 //!
 //! ```text
-//! cargo run -p tlc-benches --bin knn-thresholds > benches/results/knn-thresholds.md
+//! cargo run --workspace --all-features --bin knn-thresholds > benches/results/knn-thresholds.md
 //! ```
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+use std::process::Command;
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -22,9 +23,13 @@ const REPETITIONS: usize = 3;
 fn main() -> Result<(), ReduceError> {
     println!("# Neighbours: `exact` beside `cells`\n");
     println!(
-        "{} threads; {K} neighbours of each row, index included; the best of {REPETITIONS}, in turn. Ten Gaussian \
-         clusters. `auto` takes the faster one; recall is that of cells.\n",
-        std::thread::available_parallelism().map_or(0, usize::from)
+        "{}, {} threads, {}; {K} neighbours of each row, index included; the best of {REPETITIONS}, in turn. Ten \
+         Gaussian clusters. Recall is that of cells. `auto` takes the faster one, but where `exact` is hardly slower \
+         or recall is low in a fit, `cells` may be chosen all the same: every new row that a model places is compared \
+         with all rows by the one, with near cells by the other.\n",
+        said("uname", &["-m"]),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        said("date", &["+%F"]),
     );
     println!("| columns | rows | exact, s | cells, s | recall | faster | auto |");
     println!("|---:|---:|---:|---:|---:|---|---|");
@@ -44,6 +49,12 @@ fn main() -> Result<(), ReduceError> {
         }
     }
     Ok(())
+}
+
+/// What a command prints.
+fn said(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 fn timed(rows: &Array2<f32>, method: KnnMethod) -> Result<(f64, GraphReport), ReduceError> {

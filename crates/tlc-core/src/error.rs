@@ -3,7 +3,7 @@
 //! A message says what was attempted, the offending value and what would be accepted; the cause is
 //! in `source()` and not repeated in the text.
 
-use crate::{Cancelled, Url};
+use crate::{Cancelled, PluginError, Url};
 
 type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
@@ -150,6 +150,17 @@ pub enum ReduceError {
     Model {
         /// What does not fit.
         reason: String,
+    },
+    /// A model whose reducer this program cannot make, perhaps since its crate is not linked.
+    #[error("cannot restore the reducer of crate {crate_name} {crate_version}")]
+    Restore {
+        /// The crate that the model was made with.
+        crate_name: String,
+        /// Its version.
+        crate_version: String,
+        /// What is wrong.
+        #[source]
+        source: PluginError,
     },
     /// Something below failed.
     #[error("cannot {action}")]

@@ -10,7 +10,8 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
-use crate::{FittedReducer, ReduceError, digest, plugin::reducer_from_json};
+use crate::plugin::{PluginKind, plugins, reducer_from_json};
+use crate::{FittedReducer, ReduceError, digest};
 
 /// The name of a model's document.
 pub const MODEL_DOCUMENT: &str = "model.json";
@@ -163,8 +164,27 @@ struct Document {
     format: String,
     /// The reducer's parameters under its tag.
     reducer: serde_json::Value,
+    /// Whose reducer it is, for those who have not linked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<MadeBy>,
     n_features: usize,
     arrays: FileEntry,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MadeBy {
+    #[serde(rename = "crate")]
+    crate_name: String,
+    version: String,
+}
+
+impl MadeBy {
+    /// The crate that announced the tag of a serialised reducer.
+    fn of(reducer: &serde_json::Value) -> Option<Self> {
+        let tag = reducer.get("type")?.as_str()?;
+        let info = plugins().into_iter().find(|plugin| plugin.kind == PluginKind::Reducer && plugin.tag == tag)?;
+        Some(Self { crate_name: info.crate_name.to_owned(), version: info.crate_version.to_owned() })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -182,10 +202,12 @@ struct FileEntry {
 /// If the arrays cannot be encoded.
 pub fn encode_model(fitted: &dyn FittedReducer) -> Result<[ModelFile; 2], ReduceError> {
     let content = fitted.to_arrays().to_safetensors()?;
+    let reducer = serde_json::to_value(fitted.reducer())
+        .map_err(|error| ReduceError::backend("write the reducer's parameters", error))?;
     let document = Document {
         format: FORMAT.to_owned(),
-        reducer: serde_json::to_value(fitted.reducer())
-            .map_err(|error| ReduceError::backend("write the reducer's parameters", error))?,
+        made_by: MadeBy::of(&reducer),
+        reducer,
         n_features: fitted.n_features(),
         arrays: FileEntry { file: ARRAYS_FILE.to_owned(), bytes: content.len(), digest: digest::of_bytes(&content) },
     };
@@ -214,8 +236,10 @@ pub fn decode_model(
             document.arrays.file
         )));
     }
-    let reducer = reducer_from_json(document.reducer)
-        .map_err(|error| ReduceError::backend("restore the model's reducer", error))?;
+    let reducer = reducer_from_json(document.reducer).map_err(|source| match document.made_by {
+        Some(MadeBy { crate_name, version }) => ReduceError::Restore { crate_name, crate_version: version, source },
+        None => ReduceError::backend("restore the model's reducer", source),
+    })?;
     let content = read(ARRAYS_FILE)?;
     let found = digest::of_bytes(&content);
     if content.len() != document.arrays.bytes || found != document.arrays.digest {

@@ -1,7 +1,6 @@
 //! Our side of `cargo xtask bench --peers`: one reducer on one job, each step timed.
 //!
-//! An example of this crate, so that neither Lance nor libtorch is linked: reducers are made by name, as
-//! the facade's `create_reducer` does.
+//! An example of this crate, so that neither Lance nor libtorch is linked.
 
 #![expect(clippy::print_stdout, reason = "the report goes to whoever started the process")]
 
@@ -12,11 +11,12 @@ mod stages;
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ndarray::{ArrayView2, s};
-use tlc_core::{FittedReducer, Progress};
-// Named, so that its reducers are linked and found by their tags.
-use tlc_reduce as _;
+use serde_json::Value;
+use tlc_core::{FittedReducer, Progress, Reducer};
+use tlc_reduce::knn::GraphReport;
+use tlc_reduce::{FitOptions, Localmap, Pacmap, Pca, Umap};
 
 use self::job::{Job, Matrix, note_first_result};
 use self::stages::StageClock;
@@ -33,18 +33,39 @@ fn main() -> Result<()> {
     if job.method == "pca" {
         args.remove("seed");
     }
-    let reducer = tlc_core::reducer_from_args(&job.method, args)?;
     let (clock, watched) = StageClock::start();
-    let fitted = job.timed("fit", |job| reducer.fit(view(&job.train)?, &watched).context("cannot fit"))?;
+    let (fitted, report) = job.timed("fit", |job| fit(&job.method, args.into(), view(&job.train)?, &watched))?;
     job.report.insert("fit_stages".to_owned(), serde_json::to_value(clock.seconds())?);
+    if let Some(report) = report {
+        job.report.insert("knn_recall".to_owned(), report.recall.into());
+    }
     note_first_result(&mut job);
-    let n_components = reducer.n_components();
+    let n_components = fitted.reducer().n_components();
     job.write("layout.npy", fitted.layout().as_standard_layout().as_slice().context("a layout")?, n_components)?;
     if !job.first_result_only {
         transform(&mut job, fitted, n_components, &progress)?;
     }
     job.finish(concat!("tlc ", env!("CARGO_PKG_VERSION")));
     Ok(())
+}
+
+/// A fitted model, and what the search for neighbours came to.
+fn fit(
+    method: &str,
+    args: Value,
+    data: ArrayView2<'_, f32>,
+    progress: &Progress,
+) -> Result<(Box<dyn FittedReducer>, Option<GraphReport>)> {
+    let mut report = None;
+    let options = FitOptions { graph_report: Some(&mut report), ..FitOptions::default() };
+    let fitted = match method {
+        "umap" => serde_json::from_value::<Umap>(args)?.fit_with(data, options, progress),
+        "pacmap" => serde_json::from_value::<Pacmap>(args)?.fit_with(data, options, progress),
+        "localmap" => serde_json::from_value::<Localmap>(args)?.fit_with(data, options, progress),
+        "pca" => serde_json::from_value::<Pca>(args)?.fit(data, progress),
+        other => bail!("no method is called {other}; there are umap, pacmap, localmap and pca"),
+    };
+    Ok((fitted.context("cannot fit")?, report))
 }
 
 /// All new rows by the model that was just fitted, as the peers do; then one row, by the model that another process

@@ -1,4 +1,13 @@
-//! Adam (Kingma and Ba 2015), one point of the layout at a time.
+//! Adam (Kingma and Ba 2015, algorithm 1), one point of the layout at a time.
+//!
+//! With `g` the gradient in iteration `t` (from 1):
+//!
+//! ```text
+//! m ← β₁ m + (1 - β₁) g          v ← β₂ v + (1 - β₂) g²
+//! θ ← θ - α √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)
+//! ```
+//!
+//! the order of computation at the end of section 2, with both bias corrections in the step size.
 
 /// The step sizes of one iteration, shared by all points.
 #[derive(Debug, Clone, Copy)]

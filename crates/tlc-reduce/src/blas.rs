@@ -55,3 +55,24 @@ fn set_num_threads(n_threads: i32) {
     // runs meanwhile, since each holds a guard.
     unsafe { ffi::openblas_set_num_threads(n_threads.max(1)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_setting_comes_back_with_the_last_guard() {
+        // Other tests of this process hold guards too, so the setting is looked at under the lock.
+        let setting = || {
+            let guards = GUARDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (guards.0, guards.1, get_num_threads())
+        };
+        let (outer, inner) = (SingleThreadedBlas::begin(), SingleThreadedBlas::begin());
+        drop(inner);
+        let (held, before, now) = setting();
+        assert!(held >= 1 && now == 1, "{held} guards, {now} threads");
+        drop(outer);
+        let (held, _, now) = setting();
+        assert_eq!(now, if held > 0 { 1 } else { before });
+    }
+}

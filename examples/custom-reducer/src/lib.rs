@@ -163,6 +163,26 @@ mod tests {
         tlc_core::conformance::check_reducer(&reducer);
     }
 
+    /// `saved/` holds a model as another program would find it. With `TLC_WRITE_GOLDEN=1` it is written if it is missing.
+    #[test]
+    fn a_saved_model_is_read_where_this_crate_is_linked() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("saved");
+        let reducer = RandomProjection::try_from(Params::default()).expect("valid");
+        let data = Array2::from_shape_fn((5, 3), |(i, j)| (i * j) as f32);
+        let fitted = reducer.fit(data.view(), &Progress::default()).expect("fits");
+        if std::env::var_os("TLC_WRITE_GOLDEN").is_some() && !folder.exists() {
+            std::fs::create_dir(&folder).expect("writable");
+            for file in tlc_core::encode_model(fitted.as_ref()).expect("encodable") {
+                std::fs::write(folder.join(file.name), file.content).expect("writable");
+            }
+        }
+        let read = |name: &str| std::fs::read(folder.join(name)).expect("there");
+        let saved = tlc_core::decode_model(&read(tlc_core::MODEL_DOCUMENT), |name| Ok(read(name))).expect("readable");
+        assert_eq!(saved.layout(), fitted.layout());
+        let again = saved.transform(data.view(), &Progress::default()).expect("places");
+        assert_eq!(again.coordinates, fitted.layout());
+    }
+
     #[test]
     fn it_is_found_by_name() {
         let reducer = tlc::create_reducer("random_projection", [("n_components", 3.into())]).expect("linked");

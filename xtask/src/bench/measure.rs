@@ -98,6 +98,7 @@ impl Records {
                 record["failed"] = format!("{error:#}").into();
             }
         }
+        record["commit"] = said("git", &["describe", "--always", "--dirty"]).into();
         let mut file = OpenOptions::new().append(true).open(&self.path)?;
         writeln!(file, "{record}")?;
         self.all.push(record);
@@ -157,6 +158,13 @@ fn run(data: &Data, contender: &Contender, seed: u64, kind: Kind, programs: &Pro
 pub(super) fn seconds_since_1970() -> Result<f64> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(now.as_secs_f64())
+}
+
+/// What a command prints in the workspace, or what cannot be said.
+pub(super) fn said(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).current_dir(places::workspace()).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| format!("an unknown {program}"))
 }
 
 /// The date, as files of results are named.

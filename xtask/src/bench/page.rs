@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::contenders;
-use super::measure::{Records, grouped};
-use crate::places;
+use super::measure::{Records, grouped, said};
 
 /// Header, section of the record, name there, factor, decimals, whether ours over theirs is of interest.
 type Column = (&'static str, &'static str, &'static str, f64, usize, bool);
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 17] = [
     ("fit, s", "report", "fit_secs", 1.0, 2, true),
     ("CPU, s", "report", "fit_cpu_secs", 1.0, 1, false),
     ("transform, s", "report", "transform_secs", 1.0, 2, true),
@@ -29,6 +27,9 @@ const COLUMNS: [Column; 14] = [
     ("new: trust", "quality", "trust_test", 1.0, 4, false),
     ("new: kept", "quality", "preserve_test", 1.0, 3, false),
     ("new: 10-NN", "quality", "accuracy_test", 1.0, 3, false),
+    ("new: triplets", "quality", "triplets_test", 1.0, 3, false),
+    ("new: Spearman", "quality", "spearman_test", 1.0, 3, false),
+    ("kNN recall", "report", "knn_recall", 1.0, 4, false),
     ("kNN apart, s", "report", "knn_secs", 1.0, 2, false),
 ];
 
@@ -67,7 +68,9 @@ fn head(records: &Records, line: &[String], name: &str) -> Result<String> {
         memory.unwrap_or(0.0) / 1048576.0,
         said("uname", &["-sr"])
     )?;
-    writeln!(page, "- tlc at {}, in the profile that users run", said("git", &["describe", "--always", "--dirty"]))?;
+    let commits: BTreeSet<&str> = records.all.iter().filter_map(|record| record["commit"].as_str()).collect();
+    let commits: Vec<&str> = commits.into_iter().collect();
+    writeln!(page, "- tlc at {} (each record names its own), in the profile that users run", commits.join(", "))?;
     writeln!(page, "- Versions: {}", versions.into_iter().collect::<Vec<_>>().join(", "))?;
     writeln!(
         page,
@@ -83,17 +86,11 @@ fn head(records: &Records, line: &[String], name: &str) -> Result<String> {
              largest resident set, with the data in it. Quality is measured by one program for all \
              (`benches/peers/quality.py`): trustworthiness at 15, share of the 15 nearest kept, share of rows whose \
              label is that of their 10 nearest fitted rows, share of random triplets in order, Spearman's rank \
-             correlation of distances; `new` means rows that were transformed. A dash: the contender cannot, or did not. \
+             correlation of distances; `new` means rows that were transformed, their triplets of one of them and two fitted rows; kNN recall is what \
+             tlc estimates of its own graph at each fit. A dash: the contender cannot, or did not. \
              umap-rs takes neighbours from its caller; the time of finding them exactly is not in its fit but apart. \
              annembed and umap-rs take no seed. The Rust crates and the seeded umap-learn ran once.\n";
     Ok(page)
-}
-
-/// What a command prints, or what cannot be said.
-fn said(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).current_dir(places::workspace()).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| format!("an unknown {program}"))
 }
 
 fn warm_table(page: &mut String, records: &[&Value]) -> Result<()> {

@@ -219,7 +219,8 @@ impl CellsIndex {
 fn near_cells(cells: &Cells, progress: &Progress) -> Result<Array2<u32>, ReduceError> {
     let n_near = JOINED[JOINED.len() - 1].max(JOINED_FOR_QUERIES).min(cells.len());
     let centres = cells.centres.view();
-    let mut near = HnswIndex::build(centres.to_owned(), progress)?.query(centres, n_near, progress)?.indices;
+    let routes = HnswIndex::build(centres.to_owned(), KnnOptions::default(), progress)?;
+    let mut near = routes.query(centres, n_near, progress)?.indices;
     for (cell, mut list) in near.outer_iter_mut().enumerate() {
         // Equal centres may come before it or instead of it.
         let own = list.iter().position(|&near| near as usize == cell).unwrap_or(n_near - 1);

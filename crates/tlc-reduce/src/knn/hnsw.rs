@@ -8,7 +8,7 @@
 //! 4. the row itself is dropped from its list by number, never by position;
 //! 5. rows that cannot find themselves (in-links are dropped without regard to reachability) are
 //!    remembered and offered to every query;
-//! 6. lists are mended by one sweep over neighbours of neighbours;
+//! 6. lists are mended by a sweep over neighbours of neighbours, and by more until recall is reached;
 //! 7. distances are recomputed in our fixed order.
 
 use std::fmt;
@@ -21,12 +21,14 @@ use tlc_core::{Cancelled, Progress, ReduceError};
 use super::recall::TrueNeighbours;
 use super::rows::Rows;
 use super::sweep::sweep;
-use super::{GraphReport, KnnIndex, KnnMethod, Nearest, Neighbours};
+use super::{GraphReport, KnnIndex, KnnMethod, KnnOptions, Nearest, Neighbours};
 use crate::distance::squared_euclidean;
 
 const MAX_LINKS: usize = 16;
 const EF_CONSTRUCTION: usize = 100;
 const MAX_LAYERS: usize = 16;
+/// At most so many sweeps over neighbours of neighbours.
+const SWEEPS: usize = 3;
 
 /// Answers queries by walking a graph.
 pub struct HnswIndex {
@@ -34,6 +36,7 @@ pub struct HnswIndex {
     graph: Hnsw<'static, f32, DistL2>,
     /// Rows that the graph does not lead to.
     hidden: Vec<u32>,
+    options: KnnOptions,
 }
 
 impl fmt::Debug for HnswIndex {
@@ -47,7 +50,7 @@ impl HnswIndex {
     ///
     /// # Errors
     /// Cancellation.
-    pub fn build(rows: Array2<f32>, progress: &Progress) -> Result<Self, ReduceError> {
+    pub(crate) fn build(rows: Array2<f32>, options: KnnOptions, progress: &Progress) -> Result<Self, ReduceError> {
         let rows = Rows::new(rows);
         let graph = Hnsw::new(MAX_LINKS, rows.len(), MAX_LAYERS, EF_CONSTRUCTION, DistL2 {});
         let task = progress.task("build hnsw graph", rows.len() as u64);
@@ -57,7 +60,7 @@ impl HnswIndex {
                 task.advance(256)?;
             }
         }
-        let mut index = Self { rows, graph, hidden: Vec::new() };
+        let mut index = Self { rows, graph, hidden: Vec::new(), options };
         let task = progress.task("check hnsw graph", index.rows.len() as u64);
         let missed: Result<Vec<_>, Cancelled> = (0..index.rows.len())
             .into_par_iter()
@@ -128,9 +131,15 @@ impl KnnIndex for HnswIndex {
             })
             .collect();
         let mut neighbours = Neighbours::from_lists(found?, k);
-        sweep(&mut neighbours, &self.rows, progress)?;
-        let truth = TrueNeighbours::of_sample(&self.rows, k, 0, progress)?;
-        let recall = truth.recall(&neighbours, |row| row as usize);
+        let truth = TrueNeighbours::of_sample(&self.rows, k, self.options.seed, progress)?;
+        let mut recall = 0.0;
+        for _ in 0..SWEEPS {
+            sweep(&mut neighbours, &self.rows, progress)?;
+            recall = truth.recall(&neighbours, |row| row as usize);
+            if recall >= self.options.target_recall {
+                break;
+            }
+        }
         Ok((neighbours, GraphReport { method: KnnMethod::Hnsw, recall, sampled_rows: truth.n_rows() }))
     }
 

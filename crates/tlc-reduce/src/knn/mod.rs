@@ -46,7 +46,7 @@ pub enum KnnMethod {
     /// All distances, by blocked matrix products. Recall 1; time `n² · d`.
     Exact,
     /// A hierarchical navigable small world graph (Malkov and Yashunin 2018) by `hnsw_rs`, repaired by
-    /// one sweep over neighbours of neighbours. Inserted serially, since parallel insertion is a race.
+    /// sweeps over neighbours of neighbours. Inserted serially, since parallel insertion is a race.
     Hnsw,
     /// Cells by k-means, each joined with its nearest cells, which a navigable graph over their centres
     /// finds; then sweeps over neighbours of neighbours until the estimated recall is high enough.
@@ -253,7 +253,7 @@ impl Index {
         let (n, d) = rows.dim();
         let is_projected = d > PROJECT_ABOVE_FEATURES;
         Ok(Self(match options.method.for_size(n, d) {
-            KnnMethod::Hnsw => Box::new(HnswIndex::build(rows, progress)?),
+            KnnMethod::Hnsw => Box::new(HnswIndex::build(rows, options, progress)?),
             KnnMethod::Cells if is_projected => Box::new(ProjectedIndex::build(rows, options, arrays, progress)?),
             KnnMethod::Cells => Box::new(CellsIndex::build(rows, options, arrays, progress)?),
             KnnMethod::Auto | KnnMethod::Exact => Box::new(ExactIndex::new(rows)),

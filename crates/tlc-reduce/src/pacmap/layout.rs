@@ -1,4 +1,13 @@
 //! Moves the layout's points along the gradient of PaCMAP's loss, all at once, by Adam.
+//!
+//! The loss (section 4.1 of the paper), with `d = 1 + |y_i - y_j|²`:
+//!
+//! ```text
+//! w_NB Σ near d / (10 + d)  +  w_MN Σ mid-near d / (10,000 + d)  +  w_FP Σ further 1 / (1 + d)
+//! ```
+//!
+//! The weights follow the iterations in three phases: `w_MN` falls from 1,000 to 3, is 3, is 0; `w_NB` is 2, 3, 1;
+//! `w_FP` is 1.
 
 use std::ops::Range;
 

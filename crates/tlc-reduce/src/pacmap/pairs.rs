@@ -1,4 +1,8 @@
 //! The three kinds of pairs that each point brings (section 4.2 of the paper).
+//!
+//! Near: the `n_neighbors` others of least scaled distance `d²(i, j) = |x_i - x_j|² / (σ_i σ_j)`, where `σ_i` is the mean
+//! distance of `i` to its fourth to sixth neighbours. Mid-near: of six random others the second nearest, `MN_ratio`
+//! times as many as near ones. Further: random others that are no neighbours, `FP_ratio` times as many.
 
 use ndarray::ArrayView1;
 use rayon::prelude::*;

@@ -12,6 +12,7 @@ use super::labels;
 use super::measure::Measure;
 use super::neighbourhoods;
 use super::options::{QualityOptions, check_count};
+use super::order;
 use super::sample::{Sample, select};
 use super::table;
 use crate::input::{check_width, usable_rows};
@@ -62,6 +63,8 @@ pub struct HeldOutQuality {
     /// The share of the nearest fitted rows that stay the nearest, for each
     /// [`preservation_k`](QualityOptions::preservation_k).
     pub neighbour_preservation: Vec<Measure>,
+    /// The share of random triplets of a held-out and two fitted rows whose order of distances is kept, 1/2 by chance.
+    pub random_triplet_accuracy: Measure,
     /// How often the nearest fitted rows in the layout have their label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_accuracy: Option<Measure>,
@@ -163,6 +166,7 @@ fn held_out_quality(
         n_left_out: held_out.data.nrows() - new.len(),
         trustworthiness: near.trustworthiness,
         neighbour_preservation: near.preservation,
+        random_triplet_accuracy: order::held_out_triplet_accuracy(&in_data, &in_layout, options, progress)?,
         label_accuracy,
     })
 }
@@ -180,6 +184,8 @@ impl SelfConsistency {
             let named = |name: &'static str| move |measure| table::Line::measure(name, measure, "held-out rows");
             lines.extend(held_out.trustworthiness.iter().map(named("held out: trustworthiness")));
             lines.extend(held_out.neighbour_preservation.iter().map(named("held out: neighbour preservation")));
+            let triplets = &held_out.random_triplet_accuracy;
+            lines.push(table::Line::measure("held out: random triplet accuracy", triplets, "triplets"));
             lines.extend(held_out.label_accuracy.iter().map(named("held out: label accuracy")));
         }
         lines

@@ -212,6 +212,12 @@ impl<'a> Asked<'a> {
         let queries = Array2::from_shape_vec((rows.len(), space.dim.1), values).expect("rows of one width");
         Self { space, queries }
     }
+
+    /// Squared distance of a query to a row of the space.
+    pub(super) fn between(&self, query: usize, row: usize) -> f32 {
+        let query = self.queries.row(query);
+        Arch::new().dispatch(Pair(query.to_slice().expect("standard layout"), self.space.row(row)))
+    }
 }
 
 /// `f(query, distances)` for each query, in order: squared distances to all rows, in each of `S` spaces.

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use tlc_core::rng::Stream;
 use tlc_core::{Cancelled, Progress, ReduceError};
 
-use super::distances::Space;
+use super::distances::{Asked, Space};
 use super::measure::Measure;
 use super::options::QualityOptions;
 
@@ -31,13 +31,44 @@ pub(super) fn random_triplet_accuracy(
     if n < 3 {
         return Ok(Measure::mean(None, &[], 0));
     }
-    let triplets = Stream::new(options.seed, "quality: triplets");
+    let stream = Stream::new(options.seed, "quality: triplets");
+    let others = |i: usize, draw| two_others(stream, n, i, draw);
+    let order = |space: &Space<'_>, i, a, b| space.between(i, a).total_cmp(&space.between(i, b));
+    let agrees = |i, a, b| agreement(order(data, i, a, b), order(layout, i, a, b));
+    triplets(n, others, agrees, options, progress)
+}
+
+/// The same for rows that were not fitted, each with two that were.
+pub(super) fn held_out_triplet_accuracy(
+    data: &Asked<'_>,
+    layout: &Asked<'_>,
+    options: &QualityOptions<'_>,
+    progress: &Progress,
+) -> Result<Measure, ReduceError> {
+    let (queries, n) = (data.queries.nrows(), data.space.n_rows());
+    if n < 2 || queries == 0 {
+        return Ok(Measure::mean(None, &[], 0));
+    }
+    let stream = Stream::new(options.seed, "quality: held-out triplets");
+    let others = |i: usize, draw| two_of(stream, n, i, draw);
+    let order = |asked: &Asked<'_>, i, a, b| asked.between(i, a).total_cmp(&asked.between(i, b));
+    let agrees = |i, a, b| agreement(order(data, i, a, b), order(layout, i, a, b));
+    triplets(queries, others, agrees, options, progress)
+}
+
+/// The mean of `agrees(i, a, b)` over a few pairs `others(i, draw)` for each of `n` rows.
+fn triplets(
+    n: usize,
+    others: impl Fn(usize, u64) -> (usize, usize) + Sync,
+    agrees: impl Fn(usize, usize, usize) -> f64 + Sync,
+    options: &QualityOptions<'_>,
+    progress: &Progress,
+) -> Result<Measure, ReduceError> {
     let per_row = options.triplets_per_row;
     let score = |i: usize| {
         let scores = (0..per_row as u64).map(|draw| {
-            let (a, b) = two_others(triplets, n, i, draw);
-            let order = |space: &Space<'_>| space.between(i, a).total_cmp(&space.between(i, b));
-            agreement(order(data), order(layout))
+            let (a, b) = others(i, draw);
+            agrees(i, a, b)
         });
         scores.sum::<f64>() / per_row as f64
     };
@@ -46,14 +77,17 @@ pub(super) fn random_triplet_accuracy(
     Ok(Measure { sample: n * per_row, ..rows })
 }
 
+/// Two different ones of `n` rows, for query `i`.
+fn two_of(stream: Stream, n: usize, i: usize, draw: u64) -> (usize, usize) {
+    let a = stream.below(n, i as u64, 2 * draw);
+    let b = stream.below(n - 1, i as u64, 2 * draw + 1);
+    (a, b + usize::from(b >= a))
+}
+
 /// Two different rows other than `i`.
 fn two_others(stream: Stream, n: usize, i: usize, draw: u64) -> (usize, usize) {
-    let a = stream.below(n - 1, i as u64, 2 * draw);
-    let a = a + usize::from(a >= i);
-    let (low, high) = (a.min(i), a.max(i));
-    let b = stream.below(n - 2, i as u64, 2 * draw + 1);
-    let b = b + usize::from(b >= low);
-    (a, b + usize::from(b >= high))
+    let (a, b) = two_of(stream, n - 1, i, draw);
+    (a + usize::from(a >= i), b + usize::from(b >= i))
 }
 
 fn agreement(left: Ordering, right: Ordering) -> f64 {

@@ -326,6 +326,9 @@ fn a_transform_that_repeats_the_fit_is_consistent() {
     let report = ask(&data, &fitted.layout().to_owned(), &options);
     let (own, other) = (value(&report.trustworthiness[0]), value(&held_out.trustworthiness[0]));
     assert!((own - other).abs() < 0.05 && other > 0.6, "{own}, {other}");
+    let (own, other) = (value(&report.random_triplet_accuracy), value(&held_out.random_triplet_accuracy));
+    assert!((own - other).abs() < 0.05 && other > 0.6, "{own}, {other}");
+    assert_eq!(held_out.random_triplet_accuracy.sample, 2500);
     assert!(value(held_out.label_accuracy.as_ref().expect("has labels")) > 0.5);
     let text = found.to_string();
     assert!(text.contains("held out: label accuracy") && text.contains("all 500 held-out rows"), "{text}");

@@ -1,5 +1,8 @@
 //! The fuzzy neighbourhood graph (section 3.1 of the paper).
 //!
+//! With `A` the memberships of each point's neighbours (`memberships.rs`), an edge's is that of the fuzzy union
+//! `B = A + Aᵀ - A ∘ Aᵀ`, or with `set_op_mix_ratio` `r` of `r (A + Aᵀ - A ∘ Aᵀ) + (1 - r) A ∘ Aᵀ`.
+//!
 //! Flat arrays throughout: next to the neighbours, one weight and one reverse entry per directed edge
 //! while it is built, and eight bytes per end of an edge in the result.
 

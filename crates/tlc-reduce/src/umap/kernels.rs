@@ -1,10 +1,16 @@
 //! The attracting and repelling force of a pair of points, one pair per lane.
 //!
-//! With `s` the squared distance, UMAP's similarity is `1 / (1 + a·s^b)` (section 3.2 of the paper), and
-//! the gradients of the two halves of its cross entropy are what [`Forces::attraction`] and
-//! [`Forces::repulsion`] return as multiples of the difference of the two points. Everything here is
-//! arithmetic without branches or calls, so that loops over arrays become vector instructions; the power
-//! is a polynomial logarithm and exponential, right to a relative 1e-5 (tested).
+//! With `s = |y - z|²` the squared distance of `y` and `z`, UMAP's similarity is `Φ = 1 / (1 + a·s^b)` (section 3.2 of
+//! the paper, definition 11). The cross entropy of memberships `v` and similarities falls along
+//!
+//! ```text
+//! v ∂ ln Φ / ∂y             =  v · 2ab · s^(b-1) / (1 + a·s^b) · (z - y)                  attraction
+//! (1 - v) ∂ ln(1 - Φ) / ∂y  = -(1 - v) · γ · 2b / ((ε + s)(1 + a·s^b)) · (z - y)          repulsion
+//! ```
+//!
+//! with `ε = 0.001` and `γ` the `repulsion_strength`. [`Forces::attraction`] and [`Forces::repulsion`] are the factors of `z - y`, without `v`.
+//! Everything here is arithmetic without branches or calls, so that loops over arrays become vector instructions; the
+//! power is a polynomial logarithm and exponential, right to a relative 1e-5 (tested).
 
 use super::curve::Curve;
 
@@ -21,7 +27,7 @@ pub(super) struct Forces {
 }
 
 impl Forces {
-    /// The factor of `there - here` that pulls.
+    /// The factor of `there - here` that pulls: `2ab · s^(b-1) / (1 + a·s^b)`.
     #[inline(always)]
     pub(super) fn attraction(self, squared: f32) -> f32 {
         let Curve { a, b } = self.curve;
@@ -30,7 +36,8 @@ impl Forces {
         2.0 * a * b * power / (squared * (1.0 + a * power))
     }
 
-    /// The factor of `there - here` that pushes: negative. The 0.001 keeps it finite, as in umap-learn.
+    /// The factor of `there - here` that pushes, negative: `-2γb / ((ε + s)(1 + a·s^b))`. `ε = 0.001` keeps it finite,
+    /// as in umap-learn.
     #[inline(always)]
     pub(super) fn repulsion(self, squared: f32) -> f32 {
         let Curve { a, b } = self.curve;

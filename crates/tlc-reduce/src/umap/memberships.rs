@@ -1,7 +1,11 @@
 //! How much each neighbour belongs to a point's neighbourhood (section 3.1 of the paper, algorithm 3).
 //!
-//! `rho` is the distance up to which neighbours belong entirely, `sigma` is such that memberships
-//! `exp(-(distance - rho) / sigma)` sum to the logarithm of the neighbourhood's size.
+//! `rho` is the distance up to which neighbours belong entirely, `sigma` is such that memberships sum to the logarithm
+//! of the neighbourhood's size:
+//!
+//! ```text
+//! Σ over neighbours j of  exp(-max(0, d(i, j) - ρ_i) / σ_i)  =  log₂ k
+//! ```
 
 use super::kernels::exp2;
 

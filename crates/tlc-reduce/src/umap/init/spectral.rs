@@ -1,4 +1,6 @@
-//! Laplacian eigenmaps of the graph (Belkin and Niyogi 2003), piece by piece.
+//! Laplacian eigenmaps of the graph (Belkin and Niyogi 2003), piece by piece: with `W` the edges' memberships and `D`
+//! the diagonal of their sums per point, the eigenvectors of the smallest eigenvalues above 0 of
+//! `L = I - D^(-1/2) W D^(-1/2)` (algorithm 4 of UMAP's paper), found as the largest of `I - L`.
 //!
 //! A graph in one piece gets its eigenvectors. Otherwise the pieces' centres are placed first, as in
 //! umap-learn on the half axes for up to twice as many pieces as there are dimensions, else by the principal

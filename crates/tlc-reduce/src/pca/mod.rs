@@ -8,6 +8,8 @@
 //! The sign of an axis is arbitrary; here its entry of largest magnitude is positive, so that layouts
 //! do not flip between machines.
 
+mod covariance;
+
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use ndarray_linalg::{Eigh, QR, UPLO};
 use rayon::prelude::*;
@@ -17,6 +19,7 @@ use tlc_core::{
     Array, Arrays, Cancelled, FittedReducer, PluginInfo, PluginKind, Progress, ReduceError, Reducer, Task, Transformed,
 };
 
+use self::covariance::covariance;
 use crate::blas::SingleThreadedBlas;
 use crate::input::{Metric, check_width, checked_for_fit, usable_rows};
 
@@ -50,8 +53,12 @@ impl PrincipalAxes {
     pub fn fit(data: ArrayView2<'_, f32>, n_axes: usize, seed: u64, progress: &Progress) -> Result<Self, ReduceError> {
         let _single = SingleThreadedBlas::begin();
         let (n, d) = data.dim();
-        let n_passes = if n.min(d) > EXACT_UP_TO { POWER_ITERATIONS + 1 } else { usize::from(d <= n) };
-        let task = progress.task("principal axes", (n_passes * n.div_ceil(BLOCK_ROWS)) as u64);
+        let n_blocks = match (n.min(d) > EXACT_UP_TO, d <= n) {
+            (true, _) => (POWER_ITERATIONS + 1) * n.div_ceil(BLOCK_ROWS),
+            (false, true) => covariance::n_blocks(n),
+            (false, false) => 0,
+        };
+        let task = progress.task("principal axes", n_blocks as u64);
         let n_axes = n_axes.min(n).min(d);
         let mean = column_means(data);
         let mut axes = if n.min(d) > EXACT_UP_TO {
@@ -211,11 +218,14 @@ impl pulp::WithSimd for MultiplyTile<'_> {
 }
 
 fn column_means(data: ArrayView2<'_, f32>) -> Array1<f64> {
-    let mut sums = Array1::<f64>::zeros(data.ncols());
-    for row in data.outer_iter() {
-        sums.zip_mut_with(&row, |sum, &value| *sum += f64::from(value));
-    }
-    sums / data.nrows() as f64
+    let sum = |block: ArrayView2<'_, f32>| {
+        let mut sums = Array1::<f64>::zeros(block.ncols());
+        block.outer_iter().for_each(|row| sums.zip_mut_with(&row, |sum, &value| *sum += f64::from(value)));
+        sums
+    };
+    let parts: Vec<Array1<f64>> = data.axis_chunks_iter(Axis(0), BLOCK_ROWS).into_par_iter().map(sum).collect();
+    // In order, so that the number of threads does not matter.
+    parts.into_iter().fold(Array1::zeros(data.ncols()), |sums, part| sums + part) / data.nrows() as f64
 }
 
 /// `f(centred block)` for each block of rows, in parallel, summed in block order.
@@ -238,11 +248,6 @@ fn sum_over_blocks(
         task.advance(group.len() as u64)?;
     }
     Ok(total)
-}
-
-fn covariance(data: ArrayView2<'_, f32>, mean: &Array1<f64>, task: &Task) -> Result<Array2<f64>, Cancelled> {
-    let d = data.ncols();
-    sum_over_blocks(data, mean, (d, d), task, |block| block.t().dot(block))
 }
 
 /// The eigenvectors of the `n_axes` largest eigenvalues, largest first.
