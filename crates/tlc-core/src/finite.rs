@@ -6,10 +6,16 @@ use crate::{FittedReducer, Progress, ReduceError, Reducer};
 
 /// Beyond this a squared distance may overflow: such values are treated as infinite.
 const LARGEST_VALUE: f32 = 1e15;
+const VALUES_AT_ONCE: usize = 128;
 
 /// Whether all values of `row`, `(d,)`, are numbers by which distances can be measured: within ±1e15.
 pub fn is_measurable(row: ArrayView1<'_, f32>) -> bool {
-    row.iter().all(|value| value.abs() <= LARGEST_VALUE)
+    // Many at a time without a branch between them, which is several times as fast.
+    let all = |values: &[f32]| values.iter().fold(true, |all, value| all & (value.abs() <= LARGEST_VALUE));
+    match row.as_slice() {
+        Some(values) => values.chunks(VALUES_AT_ONCE).all(all),
+        None => row.iter().all(|value| value.abs() <= LARGEST_VALUE),
+    }
 }
 
 /// A fit of the rows without NaN and infinity; see [`fit_finite_rows`].

@@ -1,6 +1,7 @@
 //! The rows that a reducer works on: checked, contiguous, in the metric's space.
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tlc_core::{ReduceError, is_measurable};
 
@@ -88,12 +89,12 @@ pub(crate) fn checked_for_fit<'a>(
     if u32::try_from(rows).is_err() {
         return Err(ReduceError::data(format!("it has {rows} rows; at most {} are supported", u32::MAX)));
     }
-    let bad: Vec<usize> = (0..rows).filter(|&row| !is_measurable(data.row(row))).collect();
+    let bad: Vec<usize> = rows_where(rows, |row| !is_measurable(data.row(row)));
     if !bad.is_empty() {
         return Err(ReduceError::NotFinite { count: bad.len(), rows, first: bad.into_iter().take(10).collect() });
     }
     if metric == Metric::Cosine {
-        let zero: Vec<usize> = (0..rows).filter(|&row| !metric.accepts(data.row(row))).collect();
+        let zero: Vec<usize> = rows_where(rows, |row| !metric.accepts(data.row(row)));
         if !zero.is_empty() {
             let first: Vec<_> = zero.iter().take(10).collect();
             let reason = format!(
@@ -108,7 +109,12 @@ pub(crate) fn checked_for_fit<'a>(
 
 /// Which rows of a transform have a place: finite, and not all zeros under the cosine metric.
 pub(crate) fn usable_rows(data: &ArrayView2<'_, f32>, metric: Metric) -> Vec<usize> {
-    (0..data.nrows()).filter(|&row| metric.accepts(data.row(row))).collect()
+    rows_where(data.nrows(), |row| metric.accepts(data.row(row)))
+}
+
+/// The numbers below `n` for which it holds, ascending; in parallel.
+pub(crate) fn rows_where(n: usize, holds: impl Fn(usize) -> bool + Sync) -> Vec<usize> {
+    (0..n).into_par_iter().with_min_len(256).filter(|&row| holds(row)).collect()
 }
 
 /// Fails unless `data` has the width that was fitted.

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use tlc_core::{Array, Arrays, Progress, ReduceError, Transformed, is_measurable, rng::Stream};
 
-use crate::input::{Metric, usable_rows};
+use crate::input::{Metric, rows_where, usable_rows};
 use crate::knn::{Index, KnnMethod, KnnOptions, Neighbours};
 
 /// How many neighbours define the local scale.
@@ -146,7 +146,7 @@ impl FittedRows {
         for block in usable.chunks(BLOCK_ROWS) {
             let Embedded { rows, residuals } = embed(data.select(Axis(0), block));
             // Scaling by the fit's statistics may take a row of other data out of range.
-            let in_range: Vec<usize> = (0..block.len()).filter(|&row| is_measurable(rows.row(row))).collect();
+            let in_range = rows_where(block.len(), |row| is_measurable(rows.row(row)));
             let rows = if in_range.len() == block.len() { rows } else { rows.select(Axis(0), &in_range) };
             let found = self.index.query(rows.view(), k.min(self.n_rows()), progress)?;
             let placed: Vec<([f32; D], f32)> = (0..in_range.len())
@@ -179,6 +179,35 @@ impl FittedRows {
     }
 }
 
+/// A hash in lanes, since each value of each new row goes through it: multiplicative, then the lanes through the mixer
+/// of random numbers.
 fn key_from_values(row: ArrayView1<'_, f32>) -> u64 {
-    row.iter().fold(0, |key, value| Stream::new(key, "").bits(u64::from(value.to_bits()), 0))
+    const LANES: usize = 16;
+    let mut lanes: [u32; LANES] = std::array::from_fn(|lane| lane as u32);
+    let row = row.as_standard_layout();
+    for values in row.as_slice().expect("standard layout").chunks(LANES) {
+        for (lane, value) in lanes.iter_mut().zip(values) {
+            *lane = (*lane ^ value.to_bits()).wrapping_mul(0x9e37_79b1);
+            *lane ^= *lane >> 15;
+        }
+    }
+    lanes.into_iter().fold(row.len() as u64, |key, lane| Stream::new(key, "").bits(u64::from(lane), 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array1, arr1};
+
+    use super::*;
+
+    #[test]
+    fn rows_that_differ_anywhere_have_different_keys() {
+        let rows = |n: usize| (0..n).map(move |at| Array1::from_shape_fn(n, |i| if i == at { 1.0 } else { 0.0 }));
+        let swapped = [arr1(&[1.0, 2.0, 3.0]), arr1(&[3.0, 2.0, 1.0]), arr1(&[1.0, 2.0, 3.0, 0.0])];
+        let all: Vec<Array1<f32>> = rows(1).chain(rows(40)).chain(rows(33)).chain(swapped).collect();
+        let mut keys: Vec<u64> = all.iter().map(|row| key_from_values(row.view())).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all.len());
+    }
 }

@@ -17,6 +17,10 @@ const WIDTH: usize = 10;
 const CHUNK: usize = 512;
 
 /// Replaces neighbours by nearer ones. Returns how many were replaced.
+///
+/// Of wide rows most of the time goes into distances. Principal components, whose distances are lower bounds, exclude
+/// too few candidates to pay: what they leave out is a good part of the distance of near rows (tried on 60,000 × 784
+/// with 128 of them).
 pub(super) fn sweep(neighbours: &mut Neighbours, rows: &Rows, progress: &Progress) -> Result<usize, Cancelled> {
     let k = neighbours.k();
     let near = NearRows::new(neighbours);
