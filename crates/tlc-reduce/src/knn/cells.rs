@@ -36,7 +36,7 @@ const CENTRES: &str = "cell_centres";
 /// Cells per square root of the number of rows.
 const CELLS_PER_ROOT: f64 = 2.0;
 /// Cells that a cell is joined with, itself included: more until recall is reached.
-const JOINED: [usize; 2] = [24, 48];
+pub(super) const JOINED: [usize; 2] = [24, 48];
 /// Cells that a query is compared with.
 const JOINED_FOR_QUERIES: usize = 24;
 /// Sweeps before more cells are joined.
@@ -56,13 +56,16 @@ pub struct CellsIndex {
     place_of: Vec<u32>,
     /// For each cell those it may be joined with, itself first, then by distance.
     near_cells: Array2<u32>,
+    joined: [usize; 2],
     options: KnnOptions,
 }
 
 impl CellsIndex {
-    /// Makes the cells of `rows`, `(n, d)`, or takes their centres from `arrays`.
-    pub(crate) fn build(
+    /// Makes the cells of `rows`, `(n, d)`, or takes their centres from `arrays`. For the graph each is joined with the
+    /// first of `joined`, with the second if the recall of the options is not reached.
+    pub(super) fn build(
         rows: Array2<f32>,
+        joined: [usize; 2],
         options: KnnOptions,
         arrays: &mut Arrays,
         progress: &Progress,
@@ -80,14 +83,14 @@ impl CellsIndex {
             let n_cells = (CELLS_PER_ROOT * (rows.len() as f64).sqrt()).round() as usize;
             Cells::build(&rows, n_cells, options.seed, progress)?
         };
-        let near_cells = near_cells(&cells, progress)?;
+        let near_cells = near_cells(&cells, joined[1], progress)?;
         let ordered = rows.reorder(&cells.order);
         let mut place_of = vec![0; ordered.len()];
         for (place, &row) in cells.order.iter().enumerate() {
             place_of[row as usize] = place as u32;
         }
         task.advance(1)?;
-        Ok(Self { cells, ordered, place_of, near_cells, options })
+        Ok(Self { cells, ordered, place_of, near_cells, joined, options })
     }
 
     /// The row at each place of the cells' order.
@@ -170,7 +173,7 @@ impl CellsIndex {
         let truth = TrueNeighbours::of_sample(&self.ordered, k, self.options.seed, progress)?;
         let recall = |neighbours: &Neighbours| truth.recall(neighbours, |place| place as usize);
         let mut best = None;
-        for joined in JOINED {
+        for joined in self.joined {
             // Not two of them at a time.
             drop(best.take());
             let mut neighbours = self.join(k, joined, progress)?;
@@ -215,9 +218,9 @@ impl CellsIndex {
     }
 }
 
-/// For each cell its nearest, itself first.
-fn near_cells(cells: &Cells, progress: &Progress) -> Result<Array2<u32>, ReduceError> {
-    let n_near = JOINED[JOINED.len() - 1].max(JOINED_FOR_QUERIES).min(cells.len());
+/// For each cell the nearest `n_near`, itself first.
+fn near_cells(cells: &Cells, n_near: usize, progress: &Progress) -> Result<Array2<u32>, ReduceError> {
+    let n_near = n_near.max(JOINED_FOR_QUERIES).min(cells.len());
     let centres = cells.centres.view();
     let routes = HnswIndex::build(centres.to_owned(), KnnOptions::default(), progress)?;
     let mut near = routes.query(centres, n_near, progress)?.indices;

@@ -255,7 +255,7 @@ impl Index {
         Ok(Self(match options.method.for_size(n, d) {
             KnnMethod::Hnsw => Box::new(HnswIndex::build(rows, options, progress)?),
             KnnMethod::Cells if is_projected => Box::new(ProjectedIndex::build(rows, options, arrays, progress)?),
-            KnnMethod::Cells => Box::new(CellsIndex::build(rows, options, arrays, progress)?),
+            KnnMethod::Cells => Box::new(CellsIndex::build(rows, cells::JOINED, options, arrays, progress)?),
             KnnMethod::Auto | KnnMethod::Exact => Box::new(ExactIndex::new(rows)),
         }))
     }
