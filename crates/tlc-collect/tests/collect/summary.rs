@@ -78,7 +78,7 @@ fn the_alternate_form_has_the_indices_to_collect_from() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].chars().all(|c| c == '=') && lines[0].len() == 97, "{text}");
     assert!(
-        lines[1].starts_with("Layer (type:depth-idx)") && lines[1].ends_with("Param #                     Index"),
+        lines[1].starts_with("Layer (type:depth-idx)") && lines[1].ends_with("Param #                  Index"),
         "{text}"
     );
     for (layer, index) in [("ResNet ", "0"), ("├─Conv2d: 1-1 ", "1"), ("├─Linear: 1-10", "93")] {
@@ -152,7 +152,7 @@ fn a_predictors_summary_runs_the_model_as_the_predictor_does() {
         .expect("known")
         .preprocess(|inputs| Ok(inputs.only()?.unsqueeze(1).into()))
         .call(|model, inputs| {
-            model.f_forward_inputs(inputs, false)?;
+            drop(model.f_forward_inputs(inputs, false)?);
             model.f_forward_inputs(inputs, false)
         });
     let without_channels = Inputs::zeros(&[2, 64, 64]).expect("small");

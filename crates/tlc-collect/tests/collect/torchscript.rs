@@ -8,8 +8,8 @@ use tlc_collect::{Calls, CollectError, Inputs, Model, Predictor, TorchScriptMode
 
 use crate::python::{Seen, relative_error};
 
-const FIXTURES: [&str; 7] =
-    ["plain_scripted", "plain_traced", "overwritten", "branches", "shared", "structured", "attention"];
+const FIXTURES: [&str; 8] =
+    ["plain_scripted", "plain_traced", "overwritten", "branches", "shared", "structured", "attention", "grey"];
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/collect/fixtures").join(name)
