@@ -47,7 +47,7 @@ fn compare(file: &Path) -> Result<f64, Box<dyn Error>> {
     }
     let is_seen = |index: &usize| outputs.contains_key(&(names[*index].clone(), 0, String::new()));
     let (called, lost): (Vec<usize>, Vec<usize>) =
-        (0..names.len()).filter(is_seen).partition(|&index| listed[index].n_calls > 0);
+        (0..names.len()).filter(is_seen).partition(|&index| listed[index].shape.is_some());
     // Tracing drops calls of layers that hand on their input; others must be there.
     if let Some(&index) = lost.iter().find(|&&index| !matches!(modules[index].kind.as_str(), "Identity" | "Dropout")) {
         return Err(format!("layer {index}, {}, is not called", modules[index].kind).into());

@@ -26,9 +26,10 @@ pub enum CollectError {
         /// The layers that are recorded.
         available: Vec<usize>,
     },
-    /// A layer that did not run, or gave nothing.
+    /// A layer that did not run.
     #[error(
-        "layer {layer} ({path:?}) was not called in the forward pass, returned no tensor, or cannot be heard where it is (tracing drops layers that hand on their input, such as Identity)"
+        "layer {layer} ({path:?}) was not called in the forward pass, or where it cannot be heard; `layers` lists what \
+         is called"
     )]
     NotCalled {
         /// Its index.
@@ -36,7 +37,17 @@ pub enum CollectError {
         /// Its path.
         path: String,
     },
-    /// A layer that returns no tensor or several, of which none was chosen.
+    /// A layer that ran and gave something else than tensors.
+    #[error("layer {layer} ({path:?}) was called but returned no tensor: {found}")]
+    NoTensor {
+        /// Its index; 0 is the model itself.
+        layer: usize,
+        /// Its path.
+        path: String,
+        /// The type of what it returned, and what may be the reason.
+        found: String,
+    },
+    /// A layer that returns several tensors, of which none was chosen.
     #[error("layer {layer} returns {found}, not one tensor; choose one with `element`")]
     NotOneTensor {
         /// The layer's index; 0 is the model itself.

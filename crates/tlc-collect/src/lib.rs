@@ -42,7 +42,7 @@ pub use dataset::{Batch, Dataset, TensorDataset};
 pub use error::CollectError;
 pub use fn_model::FnModel;
 pub use inputs::Inputs;
-pub use layers::{LayerOutput, layers};
+pub use layers::{LayerOutput, Layers, layers};
 pub use metrics::{ClassificationMetrics, EmbeddingsMetricsCollector, Labels, MetricsCollector, MetricsFn};
 pub use predictor::{Predictor, PredictorOutput};
 pub use reshape::{AvgPool, ClsToken, Flatten, MaxPool, Mean, MeanTokens, Reshape, ReshapeStrategy};

@@ -3,6 +3,7 @@
 mod layers;
 mod metrics;
 mod python;
+mod results;
 mod summary;
 mod torchscript;
 

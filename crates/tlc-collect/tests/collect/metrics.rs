@@ -240,6 +240,34 @@ fn what_goes_wrong_is_said_and_no_table_is_left() {
     check(full, &dataset(30), &mut [&mut EmbeddingsMetricsCollector::new([90])], "cannot write memory://m/t.lance");
 }
 
+#[test]
+fn batches_that_do_not_fit_are_refused_and_no_table_is_left() {
+    let check = |data: &dyn Dataset, collectors: &mut [&mut dyn MetricsCollector], expected: &str| {
+        let sink = Sink::default();
+        assert_eq!(collect(&sink, data, collectors).expect_err("refused").to_string(), expected);
+        assert!(sink.written.lock().expect("not poisoned").is_none(), "half a table is no table");
+    };
+    // The second batch has more, or fewer, rows than there are ids.
+    for (n, expected) in
+        [(8, "a batch has 8 samples where 7 were asked for"), (6, "a batch has 6 samples where 7 were asked for")]
+    {
+        let data = Scripted(std::cell::RefCell::new(move |start| {
+            Tensor::zeros([if start == 0 { 7 } else { n }, 1, 32, 32], FLOAT_CPU)
+        }));
+        check(&data, &mut [&mut EmbeddingsMetricsCollector::new([90])], expected);
+    }
+    for (label, expected) in
+        [(2, "a label is 2; the model has classes 0 to 1"), (-1, "a label is -1; the model has classes 0 to 1")]
+    {
+        let images = Tensor::zeros([14, 1, 32, 32], FLOAT_CPU);
+        let labels = Tensor::zeros([14], (Kind::Int64, tch::Device::Cpu));
+        let _ = labels.get(9).fill_(label);
+        let data = TensorDataset::of_inputs(images, Some(labels), None).expect("fits");
+        let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+        check(&data, &mut [&mut embeddings, &mut ClassificationMetrics::default()], expected);
+    }
+}
+
 fn ids(batches: &[RecordBatch]) -> Vec<i64> {
     let of_batch = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
     batches.iter().flat_map(of_batch).collect()

@@ -1,5 +1,6 @@
 //! The `tlc` command on small parts of real images.
 
+mod exported;
 mod faults;
 
 use std::fs;
