@@ -2,6 +2,8 @@
 
 use tlc_core::{Cancelled, StoreError};
 
+use crate::memory::{readable, refused_by_libtorch};
+
 /// Why collection was refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,6 +109,18 @@ pub enum CollectError {
         /// What is wrong and what would be accepted.
         what: String,
     },
+    /// More memory than there is.
+    #[error(
+        "cannot {action}: that takes {}, more memory than can be had; use smaller batches, or a reshape strategy that \
+         makes fewer columns, such as mean",
+        readable(*.bytes)
+    )]
+    OutOfMemory {
+        /// What was attempted.
+        action: String,
+        /// How much was asked for.
+        bytes: u128,
+    },
     /// libtorch failed.
     #[error("cannot {action}")]
     Torch {
@@ -129,7 +143,11 @@ impl CollectError {
         action: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Torch { action: action.into(), source: source.into() }
+        let (action, source) = (action.into(), source.into());
+        match refused_by_libtorch(&source.to_string()) {
+            Some(bytes) => Self::OutOfMemory { action, bytes },
+            None => Self::Torch { action, source },
+        }
     }
 
     /// Whether the caller asked to stop, wherever that was noticed.

@@ -1,11 +1,12 @@
 //! One run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema};
 use tlc_core::{
     BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, StoreError, TableInfo, Url, WriteCondition,
-    value_map,
+    aggregate, value_map,
 };
 
 use crate::record::FORMAT;
@@ -174,6 +175,7 @@ impl Run {
             constants: table.constants.clone(),
             rows: info.rows,
             digest: info.digest.clone(),
+            aggregates: BTreeMap::new(),
             reduced_from: None,
         }
     }
@@ -195,7 +197,8 @@ impl Run {
 }
 
 impl MetricsSink for Run {
-    /// Writes the table below `metrics/` and appends it to the record.
+    /// Writes the table below `metrics/` and appends it to the record, together with what its columns add up to: see
+    /// [`epoch_metrics`](Run::epoch_metrics).
     fn write_metrics(
         &self,
         mut table: MetricsTable,
@@ -207,9 +210,16 @@ impl MetricsSink for Run {
         for input in &mut table.lineage.inputs {
             input.url = input.url.relative_to(root);
         }
-        let info =
-            self.project.write_table(&self.url.join("metrics")?, &table, &self.with_relative_tables(schema), rows)?;
-        let entry = self.entry(&table, &info);
+        let mut aggregates = BTreeMap::new();
+        let rows = rows.inspect(|rows| {
+            if let Ok(rows) = rows {
+                aggregate(rows, &mut aggregates);
+            }
+        });
+        let schema = self.with_relative_tables(schema);
+        let info = self.project.write_table(&self.url.join("metrics")?, &table, &schema, Box::new(rows))?;
+        aggregates.retain(|column, _| !table.constants.contains_key(column));
+        let entry = MetricsEntry { aggregates, ..self.entry(&table, &info) };
         let recorded = self.update(|record| {
             record.status = RunStatus::Running;
             record.metrics.push(entry.clone());

@@ -1,6 +1,7 @@
 //! Collection as a trainer sees it, on a real model.
 
 mod layers;
+mod loader;
 mod metrics;
 mod python;
 mod results;

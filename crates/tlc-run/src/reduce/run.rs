@@ -98,7 +98,11 @@ impl Run {
         self.try_update(|record| {
             for Reduced { source, table, info } in reduced {
                 let source_url = source.url().relative_to(root);
-                let new = MetricsEntry { reduced_from: Some(source_url.clone()), ..self.entry(table, info) };
+                let new = MetricsEntry {
+                    aggregates: source.aggregates.clone(),
+                    reduced_from: Some(source_url.clone()),
+                    ..self.entry(table, info)
+                };
                 if !replaced.contains(source.url()) {
                     record.metrics.push(new);
                     continue;
