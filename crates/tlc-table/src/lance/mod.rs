@@ -58,25 +58,28 @@ struct Engine {
     buckets: Arc<Buckets>,
 }
 
-impl Engine {
-    fn new(#[cfg(feature = "remote")] environment: Environment) -> Self {
-        let registry = Arc::new(ObjectStoreRegistry::default());
-        #[cfg(feature = "remote")]
-        let buckets = Buckets::new(environment, &registry);
-        Self {
-            session: Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, registry)),
-            #[cfg(feature = "remote")]
-            buckets,
-        }
-    }
+fn new_session(registry: Arc<ObjectStoreRegistry>) -> Arc<Session> {
+    Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, registry))
 }
 
 impl Default for Engine {
+    #[cfg(feature = "remote")]
     fn default() -> Self {
-        Self::new(
-            #[cfg(feature = "remote")]
-            Environment::OfProcess,
-        )
+        Self::of(Environment::OfProcess)
+    }
+
+    #[cfg(not(feature = "remote"))]
+    fn default() -> Self {
+        Self { session: new_session(Arc::default()) }
+    }
+}
+
+#[cfg(feature = "remote")]
+impl Engine {
+    fn of(environment: Environment) -> Self {
+        let registry = Arc::new(ObjectStoreRegistry::default());
+        let buckets = Buckets::new(environment, &registry);
+        Self { session: new_session(registry), buckets }
     }
 }
 
@@ -97,7 +100,7 @@ impl LanceStore {
     /// ```
     #[cfg(feature = "remote")]
     pub fn with_environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { engine: Engine::new(Environment::Given(variables.into_iter().collect())) }
+        Self { engine: Engine::of(Environment::Given(variables.into_iter().collect())) }
     }
 
     /// Who serves the place of `url`.

@@ -46,7 +46,8 @@ impl Bucket {
             if !is_unmet && !matches!(error, Error::Generic { .. }) {
                 return Err(error);
             }
-            if let Some(version) = self.written_by(key, &token).await {
+            // Without an answer to this, it is not known whether the condition held or the write was done.
+            if let Some(version) = self.written_by(key, &token).await? {
                 return Ok(version);
             }
             if is_unmet || attempt == ATTEMPTS || !explain::lost_answer(&error) {
@@ -57,14 +58,17 @@ impl Bucket {
     }
 
     /// The object's version, if the write with `token` made it; one that no object has, if others followed.
-    async fn written_by(&self, key: &Path, token: &str) -> Option<ObjectVersion> {
-        let found = self.objects.get_opts(key, GetOptions { head: true, ..GetOptions::default() }).await.ok()?;
-        let tokens = found.attributes.get(&TOKENS)?.as_ref();
-        let place = tokens.split(',').position(|known| known == token)?;
-        Some(match place {
-            0 => self.version(found.meta.e_tag, found.meta.version, tokens),
+    async fn written_by(&self, key: &Path, token: &str) -> Result<Option<ObjectVersion>, Error> {
+        let found = match self.objects.get_opts(key, GetOptions { head: true, ..GetOptions::default() }).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let tokens = found.attributes.get(&TOKENS).map(|tokens| tokens.as_ref()).unwrap_or_default();
+        Ok(tokens.split(',').position(|known| known == token).map(|place| match place {
+            0 => self.version(found.meta.e_tag.clone(), found.meta.version.clone(), tokens),
             _ => ObjectVersion(String::new()),
-        })
+        }))
     }
 
     /// The content of an object, and its version.

@@ -1,9 +1,10 @@
 //! Clients of object stores, from the environment.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+use object_store::ObjectStore;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+use object_store::{BackoffConfig, RetryConfig};
 use tlc_core::Scheme;
 
 /// Where endpoints and credentials are found.
@@ -34,8 +35,10 @@ impl Environment {
 
 /// A request is repeated after answers 5xx and 429 and broken connections: seven times within a minute, which an outage
 /// of some seconds passes, and a wrong endpoint does not hang.
-#[cfg_attr(not(any(feature = "s3", feature = "gcs", feature = "azure")), expect(dead_code))]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn retries() -> RetryConfig {
+    use std::time::Duration;
+
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),

@@ -32,10 +32,7 @@ pub(super) fn how_to_sign(scheme: Scheme) -> &'static str {
 
 /// Whether it is the bucket that is not found.
 pub(super) fn tells_of_missing_bucket(error: &Error) -> bool {
-    matches!(error, Error::NotFound { .. })
-        && ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"]
-            .iter()
-            .any(|code| error.to_string().contains(code))
+    matches!(code_in(&error.to_string()), Some("NoSuchBucket" | "ContainerNotFound"))
 }
 
 /// Whether the request may have been carried out although no answer came.
@@ -53,7 +50,10 @@ fn sentence(url: &Url, error: &Error) -> String {
     if ROLE_HOSTS.iter().any(|host| text.contains(host)) {
         return format!("there are no credentials, and this machine has no role; {}", how_to_sign(scheme));
     }
-    if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) {
+    let status = text.split_once("status code: ").map(|(_, rest)| rest.split([':', '<', '\n']).next().unwrap_or(rest));
+    if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+        || status.is_some_and(|status| status.starts_with("401") || status.starts_with("403"))
+    {
         return format!("access is refused{code}; are the credentials right? {} for it", how_to_sign(scheme));
     }
     if let Some(http) = find::<HttpError>(error) {
@@ -64,9 +64,8 @@ fn sentence(url: &Url, error: &Error) -> String {
             _ => format!("the connection broke: {reason}"),
         };
     }
-    if let Some(rest) = text.split("status code: ").nth(1) {
-        let status = rest.split([':', '<', '\n']).next().unwrap_or_default().trim();
-        return format!("the server answers {status}{code}");
+    if let Some(status) = status {
+        return format!("the server answers {}{code}", status.trim());
     }
     match code.is_empty() {
         true => cut(&root(error).to_string()),

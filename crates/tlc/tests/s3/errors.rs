@@ -4,6 +4,9 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tlc::core::{TableStore, WriteCondition};
+use tlc::table::LanceStore;
+
 use super::proxy::{Fate, Proxy};
 use super::server::{KEY_ID, SECRET, address, bucket, environment};
 
@@ -42,10 +45,13 @@ fn refused_credentials_are_said_to_be_refused() {
         "error: cannot list s3://any/p\n  because: access is refused (InvalidAccessKeyId); are the credentials right? set \
          AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for it\n"
     );
-    // moto lets nobody in who does not sign.
-    bucket("private");
-    let unsigned = listing("s3://private/p", address(), &[("AWS_SKIP_SIGNATURE", Some("true"))]);
-    assert!(unsigned.starts_with("error: cannot list s3://private/p\n  because: access is refused"), "{unsigned}");
+    // moto lets nobody write who does not sign.
+    let unsigned = environment(address()).into_iter().chain([("AWS_SKIP_SIGNATURE".to_owned(), "true".to_owned())]);
+    let object = bucket("private").join("p/run.json").expect("a path");
+    let written = LanceStore::with_environment(unsigned).write_object(&object, b"{}", WriteCondition::Absent);
+    let error = written.expect_err("refused");
+    let cause = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(cause.starts_with("access is refused"), "{error}: {cause}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ const FAULTS: [Fate; 8] = [
     Fate::AnswerLate,
 ];
 /// More than the `AWS_TIMEOUT` of the tests.
-const LATE: Duration = Duration::from_millis(2500);
+const LATE: Duration = Duration::from_millis(1300);
 
 /// Decides by the number of a request.
 type Plan = dyn Fn(u64) -> Fate + Send + Sync;
@@ -79,6 +79,15 @@ impl Proxy {
         Self::before(upstream, move |number| match random.uniform(number, 0) < share {
             true => FAULTS[(random.uniform(number, 1) * FAULTS.len() as f64) as usize],
             false => Fate::Pass,
+        })
+    }
+
+    /// As if the client were killed before its request with this number, but it lives and sees that nothing works.
+    pub(crate) fn cut_at(upstream: SocketAddr, number: u64) -> Self {
+        Self::before(upstream, move |request| match request < number {
+            true => Fate::Pass,
+            // A refusal that is not worth another attempt.
+            false => Fate::Refused("400 Bad Request", "Cut"),
         })
     }
 

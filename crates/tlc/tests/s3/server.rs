@@ -76,7 +76,7 @@ pub(crate) fn environment(address: SocketAddr) -> Vec<(String, String)> {
         ("AWS_ACCESS_KEY_ID", KEY_ID),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
         ("AWS_REGION", "us-east-1"),
-        ("AWS_TIMEOUT", "2s"),
+        ("AWS_TIMEOUT", "1s"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
