@@ -222,7 +222,10 @@ impl MetricsSink for Run {
         let entry = MetricsEntry { aggregates, ..self.entry(&table, &info) };
         let recorded = self.update(|record| {
             record.status = RunStatus::Running;
-            record.metrics.push(entry.clone());
+            // There already, if an object store's answer to the first attempt was lost.
+            if record.metrics.iter().all(|known| known.table_id != entry.table_id) {
+                record.metrics.push(entry.clone());
+            }
         });
         if let Err(error) = recorded {
             // A table that no run knows of would only take space.

@@ -87,7 +87,7 @@ enum Command {
 /// Where a project is.
 #[derive(Args)]
 struct ProjectArgs {
-    /// The project's folder
+    /// The project's folder, or its URL, such as s3://bucket/project
     #[arg(long, default_value = "tlc-demo")]
     project: PathBuf,
 }
@@ -98,9 +98,16 @@ impl ProjectArgs {
     }
 }
 
+/// The project in a folder, or at a URL as `s3://bucket/project`.
 fn open_project(folder: &std::path::Path) -> anyhow::Result<Project> {
-    let path = std::path::absolute(folder).with_context(|| format!("cannot find the folder {}", folder.display()))?;
-    Ok(Project::new(Arc::new(LanceStore::default()), Url::from_path(&path)?))
+    let root = match folder.to_str().filter(|text| text.contains("://")) {
+        Some(url) => url.parse()?,
+        None => {
+            let path = std::path::absolute(folder);
+            Url::from_path(&path.with_context(|| format!("cannot find the folder {}", folder.display()))?)?
+        }
+    };
+    Ok(Project::new(Arc::new(LanceStore::default()), root))
 }
 
 #[derive(Args, Clone)]
