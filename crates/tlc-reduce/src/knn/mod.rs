@@ -15,6 +15,7 @@ mod hnsw;
 mod kmeans;
 mod projected;
 mod recall;
+mod router;
 mod rows;
 mod sweep;
 
