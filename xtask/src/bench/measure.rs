@@ -160,7 +160,7 @@ pub(super) fn seconds_since_1970() -> Result<f64> {
 }
 
 /// The date, as files of results are named.
-pub(super) fn today() -> Result<String> {
+pub(crate) fn today() -> Result<String> {
     let date = Command::new("date").arg("+%F").output().context("cannot run date")?.stdout;
     Ok(String::from_utf8_lossy(&date).trim().to_owned())
 }
