@@ -168,7 +168,7 @@ pub(super) fn said(program: &str, args: &[&str]) -> String {
 }
 
 /// The date, as files of results are named.
-pub(super) fn today() -> Result<String> {
+pub(crate) fn today() -> Result<String> {
     let date = Command::new("date").arg("+%F").output().context("cannot run date")?.stdout;
     Ok(String::from_utf8_lossy(&date).trim().to_owned())
 }

@@ -23,6 +23,10 @@ fn seen(name: &str) -> Seen {
     Seen::read(&file(&format!("{name}.npz"))).expect("arrays")
 }
 
+fn one_input(name: &str) -> Tensor {
+    seen(name).input.only().expect("one tensor").shallow_clone()
+}
+
 fn assert_near(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.size(), expected.size(), "{what}");
     let error = relative_error(found, expected);
@@ -84,7 +88,7 @@ fn all_layers_are_heard_in_one_pass_and_the_output_stays() {
         assert_near(&output.hidden_layers[&index], expected, &names[index]);
     }
     assert_near(&output.forward, &outputs[&(String::new(), 0, String::new())], "the model's output");
-    assert_near(&model.forward_t(&input, false), &output.forward, "without listeners");
+    assert_near(&model.forward_t(input.only().expect("one tensor"), false), &output.forward, "without listeners");
 }
 
 #[test]
@@ -146,7 +150,7 @@ fn a_wrong_shape_gets_libtorchs_reason_alone() {
 
 #[test]
 fn inputs_go_by_place_or_by_name() {
-    let (model, input) = (load("branches"), seen("branches").input);
+    let (model, input) = (load("branches"), one_input("branches"));
     let predictor = Predictor::new(&model, ["step"]).expect("known");
     let layer = predictor.layers()[0];
     let heard = |inputs: Inputs| predictor.predict(inputs).map(|mut output| output.hidden_layers.remove(&layer));
@@ -257,7 +261,7 @@ fn threads_share_a_model() {
     let expected = &outputs[&("first".to_owned(), 1, String::new())];
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            let input = input.copy();
+            let input = input.only().expect("one tensor").copy();
             let expected = expected.copy();
             let model = &model;
             scope.spawn(move || {
