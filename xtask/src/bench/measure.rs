@@ -98,7 +98,7 @@ impl Records {
                 record["failed"] = format!("{error:#}").into();
             }
         }
-        record["commit"] = said("git", &["describe", "--always", "--dirty"]).into();
+        record["commit"] = commit().into();
         let mut file = OpenOptions::new().append(true).open(&self.path)?;
         writeln!(file, "{record}")?;
         self.all.push(record);
@@ -158,6 +158,19 @@ fn run(data: &Data, contender: &Contender, seed: u64, kind: Kind, programs: &Pro
 pub(super) fn seconds_since_1970() -> Result<f64> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(now.as_secs_f64())
+}
+
+/// The commit that is measured; marked if there are changes, but for these results.
+fn commit() -> String {
+    let id = said("git", &["rev-parse", "--short", "HEAD"]);
+    let changes = Command::new("git")
+        .args(["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)benches/results"])
+        .current_dir(places::workspace())
+        .output();
+    match changes {
+        Ok(changes) if changes.status.success() && changes.stdout.is_empty() => id,
+        _ => format!("{id}-dirty"),
+    }
 }
 
 /// What a command prints in the workspace, or what cannot be said.
