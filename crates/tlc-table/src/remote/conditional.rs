@@ -128,10 +128,27 @@ impl Bucket {
 
     /// Whether a write happens although its condition does not hold.
     async fn overwrites(&self, key: &Path, mode: PutMode) -> Result<bool, Error> {
-        match self.objects.put_opts(key, b"3".as_slice().into(), mode.into()).await {
-            Ok(_) => Ok(true),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
-            Err(error) => Err(error),
+        insist(|| async {
+            match self.objects.put_opts(key, b"3".as_slice().into(), mode.clone().into()).await {
+                Ok(_) => Ok(true),
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+}
+
+/// Asks again if no answer comes: for requests that may arrive twice, although the client does not know.
+pub(super) async fn insist<T, F>(request: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut attempt = 1;
+    loop {
+        match request().await {
+            Err(error) if attempt < ATTEMPTS && explain::lost_answer(&error) => attempt += 1,
+            result => return result,
         }
     }
 }

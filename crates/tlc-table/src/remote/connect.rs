@@ -67,7 +67,7 @@ pub(super) fn connect(scheme: Scheme, name: &str, environment: &Environment) -> 
                 }
             }
             let built = builder.with_bucket_name(name).with_retry(retries()).build();
-            Ok(Arc::new(built.map_err(|error| error.to_string())?))
+            Ok(Arc::new(built.map_err(|error| unusable(scheme, error))?))
         }
         #[cfg(feature = "azure")]
         Scheme::Az => {
@@ -78,7 +78,7 @@ pub(super) fn connect(scheme: Scheme, name: &str, environment: &Environment) -> 
                 }
             }
             let built = builder.with_container_name(name).with_retry(retries()).build();
-            Ok(Arc::new(built.map_err(|error| error.to_string())?))
+            Ok(Arc::new(built.map_err(|error| unusable(scheme, error))?))
         }
         other => {
             let (other, _, _) = (other.as_str(), name, environment);
@@ -94,6 +94,20 @@ fn option<K: std::str::FromStr>(variable: &str, prefixes: &[&str]) -> Option<K> 
         return None;
     }
     variable.to_ascii_lowercase().parse().ok()
+}
+
+/// Why the variables lead to no client, and which are needed.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn unusable(scheme: Scheme, error: object_store::Error) -> String {
+    format!("{}; {}", text(error), super::explain::how_to_sign(scheme))
+}
+
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn text(error: object_store::Error) -> String {
+    match error {
+        object_store::Error::Generic { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(feature = "s3")]
@@ -139,14 +153,48 @@ fn s3(bucket: &str, environment: &Environment) -> Result<Arc<dyn ObjectStore>, S
     if endpoint.is_none() && !is_set(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
         let region = crate::runtime::wait(|| object_store::aws::resolve_bucket_region(bucket, &client))
             .map_err(|panic| panic.to_string())?
-            .map_err(|error| format!("its region cannot be found ({error}); set AWS_REGION"))?;
+            .map_err(|error| format!("its region cannot be found ({}); set AWS_REGION", text(error)))?;
         builder = builder.with_region(region);
     }
     let built = builder.with_bucket_name(bucket).with_retry(retries()).build();
-    Ok(Arc::new(built.map_err(|error| error.to_string())?))
+    Ok(Arc::new(built.map_err(|error| unusable(Scheme::S3, error))?))
 }
 
 #[cfg(feature = "s3")]
 fn is_true(text: &str) -> bool {
     ["1", "true", "on", "yes", "y"].contains(&text.to_ascii_lowercase().as_str())
+}
+
+#[cfg(all(test, feature = "s3", feature = "gcs", feature = "azure"))]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(scheme: Scheme, variables: &[(&str, &str)], expected: Result<(), &str>) {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let found = connect(scheme, "a-bucket", &Environment::Given(owned)).map(|_| ());
+        assert_eq!(found, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        check(
+            Scheme::S3,
+            &[("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x")],
+            Err("Missing SecretAccessKey; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        );
+        check(
+            Scheme::Az,
+            &[("AZURE_STORAGE_ACCOUNT_NAME", "")],
+            Err("Account must be specified; set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
+        );
+    }
+
+    #[test]
+    fn each_kind_of_store_has_a_client() {
+        let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y"), ("AWS_REGION", "eu-central-1")];
+        check(Scheme::S3, &keys, Ok(()));
+        check(Scheme::Gs, &[("GOOGLE_SKIP_SIGNATURE", "true")], Ok(()));
+        check(Scheme::Az, &[("AZURE_STORAGE_ACCOUNT_NAME", "x"), ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")], Ok(()));
+    }
 }

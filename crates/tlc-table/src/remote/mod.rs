@@ -84,15 +84,18 @@ impl Bucket {
     }
 
     /// Removes these objects; those that are gone already are fine.
-    async fn remove(&self, keys: Vec<Path>) -> Result<(), Error> {
-        let mut removed = self.objects.delete_stream(stream::iter(keys).map(Ok).boxed());
-        while let Some(result) = removed.next().await {
-            match result {
-                Ok(_) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
+    async fn remove(&self, keys: &[Path]) -> Result<(), Error> {
+        conditional::insist(|| async {
+            let mut removed = self.objects.delete_stream(stream::iter(keys.to_vec()).map(Ok).boxed());
+            while let Some(result) = removed.next().await {
+                match result {
+                    Ok(_) | Err(Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
     /// Removes a folder so that at no time something is visible of which a part is gone: its own objects first (a run's
@@ -113,7 +116,7 @@ impl Bucket {
         }
         for keys in steps {
             if !keys.is_empty() {
-                self.remove(keys).await?;
+                self.remove(&keys).await?;
             }
         }
         Ok(())

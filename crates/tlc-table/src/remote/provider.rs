@@ -34,6 +34,12 @@ impl Buckets {
         let (Some(scheme), Some(name)) = (url.scheme(), url.authority()) else {
             return Err(StoreError::Unsupported { url: url.clone(), reason: "it names no bucket".to_owned() });
         };
+        // It becomes part of a host's name or of a path, and may come from a file that somebody else wrote.
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')) {
+            let reason =
+                format!("the bucket {name:?} has a name of other characters than letters, digits, '.', '-', '_'");
+            return Err(StoreError::Unsupported { url: url.clone(), reason });
+        }
         let root = format!("{}://{name}", scheme.as_str());
         if let Some(bucket) = open.get(&root) {
             return Ok(bucket.clone());

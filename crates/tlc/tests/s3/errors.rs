@@ -38,6 +38,12 @@ fn a_missing_bucket_is_named() {
 }
 
 #[test]
+fn a_bucket_whose_name_leads_elsewhere_is_refused() {
+    let text = listing("s3://127.0.0.1:9/p", address(), &[]);
+    assert!(text.starts_with("error: this store cannot serve s3://127.0.0.1:9/p: the bucket"), "{text}");
+}
+
+#[test]
 fn refused_credentials_are_said_to_be_refused() {
     let refusing = Proxy::before(address(), |_| Fate::Refused("403 Forbidden", "InvalidAccessKeyId"));
     assert_eq!(
