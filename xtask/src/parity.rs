@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{EVERYTHING, bench, cargo, places, python, setup};
 
-/// Exports models by Python's torch and timm (some GiB to download, once), compares all layers, and writes the table into
-/// `benches/results`.
+/// Exports models by Python's torch and timm (some GiB to download, once), compares all layers, and writes the table
+/// into `benches/results`.
 pub(crate) fn run() -> Result<()> {
     setup::run()?;
     let scripts = places::workspace().join("examples/export");

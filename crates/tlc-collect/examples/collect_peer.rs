@@ -63,8 +63,8 @@ fn way<'a, R>(name: &'static str, mut work: impl FnMut(&Batch) -> Result<R> + 'a
     (name, Box::new(move |batch| work(batch).map(drop)))
 }
 
-/// For each way the seconds of each round. Every batch goes all ways before the next one does, each time in another order,
-/// so that a machine that slows down slows all of them.
+/// For each way the seconds of each round. Every batch goes all ways before the next one does, each time in another
+/// order, so that a machine that slows down slows all of them.
 fn in_turn(ways: &mut [Way<'_>; 4], batches: &[Batch], rounds: usize) -> Result<[Vec<f64>; 4]> {
     let _no_grad = tch::no_grad_guard();
     // TorchScript optimises a graph in its first runs.

@@ -61,6 +61,13 @@ impl Default for CollectOptions {
     }
 }
 
+impl CollectOptions {
+    /// Without what chooses among a data set's samples, where others have chosen them.
+    fn of_given_samples(&self) -> Self {
+        Self { shard: None, exclude_zero_weights: false, ..self.clone() }
+    }
+}
+
 /// What was collected.
 #[derive(Debug, Clone)]
 pub struct CollectReport {
@@ -83,11 +90,12 @@ pub struct CollectReport {
 /// `embeddings_finite`: rows with NaN or infinity are kept and marked, and a warning is logged.
 ///
 /// A data set that allows it is read by other threads, ahead of the model. A model on a GPU runs while its previous
-/// batches are written; on the CPU up to 64 MiB of rows are kept and written in between. On an error or a wish to stop no table is left.
+/// batches are written; on the CPU up to 64 MiB of rows are kept and written in between. On an error or a wish to stop
+/// no table is left.
 ///
 /// # Errors
-/// An empty data set or one whose samples all have weight 0; a layer, shape or label that does not fit; rows that memory
-/// cannot hold; a failing store; cancellation.
+/// An empty data set or one whose samples all have weight 0; a layer, shape or label that does not fit; rows that
+/// memory cannot hold; a failing store; cancellation.
 pub fn collect_metrics(
     sink: &dyn MetricsSink,
     dataset: &dyn Dataset,
@@ -100,16 +108,32 @@ pub fn collect_metrics(
         return Err(CollectError::Empty);
     }
     let loader = chosen(dataset, options)?;
-    collect_loader(sink, &loader, collectors, predictor, options, progress)
+    collect_loaded(sink, &loader, collectors, predictor, options, progress)
 }
 
-/// As [`collect_metrics`], of the batches of `loader`, in the order of its first epoch; what the options say of reading is
-/// the loader's business. A shuffled order changes that of the rows, not the numbers of samples; samples that the
-/// loader drops have no row.
+/// As [`collect_metrics`], of the batches of `loader`, in the order of its first epoch; which samples there are and how
+/// they are read is the loader's business, whatever the options say. A shuffled order changes that of the rows, not the
+/// numbers of samples; samples that the loader drops have no row.
 ///
 /// # Errors
-/// As [`collect_metrics`].
+/// As [`collect_metrics`]; a loader without a batch.
 pub fn collect_loader(
+    sink: &dyn MetricsSink,
+    loader: &DataLoader<'_>,
+    collectors: &mut [&mut dyn MetricsCollector],
+    predictor: &Predictor<'_>,
+    options: &CollectOptions,
+    progress: &Progress,
+) -> Result<CollectReport, CollectError> {
+    if loader.n_batches() == 0 {
+        let n = loader.dataset().len();
+        let what = format!("the loader makes no batch of the data set's {n} samples; at least one is needed");
+        return Err(CollectError::Data { what });
+    }
+    collect_loaded(sink, loader, collectors, predictor, &options.of_given_samples(), progress)
+}
+
+fn collect_loaded(
     sink: &dyn MetricsSink,
     loader: &DataLoader<'_>,
     collectors: &mut [&mut dyn MetricsCollector],
@@ -179,8 +203,8 @@ impl std::fmt::Debug for BatchSource<'_> {
     }
 }
 
-/// As [`collect_metrics`], of batches that an iterator gives instead of a data set's; the options' `batch_size` and
-/// `exclude_zero_weights` are the iterator's business.
+/// As [`collect_metrics`], of batches that an iterator gives instead of a data set's; which samples there are and how
+/// they are read is the iterator's business, whatever the options say.
 ///
 /// # Errors
 /// As [`collect_metrics`]; no batch at all.
@@ -200,7 +224,7 @@ pub fn collect_batches(
         Ok(((first..next).collect(), batch))
     });
     let source = Numbered { batches: &mut batches, table: source.table, n_samples: source.n_samples };
-    collect(sink, source, collectors, predictor, options, progress)
+    collect(sink, source, collectors, predictor, &options.of_given_samples(), progress)
 }
 
 /// Batches with the numbers of their samples.

@@ -94,8 +94,8 @@ impl LayerOutput {
 /// All layers of a model in the order of their indices.
 ///
 /// Displayed, it is a table for a person who wants to collect: the index or path to select each layer by, its class,
-/// parameters, multiplications with additions and output's shape, and how wide each strategy would make its rows, or why
-/// it cannot be collected. Widths above 4096 are marked, and a line below says why.
+/// parameters, multiplications with additions and output's shape, and how wide each strategy would make its rows, or
+/// why it cannot be collected. Widths above 4096 are marked, and a line below says why.
 ///
 /// ```
 /// # use tlc_collect::{Inputs, layers, models::ResNet};
@@ -168,8 +168,8 @@ impl fmt::Display for Layers {
 
 /// Runs `model` once on `inputs`, such as [`Inputs::zeros`], and lists all its layers.
 ///
-/// Inputs are moved to where the model's weights are. For a model that is prepared for or called in another way there is
-/// [`Predictor::layer_outputs`].
+/// Inputs are moved to where the model's weights are. For a model that is prepared for or called in another way there
+/// is [`Predictor::layer_outputs`].
 ///
 /// # Errors
 /// Inputs that the model does not take.

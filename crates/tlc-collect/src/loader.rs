@@ -188,7 +188,7 @@ impl<'a> DataLoader<'a> {
     /// After the first error there are no more batches. A panic of the data set is an error.
     ///
     /// # Errors
-    /// More samples than memory can list, where they are shuffled.
+    /// More samples than memory can list, where they are shuffled; more threads than the system has.
     pub fn epoch<'s>(&self, threads: &'s Scope<'s, '_>, epoch: u64) -> Result<LoadedBatches<'s>, CollectError>
     where
         'a: 's,
@@ -213,10 +213,14 @@ impl<'a> DataLoader<'a> {
         let read = |thread: usize| {
             let (sender, receiver) = sync_channel(waiting);
             let plan = plan.clone();
-            threads.spawn(move || read_ahead(shared, &plan, (thread..n_batches).step_by(n_threads), &sender));
-            receiver
+            let work = move || read_ahead(shared, &plan, (thread..n_batches).step_by(n_threads), &sender);
+            // `Scope::spawn` panics where the system gives no more of them.
+            let started = std::thread::Builder::new().spawn_scoped(threads, work);
+            started.map(|_| receiver).map_err(|error| CollectError::Data {
+                what: format!("cannot start thread {thread} of {n_threads} that read ahead ({error}); use fewer"),
+            })
         };
-        let receivers = (0..n_threads).map(read).collect();
+        let receivers = (0..n_threads).map(read).collect::<Result<_, _>>()?;
         Ok(LoadedBatches { plan, next: 0, source: Source::Ahead(receivers) })
     }
 }

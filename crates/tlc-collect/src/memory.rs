@@ -1,4 +1,5 @@
-//! Memory whose size comes from the user: asked for before it is used, so that there is an error where there is not enough.
+//! Memory whose size comes from the user: asked for before it is used, so that there is an error where there is not
+//! enough.
 
 use crate::CollectError;
 

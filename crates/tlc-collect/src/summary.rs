@@ -45,10 +45,10 @@ pub struct Summary {
 
 /// Runs `model` once on `inputs`, such as [`Inputs::zeros`], and describes its layers.
 ///
-/// Displayed by `{}`, it is what Python's `torchinfo.summary` prints; by `{:#}` with one more column, the index to collect
-/// from. Layers that did not run are left out, and those that ran several times are there once. Inputs are moved to where
-/// the model's weights are. For a model that is prepared for or called in another way there is [`Predictor::summary`];
-/// [`layers`](crate::layers()) tells how wide embeddings would be.
+/// Displayed by `{}`, it is what Python's `torchinfo.summary` prints; by `{:#}` with one more column, the index to
+/// collect from. Layers that did not run are left out, and those that ran several times are there once. Inputs are
+/// moved to where the model's weights are. For a model that is prepared for or called in another way there is
+/// [`Predictor::summary`]; [`layers`](crate::layers()) tells how wide embeddings would be.
 ///
 /// # Errors
 /// Inputs that the model does not take.

@@ -76,7 +76,8 @@ pub trait Model: Debug + Send {
     }
 }
 
-/// What libtorch said, out of the panic of one of tch's modules: `… Err value: Torch("Expected …\nException raised …")`.
+/// What libtorch said, out of the panic of one of tch's modules: `… Err value: Torch("Expected …\nException raised
+/// …")`.
 fn libtorchs_words(panic: &str) -> String {
     let Some((_, debug)) = panic.split_once("Torch(\"") else { return panic.to_owned() };
     let first_line = debug.split("\\n").next().unwrap_or(debug);

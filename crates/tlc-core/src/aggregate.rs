@@ -53,8 +53,13 @@ impl Aggregate {
 
     /// Adds the values of `other`.
     pub fn merge(&mut self, other: Self) {
-        self.sum += other.sum;
-        self.count += other.count;
+        let sum = self.sum + other.sum;
+        if sum.is_finite() {
+            self.sum = sum;
+            self.count += other.count;
+        } else {
+            self.not_finite += other.count;
+        }
         self.not_finite += other.not_finite;
     }
 
@@ -187,6 +192,9 @@ mod tests {
     fn a_sum_beyond_all_numbers_stays_readable() {
         let largest: Aggregate = [f64::MAX, f64::MAX].into_iter().collect();
         assert_eq!(largest, Aggregate { sum: f64::MAX, count: 1, not_finite: 1 });
+        let mut twice = largest;
+        twice.merge(largest);
+        assert_eq!(twice, Aggregate { sum: f64::MAX, count: 1, not_finite: 3 });
         let json = serde_json::to_string(&largest).expect("plain data");
         assert_eq!(serde_json::from_str::<Aggregate>(&json).expect("no null").not_finite, 1);
         assert!(Aggregate::default().mean().is_nan(), "of nothing there is no mean");

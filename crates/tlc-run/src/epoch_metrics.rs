@@ -43,9 +43,9 @@ impl Run {
     /// The run's metrics by epoch and split, in the order in which they were first written.
     ///
     /// Means are over samples, not over batches or tables: tables of one dataset with the same constants, such as those
-    /// of several processes that collected a part each, are put together, each row counting once. Rows of a reduced table
-    /// count once together with those of its source. They stay when the tables that they were made from are reduced
-    /// and deleted. Nothing but the record is read.
+    /// of several processes that collected a part each, are put together, each row counting once. Rows of a reduced
+    /// table count once together with those of its source. They stay when the tables that they were made from are
+    /// reduced and deleted. Nothing but the record is read.
     ///
     /// ```no_run
     /// # fn show(run: &tlc_run::Run) -> Result<(), tlc_run::RunError> {

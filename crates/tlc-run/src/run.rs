@@ -152,12 +152,16 @@ impl Run {
     /// the reduction itself and before the next one; it finishes what an interrupted one left.
     ///
     /// # Errors
-    /// A failing store; what was deleted until then stays recorded.
+    /// A failing store, or a successor that is not there; what was deleted until then stays recorded.
     pub fn finish_deletions(&self) -> Result<(), RunError> {
         let record = self.record()?;
         for relative in record.to_delete {
             let made = record.metrics.iter().filter(|entry| entry.reduced_from.as_ref() == Some(&relative));
-            let replaced_by = made.map(|entry| entry.url.clone()).collect();
+            let replaced_by: Vec<Url> = made.map(|entry| entry.url.clone()).collect();
+            // No source goes before its successors are there, whatever happened to them since they were recorded.
+            for url in &replaced_by {
+                self.project.store().info(&self.project.inside(url)?)?;
+            }
             self.project.delete_recorded(&self.project.inside(&relative)?, replaced_by)?;
             self.update(|record| record.to_delete.retain(|url| *url != relative))?;
         }
@@ -228,8 +232,12 @@ impl MetricsSink for Run {
             }
         });
         if let Err(error) = recorded {
-            // A table that no run knows of would only take space.
-            let _ = self.project.store().delete(&info.url);
+            // A table that no run knows of would only take space; but the record may have been written although that is
+            // not known.
+            let is_it = |known: &MetricsEntry| known.table_id == entry.table_id;
+            if self.record().is_ok_and(|record| !record.metrics.iter().any(is_it)) {
+                let _ = self.project.store().delete(&info.url);
+            }
             return Err(match error {
                 RunError::Store(error) => error,
                 other => StoreError::backend("record the new table in", &self.record_url, other),

@@ -27,7 +27,8 @@ struct Sizes {
 const FULL: Sizes = Sizes { work: ["6", "32", "128", "5"], processes: 5 };
 const QUICK: Sizes = Sizes { work: ["2", "2", "32", "2"], processes: 1 };
 
-/// Measures and writes the page, whose path it returns. A quick run says little about speed; its page goes into the cache.
+/// Measures and writes the page, whose path it returns. A quick run says little about speed; its page goes into the
+/// cache.
 pub(super) fn run(is_quick: bool) -> Result<PathBuf> {
     let sizes = if is_quick { QUICK } else { FULL };
     let scripts = places::workspace().join("examples/export");

@@ -16,8 +16,8 @@ type Function = dyn FnMut(&Batch, &PredictorOutput) -> Result<Vec<(String, Tenso
 
 /// Makes columns from the tensors that a closure returns, by name.
 ///
-/// `(B,)` becomes a column of float32, int64 or booleans, `(B, D)` one of vectors of float32. A column's role, value map
-/// and other metadata are those of the field that [`field`](Self::field) gave for it.
+/// `(B,)` becomes a column of float32, int64 or booleans, `(B, D)` one of vectors of float32. A column's role, value
+/// map and other metadata are those of the field that [`field`](Self::field) gave for it.
 ///
 /// ```
 /// use tlc_collect::MetricsFn;

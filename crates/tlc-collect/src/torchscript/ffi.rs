@@ -63,8 +63,8 @@ pub(super) struct Part {
     pub(super) layer: Option<usize>,
     /// Which call of the layer, from 0.
     pub(super) call: usize,
-    /// Where it was in tuples, lists and dictionaries; empty for a result that is a tensor. Without a tensor: the type of
-    /// what was returned.
+    /// Where it was in tuples, lists and dictionaries; empty for a result that is a tensor. Without a tensor: the type
+    /// of what was returned.
     pub(super) path: String,
     pub(super) tensor: Option<Tensor>,
 }

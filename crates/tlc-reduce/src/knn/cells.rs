@@ -9,13 +9,13 @@
 //!
 //! More cells for rows near a border were tried in place of a sweep (60,000 × 100 of Fashion-MNIST, k = 15, 12 cells
 //! joined in .42 s: recall .920, from .976 for the quarter of the rows farthest from a border to .866 for the nearest
-//! quarter). Twice as many cells for that quarter, each row's own nearest, give .953; a sweep over all rows gives .957 in
-//! .20 s, and needs no blocks of rows that want the same cells.
+//! quarter). Twice as many cells for that quarter, each row's own nearest, give .953; a sweep over all rows gives .957
+//! in .20 s, and needs no blocks of rows that want the same cells.
 //!
-//! A query goes to the cell of its nearest centre, found among all of them: a walk over the graph could
-//! miss it, and a known row must find itself. It is joined with the cells near that one, so that its
-//! neighbours depend on itself alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2`
-//! rows: `n^1.5`, but at the speed of a matrix product.
+//! A query goes to the cell that the router says (`router.rs`), not by a walk over the graph, which could miss it: a
+//! known row must find itself. It is joined with the cells near that one, so that its neighbours depend on itself
+//! alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2` rows, half of that from 400,000 rows on:
+//! `n^1.5`, but at the speed of a matrix product.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, s};
 use rayon::prelude::*;

@@ -6,9 +6,9 @@
 
 use ndarray::{Array2, ArrayView2, Axis, Ix1, arr1, s};
 use rayon::prelude::*;
-use tlc_core::{Array, Arrays, Progress, ReduceError, is_measurable};
+use tlc_core::{Array, Arrays, Progress, ReduceError, Task, is_measurable};
 
-use super::exact::search;
+use super::exact::search_within;
 use super::rows::Rows;
 
 /// The names under which a model keeps centres, and groups of them.
@@ -74,9 +74,11 @@ impl Router {
 
     /// The cell of each row.
     pub(super) fn nearest(&self, rows: ArrayView2<'_, f32>, progress: &Progress) -> Result<Vec<u32>, ReduceError> {
-        let Some(groups) = &self.groups else { return nearest(&self.centres, rows, progress) };
+        let n_searches = rows.nrows() * if self.groups.is_some() { 2 } else { 1 };
+        let task = progress.task("find cells", n_searches as u64);
+        let Some(groups) = &self.groups else { return nearest(&self.centres, rows, &task) };
         let mut by_group: Vec<(u32, u32)> =
-            nearest(&groups.centres, rows, progress)?.into_iter().enumerate().map(|(row, g)| (g, row as u32)).collect();
+            nearest(&groups.centres, rows, &task)?.into_iter().enumerate().map(|(row, g)| (g, row as u32)).collect();
         by_group.par_sort_unstable();
         let lists: Vec<&[(u32, u32)]> = by_group.chunk_by(|a, b| a.0 == b.0).collect();
         let found: Result<Vec<Vec<u32>>, ReduceError> = lists
@@ -84,7 +86,7 @@ impl Router {
             .map(|list| {
                 let places: Vec<usize> = list.iter().map(|&(_, row)| row as usize).collect();
                 let group = list[0].0 as usize;
-                let own = nearest(&groups.members[group], rows.select(Axis(0), &places).view(), progress)?;
+                let own = nearest(&groups.members[group], rows.select(Axis(0), &places).view(), &task)?;
                 Ok(own.into_iter().map(|cell| groups.starts[group] + cell).collect())
             })
             .collect();
@@ -152,6 +154,6 @@ impl Router {
     }
 }
 
-fn nearest(centres: &Rows, rows: ArrayView2<'_, f32>, progress: &Progress) -> Result<Vec<u32>, ReduceError> {
-    Ok(search(centres, rows, 1, progress)?.indices.into_raw_vec_and_offset().0)
+fn nearest(centres: &Rows, rows: ArrayView2<'_, f32>, task: &Task) -> Result<Vec<u32>, ReduceError> {
+    Ok(search_within(centres, rows, 1, task)?.indices.into_raw_vec_and_offset().0)
 }

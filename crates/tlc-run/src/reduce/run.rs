@@ -80,7 +80,16 @@ impl Run {
             true => super::tables::unneeded_sources(self.project(), &written.reduced, Some(self.name()))?,
             false => Vec::new(),
         };
-        self.record_reduced(&written.reduced, &replaced)?;
+        if let Err(error) = self.record_reduced(&written.reduced, &replaced) {
+            // The record may have been written although that is not known. What it lists, or may list, stays.
+            let is_ours = |entry: &MetricsEntry| {
+                written.reduced.iter().any(|reduced| reduced.table.lineage.table_id == entry.table_id)
+            };
+            if self.record().map_or(true, |record| record.metrics.iter().any(is_ours)) {
+                written.keep();
+            }
+            return Err(error);
+        }
         let reduced = written.keep();
         let mut mapping = Vec::new();
         // In the run's order, also if several streams interleave.

@@ -39,9 +39,10 @@ pub(super) fn info(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> 
 
 fn info_of(dataset: &Dataset, url: &Url) -> Result<TableInfo, StoreError> {
     let schema = Schema::from(dataset.schema());
+    let failed = |cause: Cause| StoreError::backend("count the rows of", url, brief(url, cause));
     let rows = wait(|| dataset.count_rows(None))
-        .map_err(|panic| StoreError::backend("count the rows of", url, panic))?
-        .map_err(|error| StoreError::backend("count the rows of", url, error))?;
+        .map_err(|panic| failed(panic.into()))?
+        .map_err(|error| failed(error.into()))?;
     let digest = schema.metadata().get(DIGEST_KEY).cloned();
     Ok(TableInfo { url: url.clone(), schema: Arc::new(schema), rows: rows as u64, digest })
 }

@@ -1,8 +1,11 @@
 //! Writes that happen only if an object is absent, or still the version that was read.
 //!
-//! The answer to such a write can be lost, and who repeats it then finds an object that somebody has changed: itself, and
-//! maybe others after it. Each write therefore leaves a token in the object's metadata, before those of the writes that it
-//! followed, and looks for its own before it takes the condition for not met: no change is lost, and none is made twice.
+//! The answer to such a write can be lost, and who repeats it then finds an object that somebody has changed: itself,
+//! and maybe others after it. Each write therefore leaves a token in the object's metadata, before those of the writes
+//! that it followed, and looks for its own before it takes the condition for not met: no change is lost, and none is
+//! made twice.
+
+use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, Error, GetOptions, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
@@ -15,8 +18,10 @@ use super::{Bucket, explain};
 const TOKENS: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("tlcwrites"));
 /// Writes that an object remembers.
 const REMEMBERED: usize = 16;
-/// How often a write is sent that got no answer.
+/// How often a request is sent that got no answer, unless that took longer than [`PATIENCE`]: the client repeats it,
+/// too.
 const ATTEMPTS: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Bucket {
     /// Writes if `condition` holds.
@@ -36,7 +41,7 @@ impl Bucket {
         let attributes = Attributes::from_iter([(TOKENS, tokens.clone())]);
         let options = PutOptions { mode, attributes, ..PutOptions::default() };
         let payload = object_store::PutPayload::from(content);
-        let mut attempt = 1;
+        let (mut attempt, started) = (1, Instant::now());
         loop {
             let error = match self.objects.put_opts(key, payload.clone(), options.clone()).await {
                 Ok(written) => return Ok(self.version(written.e_tag, written.version, &tokens)),
@@ -50,7 +55,8 @@ impl Bucket {
             if let Some(version) = self.written_by(key, &token).await? {
                 return Ok(version);
             }
-            if is_unmet || attempt == ATTEMPTS || !explain::lost_answer(&error) {
+            let is_last = attempt == ATTEMPTS || started.elapsed() > PATIENCE;
+            if is_unmet || is_last || !explain::lost_answer(&error) {
                 return Err(error);
             }
             attempt += 1;
@@ -104,8 +110,9 @@ impl Bucket {
         }))
     }
 
-    /// The condition that the store ignores, if there is one; tried out on an object in `folder`.
-    pub(super) async fn first_condition_ignored(&self, folder: &Path) -> Result<Option<&'static str>, Error> {
+    /// The condition that the store ignores, or takes for never met, if there is one; tried out on an object in
+    /// `folder`.
+    pub(super) async fn first_condition_not_honoured(&self, folder: &Path) -> Result<Option<&'static str>, Error> {
         let key = folder.clone().join(format!(".tlc-probe-{}", Ulid::generate()));
         let ignored = self.try_out(&key).await;
         if let Err(error) = self.objects.delete(&key).await {
@@ -115,11 +122,17 @@ impl Bucket {
     }
 
     async fn try_out(&self, key: &Path) -> Result<Option<&'static str>, Error> {
-        let first = self.put_if(key, b"1".to_vec(), &WriteCondition::Absent).await?;
+        let first = match self.put_if(key, b"1".to_vec(), &WriteCondition::Absent).await {
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => return Ok(Some("If-None-Match")),
+            written => written?,
+        };
         if self.overwrites(key, PutMode::Create).await? {
             return Ok(Some("If-None-Match"));
         }
-        self.put_if(key, b"2".to_vec(), &WriteCondition::Unchanged(first.clone())).await?;
+        match self.put_if(key, b"2".to_vec(), &WriteCondition::Unchanged(first.clone())).await {
+            Err(Error::Precondition { .. }) => return Ok(Some("If-Match")),
+            written => written?,
+        };
         if self.overwrites(key, self.unchanged(key, &first)?).await? {
             return Ok(Some("If-Match"));
         }
@@ -144,10 +157,12 @@ pub(super) async fn insist<T, F>(request: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let mut attempt = 1;
+    let (mut attempt, started) = (1, Instant::now());
     loop {
         match request().await {
-            Err(error) if attempt < ATTEMPTS && explain::lost_answer(&error) => attempt += 1,
+            Err(error) if attempt < ATTEMPTS && started.elapsed() < PATIENCE && explain::lost_answer(&error) => {
+                attempt += 1;
+            }
             result => return result,
         }
     }

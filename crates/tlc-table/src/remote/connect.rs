@@ -7,6 +7,9 @@ use object_store::ObjectStore;
 use object_store::{BackoffConfig, RetryConfig};
 use tlc_core::Scheme;
 
+/// Variables that name a server which speaks S3; the first that is set counts.
+const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+
 /// Where endpoints and credentials are found.
 #[derive(Clone)]
 pub(crate) enum Environment {
@@ -30,6 +33,11 @@ impl Environment {
 
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         self.variables().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The server that speaks S3, if it is not Amazon's, and the variable that names it.
+    pub(super) fn endpoint(&self) -> Option<(&'static str, String)> {
+        ENDPOINTS.into_iter().find_map(|name| Some((name, self.get(name)?)))
     }
 }
 
@@ -115,9 +123,7 @@ fn s3(bucket: &str, environment: &Environment) -> Result<Arc<dyn ObjectStore>, S
     use object_store::aws::AmazonS3Builder;
 
     let is_set = |names: &[&str]| names.iter().any(|name| environment.get(name).is_some());
-    let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
-        .into_iter()
-        .find_map(|name| Some((name, environment.get(name)?)));
+    let endpoint = environment.endpoint();
     if let Some((name, url)) = &endpoint {
         let authority = url.split("://").nth(1).unwrap_or(url).split('/').next().unwrap_or_default();
         if authority.contains('@') {
@@ -144,11 +150,18 @@ fn s3(bucket: &str, environment: &Environment) -> Result<Arc<dyn ObjectStore>, S
     let mut builder = AmazonS3Builder::new();
     let mut client = object_store::ClientOptions::new();
     for (variable, value) in environment.variables() {
+        // Of several only the one that was looked at above.
+        if ENDPOINTS.contains(&variable.as_str()) {
+            continue;
+        }
         let Some(key) = option(&variable, &["AWS_"]) else { continue };
         if let object_store::aws::AmazonS3ConfigKey::Client(key) = &key {
             client = client.with_config(*key, value.clone());
         }
         builder = builder.with_config(key, value);
+    }
+    if let Some((_, url)) = &endpoint {
+        builder = builder.with_endpoint(url);
     }
     if endpoint.is_none() && !is_set(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
         let region = crate::runtime::wait(|| object_store::aws::resolve_bucket_region(bucket, &client))

@@ -3,8 +3,8 @@
 //! There are no folders to make and none to rename, so what `mkdir` and `rename` decide on a local disk is decided by
 //! conditional writes here:
 //! - a table's place is claimed by an object that is written only if it is absent;
-//! - a table that is deleted gets a mark, then loses its manifests, by which it disappears, then the rest; a deletion that
-//!   was cut short is finished by the next one, which sees the mark;
+//! - a table that is deleted gets a mark, then loses its manifests, by which it disappears, then the rest; a deletion
+//!   that was cut short is finished by the next one, which sees the mark;
 //! - small objects are replaced only if their ETag is still the one that was read.
 
 mod conditional;
@@ -66,10 +66,10 @@ impl Bucket {
             return Ok(());
         }
         let folder = key(&url.parent().unwrap_or_else(|| self.root.clone()))?;
-        let ignored = self.ask("try out conditional writes for", url, || self.first_condition_ignored(&folder))?;
-        if let Some(condition) = ignored {
+        let broken = self.ask("try out conditional writes for", url, || self.first_condition_not_honoured(&folder))?;
+        if let Some(condition) = broken {
             let reason = format!(
-                "its server ignores {condition} on writes, so of two writers at once both would be told that they won, and \
+                "its server does not honour {condition} on writes, so of two writers at once both would be told that they won, and \
                  one would lose its data; use a store with conditional writes"
             );
             return Err(StoreError::Unsupported { url: url.clone(), reason });

@@ -65,8 +65,9 @@ impl Preparation {
         Err(format!("the side is {} pixels; 1 to {LARGEST_SIDE} is accepted", self.side))
     }
 
-    /// Pictures 0 to `n` as one tensor `(kept, channels, side, side)`, decoded on all processors: the first batch has nothing
-    /// beside it, and a model on a GPU leaves them free. Those that `decode` fails on are left out and logged by name.
+    /// Pictures 0 to `n` as one tensor `(kept, channels, side, side)`, decoded on all processors: the first batch has
+    /// nothing beside it, and a model on a GPU leaves them free. Those that `decode` fails on are left out and logged
+    /// by name.
     pub(super) fn prepare_all(
         &self,
         n: usize,

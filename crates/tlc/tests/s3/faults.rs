@@ -1,5 +1,5 @@
-//! Errors, time-outs, throttling and broken connections between tlc and S3: what was asked for happens after all, or there
-//! is an error; nothing half is ever visible, no source is lost, and no change of a record is lost or made twice.
+//! Errors, time-outs, throttling and broken connections between tlc and S3: what was asked for happens after all, or
+//! there is an error; nothing half is ever visible, no source is lost, and no change of a record is lost or made twice.
 //!
 //! Which requests are hit is seeded; what a request is for depends on timing. What must hold does not.
 
