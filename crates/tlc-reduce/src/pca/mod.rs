@@ -578,6 +578,28 @@ mod tests {
         assert!(rest < 1e-6 * held && held.is_finite(), "{held} in three axes, {rest} in the others");
     }
 
+    /// Arrays without values can have any shape, so a small file can ask for any amount of memory.
+    #[test]
+    fn damaged_arrays_of_no_values_are_refused() {
+        let pca = |n_components| Pca::new(PcaParams { n_components, seed: 0 }).expect("valid");
+        let spread = ndarray::arr1(&[1.0_f32]);
+        let arrays = |mean: usize, axes: (usize, usize), layout: (usize, usize)| {
+            Arrays::default()
+                .with_f32("pca_mean", &Array1::zeros(mean))
+                .with_f32("pca_axes", &Array2::zeros(axes))
+                .with_f32("layout", &Array2::zeros(layout))
+                .with_f32("spread", &spread)
+        };
+        for (arrays, n_components) in [
+            (arrays(0, (0, 1 << 40), (5, 2)), 2),
+            (arrays(6, (6, 0), (5, 2)), 2),
+            (arrays(6, (6, 2), (0, 1 << 40)), 1 << 40),
+        ] {
+            let error = pca(n_components).restore(arrays).expect_err("refused");
+            assert!(matches!(error, ReduceError::Model { .. }), "{error}");
+        }
+    }
+
     #[test]
     fn keeps_the_contract() {
         let pca = Pca::new(PcaParams { n_components: 2, seed: 0 }).expect("valid");

@@ -216,6 +216,44 @@ fn a_reduction_loses_no_source_before_its_successor_is_there() {
     assert!(n_faults >= 200 && n_failed >= 3, "{n_faults} faults, {n_failed} failed");
 }
 
+/// A write that was done although its answer, and the answers to the questions after it, did not come.
+#[test]
+fn a_reduction_whose_writes_are_done_unknown_to_it_loses_nothing() {
+    const REQUESTS: u64 = 96;
+    let root = bucket("unknown").join("p").expect("a path");
+    let n_failed = AtomicU64::new(0);
+    rounds(REQUESTS, |number| {
+        let root = root.join(&format!("round-{number}")).expect("a path");
+        let direct = Project::new(Arc::new(store_at(address())), root.clone());
+        let run = run_with_embeddings(&direct, "r");
+        let sources = urls(&run);
+        let proxy = Proxy::before(address(), move |request| match request.checked_sub(number) {
+            Some(0) => Fate::AnswerLost,
+            Some(1..=2) => Fate::Refused("400 Bad Request", "Cut"),
+            _ => Fate::Pass,
+        });
+        let faulty = Project::new(Arc::new(store_at(proxy.address)), root);
+        let options = ReduceOptions::new([tlc::create_reducer("pca", []).expect("known")]);
+        let reduced = faulty
+            .open_run("r")
+            .and_then(|run| run.reduce_embeddings_per_dataset(&options, &Progress::default()).map(drop));
+        n_failed.fetch_add(u64::from(reduced.is_err()), Ordering::Relaxed);
+        // Whatever happened: what the record lists is there, and goes on to be after the deletions it asks for.
+        run.finish_deletions().expect("what replaces the sources is there");
+        let entries = run.metrics().expect("readable");
+        for entry in &entries {
+            direct.store().verify(&entry.url, &Progress::default()).expect("what the record lists is there");
+        }
+        for source in &sources {
+            let is_listed = entries.iter().any(|entry| entry.url == *source);
+            let is_replaced = entries.iter().any(|entry| entry.reduced_from.as_ref() == Some(source));
+            assert!(is_listed || is_replaced, "request {number}: {source} is lost");
+        }
+    });
+    let n_failed = n_failed.into_inner();
+    assert!(n_failed >= 10, "only {n_failed} of {REQUESTS} reductions met the fault");
+}
+
 #[test]
 fn no_change_of_a_record_is_lost_or_made_twice() {
     let root = bucket("records").join("p").expect("a path");
@@ -241,7 +279,7 @@ fn no_change_of_a_record_is_lost_or_made_twice() {
 }
 
 #[test]
-fn a_store_that_ignores_conditions_is_refused() {
+fn a_store_that_does_not_honour_conditions_is_refused() {
     for (header, name) in [("if-none-match", "If-None-Match"), ("if-match", "If-Match")] {
         let proxy = Proxy::before(address(), move |_| Fate::Without(header));
         let store = store_at(proxy.address);
@@ -249,7 +287,7 @@ fn a_store_that_ignores_conditions_is_refused() {
         let url = root.join("p/t.lance").expect("a path");
         let error = create(&store, &url, 0).expect_err("refused");
         let message = error.to_string();
-        assert!(message.contains(&format!("its server ignores {name} on writes")), "{message}");
+        assert!(message.contains(&format!("its server does not honour {name} on writes")), "{message}");
         let object = root.join("p/run.json").expect("a path");
         assert!(store.write_object(&object, b"{}", WriteCondition::Absent).is_err());
         assert_eq!(store.size_bytes(&root).expect("measurable"), 0, "nothing is left of the attempts");
