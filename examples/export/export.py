@@ -1,9 +1,10 @@
-"""Exports models of timm to TorchScript, with what Python's forward hooks see in them.
+"""Exports models of timm, and the sentence transformer MiniLM, to TorchScript, with what Python's forward hooks see.
 
 Usage: python export.py FOLDER [MODEL ...]
 
-Each model becomes MODEL.pt (traced) and MODEL_scripted.pt, each with an .npz of the same name: the input, the names of
-named_modules(), and what each layer that returns a tensor returned last, as `layer|0|`. Weights are random; pass
+Each model becomes MODEL.pt (traced) and MODEL_scripted.pt, each with an .npz of the same name: the inputs (`input`, or
+`input|NAME` where the model takes several), the names of named_modules(), and what each layer that returns a tensor
+returned last, as `layer|0|`. MODEL.pth holds the weights alone, for Python. Weights are random, except MiniLM's; pass
 `--pretrained` for those that timm downloads.
 """
 
@@ -14,7 +15,11 @@ import numpy as np
 import timm
 import torch
 
-MODELS = ["resnet18", "vit_tiny_patch16_224", "efficientnet_b0", "convnext_atto"]
+import sentences
+
+MINILM = "minilm"
+MODELS = ["resnet18", "vit_tiny_patch16_224", "efficientnet_b0", "convnext_atto", MINILM]
+TEXTS = ["A short one.", "Hooks see what every layer of a transformer returns, also behind an attention mask."]
 
 
 def main():
@@ -26,20 +31,30 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     for name in args.models:
-        model = timm.create_model(name, pretrained=args.pretrained).eval()
-        example = torch.randn(2, *model.default_cfg["input_size"])
-        seen = what_hooks_see(model, example)
+        model, inputs = with_inputs(name, args.pretrained)
+        seen = what_hooks_see(model, inputs)
         names = "\n".join(path for path, _ in model.named_modules())
-        arrays = {"input": example.numpy(), "names": np.frombuffer(names.encode(), dtype=np.uint8).astype(np.int64)}
+        arrays = {f"input|{key}" if len(inputs) > 1 else "input": tensor.numpy() for key, tensor in inputs.items()}
+        arrays["names"] = np.frombuffer(names.encode(), dtype=np.uint8).astype(np.int64)
         with torch.no_grad():
-            files = {name: torch.jit.trace(model, example), f"{name}_scripted": torch.jit.script(model)}
+            traced = torch.jit.trace(model, tuple(inputs.values()))
+            files = {name: traced, f"{name}_scripted": torch.jit.script(model)}
         for file, exported in files.items():
             exported.save(str(args.folder / f"{file}.pt"))
             np.savez(args.folder / f"{file}.npz", **arrays, **seen)
+        torch.save(model.state_dict(), args.folder / f"{name}.pth")
         print(f"{name}: {len(names.splitlines())} modules, {len(seen)} layers")
 
 
-def what_hooks_see(model, example):
+def with_inputs(name, pretrained):
+    """The model, and inputs by the names of its parameters, in their order."""
+    if name == MINILM:
+        return sentences.minilm(), sentences.tokenize(TEXTS)
+    model = timm.create_model(name, pretrained=pretrained).eval()
+    return model, {"x": torch.randn(2, *model.default_cfg["input_size"])}
+
+
+def what_hooks_see(model, inputs):
     seen = {}
 
     def listen(path):
@@ -51,7 +66,7 @@ def what_hooks_see(model, example):
 
     handles = [module.register_forward_hook(listen(path)) for path, module in model.named_modules()]
     with torch.no_grad():
-        model(example)
+        model(**inputs)
     for handle in handles:
         handle.remove()
     return seen

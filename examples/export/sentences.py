@@ -2,7 +2,7 @@
 
 Usage: python sentences.py FOLDER TEXT [TEXT ...]   (packages in requirements-sentences.txt)
 
-Each TEXT is a file of one class, one sample per line. Written are `minilm.pt` and, for `tlc collect`, `input_ids.npy`,
+Each TEXT is a file of one class, one sample per line, such as mails.py makes of a public set. Written are `minilm.pt` and, for `tlc collect`, `input_ids.npy`,
 `attention_mask.npy` and `labels.npy`; `texts.txt` holds the samples in their order. The layer `pooling` returns sentence
 embeddings, (B, 384): means over the tokens that are there.
 """
@@ -48,7 +48,7 @@ class SelfAttention(nn.Module):
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
     def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        is_there = attention_mask[:, None, None, :].bool()
+        is_there = attention_mask[:, None, None, :] != 0
         queries, keys, values = self.heads(self.query(x)), self.heads(self.key(x)), self.heads(self.value(x))
         mixed = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=is_there)
         return mixed.transpose(1, 2).flatten(2)
@@ -127,6 +127,33 @@ class SentenceTransformer(nn.Module):
         return nn.functional.normalize(pooled, dim=1)
 
 
+def package():
+    """The files of the package with weights and tokenizer, by folder and name."""
+    return {"/".join(file.parts[-2:]): file.locate() for file in files(PACKAGE) or []}
+
+
+def minilm():
+    """The model, with its weights."""
+    model = SentenceTransformer(json.loads(Path(package()["model/config.json"]).read_text())).eval()
+    weights = load_file(package()["model/model.safetensors"])
+    missing = set(model.state_dict()) - set(weights)
+    assert not missing, f"the package lacks {missing}"
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
+    return model
+
+
+def tokenize(texts):
+    """What the model takes for some texts, by name: (B, tokens) each, of int64."""
+    tokenizer = Tokenizer.from_file(str(package()["model/tokenizer.json"]))
+    tokenizer.enable_truncation(LONGEST)
+    tokenizer.enable_padding()
+    encoded = tokenizer.encode_batch(texts)
+    return {
+        "input_ids": torch.tensor([text.ids for text in encoded]),
+        "attention_mask": torch.tensor([text.attention_mask for text in encoded]),
+    }
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -134,31 +161,17 @@ def main():
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
 
-    package = {"/".join(file.parts[-2:]): file.locate() for file in files(PACKAGE) or []}
-    config = json.loads(Path(package["model/config.json"]).read_text())
-    model = SentenceTransformer(config).eval()
-    weights = load_file(package["model/model.safetensors"])
-    missing = set(model.state_dict()) - set(weights)
-    assert not missing, f"the package lacks {missing}"
-    model.load_state_dict({name: weights[name] for name in model.state_dict()})
-
     lines = [[line.strip() for line in text.read_text().splitlines() if line.strip()] for text in args.texts]
     labels = np.repeat(np.arange(len(lines), dtype=np.int64), [len(of_class) for of_class in lines])
     texts = [line for of_class in lines for line in of_class]
-    tokenizer = Tokenizer.from_file(str(package["model/tokenizer.json"]))
-    tokenizer.enable_truncation(LONGEST)
-    tokenizer.enable_padding()
-    encoded = tokenizer.encode_batch(texts)
-    input_ids = np.array([text.ids for text in encoded], dtype=np.int64)
-    attention_mask = np.array([text.attention_mask for text in encoded], dtype=np.int64)
-
-    exported = torch.jit.trace(model, (torch.from_numpy(input_ids[:2]), torch.from_numpy(attention_mask[:2])))
+    inputs = tokenize(texts)
+    exported = torch.jit.trace(minilm(), tuple(tensor[:2] for tensor in inputs.values()))
     exported.save(str(args.folder / "minilm.pt"))
-    np.save(args.folder / "input_ids.npy", input_ids)
-    np.save(args.folder / "attention_mask.npy", attention_mask)
+    for name, tensor in inputs.items():
+        np.save(args.folder / f"{name}.npy", tensor.numpy())
     np.save(args.folder / "labels.npy", labels)
     (args.folder / "texts.txt").write_text("\n".join(texts) + "\n")
-    print(f"{len(texts)} texts of {len(lines)} classes, up to {input_ids.shape[1]} tokens")
+    print(f"{len(texts)} texts of {len(lines)} classes, up to {inputs['input_ids'].shape[1]} tokens")
 
 
 if __name__ == "__main__":

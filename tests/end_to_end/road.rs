@@ -6,7 +6,8 @@ use custom_reducer as _;
 use tch::{Device, Kind, Tensor, nn};
 use tlc::collect::models::ResNet;
 use tlc::collect::{
-    CollectOptions, EmbeddingsMetricsCollector, MetricsCollector, Predictor, TensorDataset, collect_metrics,
+    Batch, CollectError, CollectOptions, Dataset, EmbeddingsMetricsCollector, MetricsCollector, Predictor,
+    TensorDataset, collect_metrics,
 };
 use tlc::core::{LineageInput, Progress, Scan, Url, decode_model, embedding_values};
 use tlc::run::{Project, ReduceOptions, Run};
@@ -102,6 +103,73 @@ fn a_moved_project_still_knows_its_tables() {
     assert_eq!(mapping.len(), 1);
     let foreign = run.metrics().expect("readable")[0].foreign_table.clone().expect("known");
     assert_eq!(foreign, moved.root().join("datasets/train.lance").expect("a plain path"));
+}
+
+/// A hundred images, of which those from `fails_at` on are of another width, and one is NaN.
+struct Failing {
+    fails_at: usize,
+    table: LineageInput,
+}
+
+impl Dataset for Failing {
+    fn len(&self) -> usize {
+        100
+    }
+
+    fn batch(&self, rows: &[usize]) -> Result<Batch, CollectError> {
+        let channels = if rows.iter().any(|&row| row >= self.fails_at) { 2 } else { 1 };
+        let images = Tensor::ones([rows.len() as i64, channels, 32, 32], (Kind::Float, Device::Cpu));
+        if let Some(place) = rows.iter().position(|&row| row == 3) {
+            let _ = images.get(place as i64).fill_(f64::NAN);
+        }
+        Ok(Batch::new(images, None))
+    }
+
+    fn table(&self) -> Option<&LineageInput> {
+        Some(&self.table)
+    }
+}
+
+#[test]
+fn a_batch_that_fails_leaves_the_runs_other_tables_as_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Url::from_path(folder.path()).expect("an absolute path");
+    let project = Project::new(Arc::new(LanceStore::default()), root);
+    let run = project.create_run("r", Default::default()).expect("creatable");
+    collect(&project, &run, "train", 0);
+    collect(&project, &run, "val", 0);
+    let before = run.metrics().expect("readable");
+
+    let weights = nn::VarStore::new(Device::Cpu);
+    let model = ResNet::resnet18(&weights.root(), 1, 3);
+    let predictor = Predictor::new(&model, ["global_pool"]).expect("known");
+    let table = dataset(&project, "train").table().expect("has one").clone();
+    let collect_until = |fails_at: usize| {
+        let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+        let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+        let options = CollectOptions { name: "bad".to_owned(), batch_size: 10, ..CollectOptions::default() };
+        let data = Failing { fails_at, table: table.clone() };
+        collect_metrics(&run, &data, collectors, &predictor, &options, &Progress::default())
+    };
+    // At once, and after rows that were fine.
+    for fails_at in [0, 70] {
+        let error = collect_until(fails_at).expect_err("two channels for a model of one");
+        assert!(error.to_string().contains("inputs of shape [10, 2, 32, 32]"), "{error}");
+        assert_eq!(run.metrics().expect("readable"), before, "the record knows nothing of it");
+        let tables = project.store().list_tables(&run.url().join("metrics").expect("a name")).expect("listable");
+        assert_eq!(tables.len(), 2, "and nothing is left on disk: {tables:?}");
+    }
+    for entry in &before {
+        project.store().verify(&entry.url, &Progress::default()).expect("to the bit what was written");
+    }
+    // NaN is no failure: the row is kept and marked, and the run goes on.
+    let report = collect_until(100).expect("collected");
+    assert_eq!((report.table.rows, &report.not_finite["embeddings_90"]), (100, &(1, vec![3])));
+    assert_eq!(run.metrics().expect("readable")[..2], before);
+    let pca = tlc::create_reducer("pca", []).expect("linked");
+    let mapping =
+        run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca]), &Progress::default()).expect("reducible");
+    assert_eq!(mapping.len(), 3);
 }
 
 #[test]

@@ -71,6 +71,8 @@ fn main() -> Result<()> {
         }
         Command::Test { args } => {
             setup::run()?;
+            // The tests of object stores start a server of their own.
+            python::environment("s3-server", &places::workspace().join("crates/tlc/tests/s3/requirements.txt"))?;
             cargo::run(&[&["test", "--no-fail-fast"], &EVERYTHING[..]].concat(), &args)
         }
         Command::Check => {

@@ -14,6 +14,8 @@
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/script.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -56,9 +58,8 @@ struct Module {
   std::vector<Layer> layers;
   // By object, since one module may be reached by several paths.
   std::unordered_map<const void*, size_t> index_of;
-  std::map<std::vector<const void*>, jit::Module> by_tensors;
+  std::map<std::vector<const void*>, std::vector<jit::Module>> by_tensors;
 
-  // A module that Python has under two names is two objects in a file, of one type and with the same tensors.
   static std::vector<const void*> tensors_of(const jit::Module& of) {
     std::vector<const void*> tensors;
     const auto add = [&](const at::Tensor& tensor) {
@@ -72,10 +73,35 @@ struct Module {
     for (const auto& tensor : of.buffers()) {
       add(tensor);
     }
-    if (!tensors.empty()) {
-      tensors.push_back(of.type().get());
-    }
     return tensors;
+  }
+
+  static std::string kind_of(const jit::Module& of) {
+    const auto name = of.type()->name();
+    return name ? name->name() : "Module";
+  }
+
+  // Whether two modules have the same classes and names all the way down. No module is like one of its own parts.
+  static bool are_alike(const jit::Module& a, const jit::Module& b) {
+    if (kind_of(a) != kind_of(b) || a.named_children().size() != b.named_children().size()) {
+      return false;
+    }
+    auto other = b.named_children().begin();
+    for (const auto& child : a.named_children()) {
+      const auto& [name, value] = *other;
+      if (child.name != name || !are_alike(child.value, value)) {
+        return false;
+      }
+      ++other;
+    }
+    return true;
+  }
+
+  // A module that Python has under two names is two objects in a file with the same tensors. Scripted, both are of one
+  // type. Traced, each is of its own, and all calls go to one of them: the other has no method.
+  static bool are_one(const jit::Module& a, const jit::Module& b) {
+    const bool is_never_called = !a.find_method("forward") || !b.find_method("forward");
+    return a.type() == b.type() || (is_never_called && are_alike(a, b));
   }
 
   void add_other_name(const jit::Module& of, const jit::Module& first) {
@@ -86,34 +112,38 @@ struct Module {
   }
 
   void add(const jit::Module& of, const std::string& path) {
-    const auto tensors = tensors_of(of);
-    if (!tensors.empty()) {
-      const auto [first, is_new] = by_tensors.emplace(tensors, of);
-      if (!is_new && first->second._ivalue() != of._ivalue()) {
-        add_other_name(of, first->second);
-        return;
-      }
-    }
-    if (!index_of.emplace(of._ivalue().get(), layers.size()).second) {
+    if (index_of.count(of._ivalue().get()) != 0) {
       return;
     }
+    const auto tensors = tensors_of(of);
+    if (!tensors.empty()) {
+      auto& known = by_tensors[tensors];
+      for (const auto& first : known) {
+        if (are_one(first, of)) {
+          add_other_name(of, first);
+          return;
+        }
+      }
+      known.push_back(of);
+    }
+    index_of.emplace(of._ivalue().get(), layers.size());
     int64_t n_parameters = 0;
     for (const auto& parameter : of.named_parameters(/*recurse=*/false)) {
       n_parameters += parameter.value.numel();
     }
-    const auto name = of.type()->name();
-    layers.push_back({path, name ? name->name() : "Module", n_parameters});
+    layers.push_back({path, kind_of(of), n_parameters});
     for (const auto& child : of.named_children()) {
       add(child.value, path.empty() ? child.name : path + "." + child.name);
     }
   }
 };
 
-// What a value is called within a result: nothing if it is the result itself, otherwise places in tuples, lists and
-// dictionaries, joined by dots.
+// A tensor within a result; or, undefined, the mark that a result has none.
 struct Part {
   int64_t layer;  // -1: the module's own result
   int64_t call;
+  // What the tensor is called within the result: nothing if it is the result itself, otherwise places in tuples, lists
+  // and dictionaries, joined by dots. Of a mark the result's type.
   std::string path;
   at::Tensor tensor;
 };
@@ -121,7 +151,9 @@ struct Part {
 void flatten(const c10::IValue& value, int64_t layer, int64_t call, const std::string& path, std::vector<Part>& parts) {
   const auto below = [&](const std::string& name) { return path.empty() ? name : path + "." + name; };
   if (value.isTensor()) {
-    parts.push_back({layer, call, path, value.toTensor()});
+    if (value.toTensor().defined()) {
+      parts.push_back({layer, call, path, value.toTensor()});
+    }
   } else if (value.isTuple()) {
     const auto& elements = value.toTupleRef().elements();
     const auto type = value.type()->cast<c10::TupleType>();
@@ -139,6 +171,15 @@ void flatten(const c10::IValue& value, int64_t layer, int64_t call, const std::s
       const auto key = entry.key().isString() ? entry.key().toStringRef() : c10::str(entry.key());
       flatten(entry.value(), layer, call, below(key), parts);
     }
+  }
+}
+
+// The parts of one result, or the mark that it has none: a layer that returns no tensor was called all the same.
+void hand_over(const c10::IValue& value, int64_t layer, int64_t call, std::vector<Part>& parts) {
+  const size_t before = parts.size();
+  flatten(value, layer, call, "", parts);
+  if (parts.size() == before) {
+    parts.push_back({layer, call, value.type()->annotation_str(), at::Tensor()});
   }
 }
 
@@ -234,7 +275,7 @@ class Weaver {
       return nullptr;
     }
     const auto& name = node->s(c10::attr::name);
-    if (name == "forward" && node->outputs().size() == 1) {
+    if (is_forward(name) && node->outputs().size() == 1) {
       const auto found = module_.index_of.find(callee->_ivalue().get());
       if (found != module_.index_of.end() && wanted_.count(found->second) != 0) {
         record(found->second, node);
@@ -243,6 +284,13 @@ class Weaver {
     // An attribute may be declared by an interface; what is inlined needs the class.
     node->input(0)->setType(callee->type());
     return jit::tryToGraphFunction(callee->get_method(name).function());
+  }
+
+  // `forward`, or one of the names under which a trace keeps the further calls of a layer: `forward1` and so on.
+  static bool is_forward(const std::string& method) {
+    const std::string forward = "forward";
+    return method.compare(0, forward.size(), forward) == 0 &&
+        std::all_of(method.begin() + forward.size(), method.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
   }
 
   // Whether a node may write into a tensor: by its schema, or because nobody knows what it calls.
@@ -361,12 +409,12 @@ char* tlc_ts_run(const void* capture, at::Tensor* const* inputs, size_t n_inputs
     self->function->run(stack);
     const auto both = stack.at(0).toTuple();
     auto parts = std::make_unique<std::vector<Part>>();
-    flatten(both->elements()[0], -1, 0, "", *parts);
+    hand_over(both->elements()[0], -1, 0, *parts);
     const auto lists = both->elements()[1].toTuple();
     for (size_t i = 0; i < self->layers.size(); ++i) {
       const auto calls = lists->elements()[i].toListRef();
       for (size_t call = 0; call < calls.size(); ++call) {
-        flatten(calls[call], static_cast<int64_t>(self->layers[i]), static_cast<int64_t>(call), "", *parts);
+        hand_over(calls[call], static_cast<int64_t>(self->layers[i]), static_cast<int64_t>(call), *parts);
       }
     }
     *result = parts.release();
@@ -375,7 +423,7 @@ char* tlc_ts_run(const void* capture, at::Tensor* const* inputs, size_t n_inputs
 
 size_t tlc_ts_n_parts(const void* result) noexcept { return static_cast<const std::vector<Part>*>(result)->size(); }
 
-// The path lives as long as the result; the tensor is the caller's. An undefined tensor gives null.
+// The path lives as long as the result; the tensor is the caller's. A mark has null, and its path is a type.
 void tlc_ts_part(const void* result, size_t at, int64_t* layer, int64_t* call, const char** path,
                  at::Tensor** tensor) noexcept {
   const Part& part = (*static_cast<const std::vector<Part>*>(result))[at];

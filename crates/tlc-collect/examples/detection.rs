@@ -1,7 +1,7 @@
 //! A model that returns a dictionary, as detectors do: `detection MODEL.pt LAYER ELEMENT OUTPUT SHAPE`.
 //!
-//! ELEMENT says which tensor of what LAYER returns is collected, such as `0` or `features.1`, OUTPUT which of the model's
-//! own is its output, such as `boxes`. The fixture `tests/collect/fixtures/structured.pt` is such a model.
+//! ELEMENT says which tensor of what LAYER returns is collected, such as `0` or `features.1`, OUTPUT which of the
+//! model's own is its output, such as `boxes`. The fixture `tests/collect/fixtures/structured.pt` is such a model.
 
 #![expect(clippy::print_stdout, reason = "an example speaks to whoever runs it")]
 

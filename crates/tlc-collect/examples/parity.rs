@@ -9,7 +9,7 @@ mod python;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use tlc_collect::{Inputs, Model, Predictor, TorchScriptModel, layers};
+use tlc_collect::{Model, Predictor, TorchScriptModel, layers};
 
 use self::python::{Seen, relative_error};
 
@@ -39,7 +39,7 @@ fn compare(file: &Path) -> Result<f64, Box<dyn Error>> {
     if names.len() != modules.len() {
         return Err(format!("{} modules, in Python {}", modules.len(), names.len()).into());
     }
-    let listed = layers(&model, &Inputs::from(&input))?;
+    let listed = layers(&model, &input)?;
     if let Some(module) = modules.iter().find(|module| names.get(module.index) != Some(&module.path)) {
         return Err(
             format!("module {} is {:?}, in Python {:?}", module.index, module.path, names.get(module.index)).into()
@@ -47,7 +47,7 @@ fn compare(file: &Path) -> Result<f64, Box<dyn Error>> {
     }
     let is_seen = |index: &usize| outputs.contains_key(&(names[*index].clone(), 0, String::new()));
     let (called, lost): (Vec<usize>, Vec<usize>) =
-        (0..names.len()).filter(is_seen).partition(|&index| listed[index].n_calls > 0);
+        (0..names.len()).filter(is_seen).partition(|&index| listed[index].shape.is_some());
     // Tracing drops calls of layers that hand on their input; others must be there.
     if let Some(&index) = lost.iter().find(|&&index| !matches!(modules[index].kind.as_str(), "Identity" | "Dropout")) {
         return Err(format!("layer {index}, {}, is not called", modules[index].kind).into());

@@ -1,7 +1,7 @@
 //! The `[CLS]` token of a vision transformer, by a closure: `vit_cls MODEL.pt LAYER [SIDE]`.
 //!
-//! MODEL.pt is an exported model such as `cargo xtask parity` makes, LAYER one that returns tokens, `(B, T, D)`, such as
-//! `norm` or `blocks.11`.
+//! MODEL.pt is an exported model such as `cargo xtask parity` makes, LAYER one that returns tokens, `(B, T, D)`, such
+//! as `norm` or `blocks.11`.
 
 #![expect(clippy::print_stdout, reason = "an example speaks to whoever runs it")]
 

@@ -5,18 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use arrow_array::types::Float32Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray, cast::AsArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Map, Value};
 use tch::Device;
 use tlc_core::{
-    BatchStream, Column, FieldRoles, Lineage, LineageInput, MetricsSink, MetricsTable, NumberRole, Operation, Progress,
-    StoreError, TableInfo, columns_with_role, embedding_values, embedding_width,
+    Aggregate, BatchStream, Column, FieldRoles, Lineage, LineageInput, MetricsSink, MetricsTable, NumberRole,
+    Operation, Progress, StoreError, TableInfo, aggregate, columns_with_role, embedding_values, embedding_width,
 };
 
 use crate::predictor::catch_panic;
-use crate::{Batch, CollectError, Dataset, MetricsCollector, Predictor};
+use crate::{Batch, CollectError, DataLoader, Dataset, LoadedBatch, MetricsCollector, Predictor};
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// Batches on their way to the writer.
@@ -36,9 +35,11 @@ pub struct CollectOptions {
     /// Columns that hold one value: whole numbers, numbers, texts or booleans. `epoch` gets the role
     /// of that name. Default none.
     pub constants: Map<String, Value>,
-    /// Batches that another thread reads ahead, of data sets that [allow it](crate::Dataset::as_sync); 0 reads each when
+    /// Batches that are read ahead, of data sets that [allow it](crate::Dataset::as_sync); 0 reads each when
     /// the model is done with the one before. Default 2.
     pub prefetch: usize,
+    /// Threads that read ahead. Default 1; more where reading takes longer than the model and there are cores to spare.
+    pub reading_threads: usize,
     /// Which part of the samples is collected, of how many: `(0, 4)` is the first quarter. For training on several
     /// processes, of which each writes a table of its part into the same run; samples keep their numbers. Default all.
     pub shard: Option<(usize, usize)>,
@@ -53,9 +54,17 @@ impl Default for CollectOptions {
             batch_size: 256,
             constants: Map::new(),
             prefetch: 2,
+            reading_threads: 1,
             shard: None,
             exclude_zero_weights: false,
         }
+    }
+}
+
+impl CollectOptions {
+    /// Without what chooses among a data set's samples, where others have chosen them.
+    fn of_given_samples(&self) -> Self {
+        Self { shard: None, exclude_zero_weights: false, ..self.clone() }
     }
 }
 
@@ -64,7 +73,8 @@ impl Default for CollectOptions {
 pub struct CollectReport {
     /// The metrics table.
     pub table: TableInfo,
-    /// The mean over all collected samples of each column of numbers or booleans, such as `loss` and `correct`.
+    /// The mean over all collected samples of each column of numbers or booleans, such as `loss` and `correct`; not of
+    /// constants, nor of what only names something, as `label` does.
     pub means: BTreeMap<String, f64>,
     /// The `example_id`s of the samples that the data set could not read; they have no row.
     pub skipped: Vec<i64>,
@@ -79,12 +89,13 @@ pub struct CollectReport {
 /// the data set's table), the constants, the collectors' columns, and, if there are embeddings,
 /// `embeddings_finite`: rows with NaN or infinity are kept and marked, and a warning is logged.
 ///
-/// A data set that allows it is read by another thread, ahead of the model. A model on a GPU runs while its previous
-/// batches are written; on the CPU up to 64 MiB of rows are kept and
-/// written in between. On an error or a wish to stop no table is left.
+/// A data set that allows it is read by other threads, ahead of the model. A model on a GPU runs while its previous
+/// batches are written; on the CPU up to 64 MiB of rows are kept and written in between. On an error or a wish to stop
+/// no table is left.
 ///
 /// # Errors
-/// An empty data set or one whose samples all have weight 0; a layer, shape or label that does not fit; a failing store; cancellation.
+/// An empty data set or one whose samples all have weight 0; a layer, shape or label that does not fit; rows that
+/// memory cannot hold; a failing store; cancellation.
 pub fn collect_metrics(
     sink: &dyn MetricsSink,
     dataset: &dyn Dataset,
@@ -96,40 +107,55 @@ pub fn collect_metrics(
     if dataset.is_empty() {
         return Err(CollectError::Empty);
     }
-    if options.batch_size == 0 {
-        return Err(CollectError::Data { what: "the batch size is 0; use at least 1".to_owned() });
+    let loader = chosen(dataset, options)?;
+    collect_loaded(sink, &loader, collectors, predictor, options, progress)
+}
+
+/// As [`collect_metrics`], of the batches of `loader`, in the order of its first epoch; which samples there are and how
+/// they are read is the loader's business, whatever the options say. A shuffled order changes that of the rows, not the
+/// numbers of samples; samples that the loader drops have no row.
+///
+/// # Errors
+/// As [`collect_metrics`]; a loader without a batch.
+pub fn collect_loader(
+    sink: &dyn MetricsSink,
+    loader: &DataLoader<'_>,
+    collectors: &mut [&mut dyn MetricsCollector],
+    predictor: &Predictor<'_>,
+    options: &CollectOptions,
+    progress: &Progress,
+) -> Result<CollectReport, CollectError> {
+    if loader.n_batches() == 0 {
+        let n = loader.dataset().len();
+        let what = format!("the loader makes no batch of the data set's {n} samples; at least one is needed");
+        return Err(CollectError::Data { what });
     }
-    let rows = chosen_rows(dataset, options)?;
-    let ids = |rows: &[usize]| rows.iter().map(|&row| row as i64).collect::<Vec<i64>>();
-    let Some(shared) = dataset.as_sync().filter(|_| options.prefetch > 0) else {
-        let mut batches =
-            rows.chunks(options.batch_size).map(|rows| dataset.batch(rows).map(|batch| (ids(rows), batch)));
-        let source = Numbered { batches: &mut batches, table: dataset.table(), n_samples: Some(rows.len()) };
-        return collect(sink, source, collectors, predictor, options, progress);
-    };
-    std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(options.prefetch);
-        let chunks = rows.chunks(options.batch_size);
-        scope.spawn(move || {
-            for rows in chunks {
-                // A panic that ended this thread would look like the end of the samples.
-                let batch = catch_panic(|| shared.batch(rows)).unwrap_or_else(|text| {
-                    Err(CollectError::Data { what: format!("reading samples from {} on panicked: {text}", rows[0]) })
-                });
-                let is_last = batch.is_err();
-                if sender.send(batch.map(|batch| (ids(rows), batch))).is_err() || is_last {
-                    break;
-                }
-            }
+    collect_loaded(sink, loader, collectors, predictor, &options.of_given_samples(), progress)
+}
+
+fn collect_loaded(
+    sink: &dyn MetricsSink,
+    loader: &DataLoader<'_>,
+    collectors: &mut [&mut dyn MetricsCollector],
+    predictor: &Predictor<'_>,
+    options: &CollectOptions,
+    progress: &Progress,
+) -> Result<CollectReport, CollectError> {
+    std::thread::scope(|threads| {
+        let mut batches = loader.epoch(threads, 0)?.map(|loaded| {
+            let LoadedBatch { samples, batch } = loaded?;
+            Ok((samples.into_iter().map(|number| number as i64).collect(), batch))
         });
-        let mut batches = receiver.into_iter();
-        let source = Numbered { batches: &mut batches, table: dataset.table(), n_samples: Some(rows.len()) };
+        let table = loader.dataset().table();
+        let source = Numbered { batches: &mut batches, table, n_samples: Some(loader.n_samples()) };
         collect(sink, source, collectors, predictor, options, progress)
     })
 }
 
-/// The numbers of the samples that the options choose.
-fn chosen_rows(dataset: &dyn Dataset, options: &CollectOptions) -> Result<Vec<usize>, CollectError> {
+/// A loader of the samples that the options choose.
+fn chosen<'a>(dataset: &'a dyn Dataset, options: &CollectOptions) -> Result<DataLoader<'a>, CollectError> {
+    let loader = DataLoader::new(dataset, options.batch_size)?;
+    let loader = loader.threads(options.reading_threads).prefetch(options.prefetch);
     let n = dataset.len();
     // Wide enough for any number of shards.
     let bound = |index: usize, count: usize| ((index as u128) * (n as u128) / (count as u128)) as usize;
@@ -142,13 +168,20 @@ fn chosen_rows(dataset: &dyn Dataset, options: &CollectOptions) -> Result<Vec<us
         }
     };
     let weights = if options.exclude_zero_weights { dataset.weights() } else { None };
-    let counts = |row: &usize| weights.is_none_or(|weights| weights.get(*row) != Some(&0.0));
-    let rows: Vec<usize> = part.clone().filter(counts).collect();
-    if rows.is_empty() {
+    if let Some(weights) = weights.filter(|weights| weights.len() != n) {
+        let what = format!("the data set has {} weights for {n} samples; one for each is needed", weights.len());
+        return Err(CollectError::Data { what });
+    }
+    let counting = |weights: &[f32]| part.clone().filter(|row| weights[*row] != 0.0).collect::<Vec<_>>();
+    let rows = weights.map(counting);
+    if rows.as_ref().map_or(part.len(), Vec::len) == 0 {
         let what = format!("of the samples {part:?} none has a weight above 0; at least one is needed");
         return Err(CollectError::Data { what });
     }
-    Ok(rows)
+    match rows {
+        None => Ok(loader.stretch(part)),
+        Some(rows) => loader.samples(rows),
+    }
 }
 
 /// Batches from anywhere: a data loader, a channel, a generator.
@@ -170,8 +203,8 @@ impl std::fmt::Debug for BatchSource<'_> {
     }
 }
 
-/// As [`collect_metrics`], of batches that an iterator gives instead of a data set's; the options' `batch_size` and
-/// `exclude_zero_weights` are the iterator's business.
+/// As [`collect_metrics`], of batches that an iterator gives instead of a data set's; which samples there are and how
+/// they are read is the iterator's business, whatever the options say.
 ///
 /// # Errors
 /// As [`collect_metrics`]; no batch at all.
@@ -191,7 +224,7 @@ pub fn collect_batches(
         Ok(((first..next).collect(), batch))
     });
     let source = Numbered { batches: &mut batches, table: source.table, n_samples: source.n_samples };
-    collect(sink, source, collectors, predictor, options, progress)
+    collect(sink, source, collectors, predictor, &options.of_given_samples(), progress)
 }
 
 /// Batches with the numbers of their samples.
@@ -243,7 +276,7 @@ fn collect(
         }
         tally.mark_not_finite(&ids, &mut columns);
         let rows = assemble(columns, n, schema)?;
-        tally.add(&rows);
+        aggregate(&rows, &mut tally.aggregates);
         n_seen.set(n_seen.get() + n);
         task.advance(n as u64)?;
         Ok(Some(rows))
@@ -303,7 +336,7 @@ fn collect(
     });
     produced?;
     let table = written.map_err(|_| CollectError::Data { what: "the table's writer panicked".to_owned() })??;
-    let report = CollectReport { table, means: tally.means(n_seen.get()), skipped, not_finite: tally.not_finite };
+    let report = CollectReport { table, means: tally.means(&options.constants), skipped, not_finite: tally.not_finite };
     for (column, (count, first)) in &report.not_finite {
         tracing::warn!(
             column,
@@ -428,7 +461,7 @@ fn assemble(columns: Vec<Column>, n: usize, schema: Option<&SchemaRef>) -> Resul
 /// What is added up over the batches.
 #[derive(Default)]
 struct Tally {
-    sums: BTreeMap<String, f64>,
+    aggregates: BTreeMap<String, Aggregate>,
     not_finite: BTreeMap<String, (usize, Vec<i64>)>,
 }
 
@@ -464,18 +497,8 @@ impl Tally {
         columns.push(Column { field, values: Arc::new(BooleanArray::from(finite)) });
     }
 
-    fn add(&mut self, rows: &RecordBatch) {
-        for (field, values) in rows.schema().fields().iter().zip(rows.columns()) {
-            let sum = match field.data_type() {
-                DataType::Float32 => values.as_primitive::<Float32Type>().iter().flatten().map(f64::from).sum::<f64>(),
-                DataType::Boolean => values.as_boolean().true_count() as f64,
-                _ => continue,
-            };
-            *self.sums.entry(field.name().clone()).or_default() += sum;
-        }
-    }
-
-    fn means(&self, n: usize) -> BTreeMap<String, f64> {
-        self.sums.iter().map(|(name, sum)| (name.clone(), sum / n as f64)).collect()
+    fn means(&self, constants: &Map<String, Value>) -> BTreeMap<String, f64> {
+        let measured = self.aggregates.iter().filter(|(name, _)| !constants.contains_key(*name));
+        measured.map(|(name, sums)| (name.clone(), sums.mean())).collect()
     }
 }

@@ -2,6 +2,8 @@
 
 use tlc_core::{Cancelled, StoreError};
 
+use crate::memory::{readable, refused_by_libtorch};
+
 /// Why collection was refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,9 +28,10 @@ pub enum CollectError {
         /// The layers that are recorded.
         available: Vec<usize>,
     },
-    /// A layer that did not run, or gave nothing.
+    /// A layer that did not run.
     #[error(
-        "layer {layer} ({path:?}) was not called in the forward pass, returned no tensor, or cannot be heard where it is (tracing drops layers that hand on their input, such as Identity)"
+        "layer {layer} ({path:?}) was not called in the forward pass, or where it cannot be heard; `layers` lists what \
+         is called"
     )]
     NotCalled {
         /// Its index.
@@ -36,7 +39,17 @@ pub enum CollectError {
         /// Its path.
         path: String,
     },
-    /// A layer that returns no tensor or several, of which none was chosen.
+    /// A layer that ran and gave something else than tensors.
+    #[error("layer {layer} ({path:?}) was called but returned no tensor: {found}")]
+    NoTensor {
+        /// Its index; 0 is the model itself.
+        layer: usize,
+        /// Its path.
+        path: String,
+        /// The type of what it returned, and what may be the reason.
+        found: String,
+    },
+    /// A layer that returns several tensors, of which none was chosen.
     #[error("layer {layer} returns {found}, not one tensor; choose one with `element`")]
     NotOneTensor {
         /// The layer's index; 0 is the model itself.
@@ -96,6 +109,18 @@ pub enum CollectError {
         /// What is wrong and what would be accepted.
         what: String,
     },
+    /// More memory than there is.
+    #[error(
+        "cannot {action}: that takes {}, more memory than can be had; use smaller batches, or a reshape strategy that \
+         makes fewer columns, such as mean",
+        readable(*.bytes)
+    )]
+    OutOfMemory {
+        /// What was attempted.
+        action: String,
+        /// How much was asked for.
+        bytes: u128,
+    },
     /// libtorch failed.
     #[error("cannot {action}")]
     Torch {
@@ -118,7 +143,11 @@ impl CollectError {
         action: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Torch { action: action.into(), source: source.into() }
+        let (action, source) = (action.into(), source.into());
+        match refused_by_libtorch(&source.to_string()) {
+            Some(bytes) => Self::OutOfMemory { action, bytes },
+            None => Self::Torch { action, source },
+        }
     }
 
     /// Whether the caller asked to stop, wherever that was noticed.

@@ -11,6 +11,22 @@ use crate::{CollectError, Inputs, LayerRef, Model, NamedModule};
 
 /// A model in evaluation mode, without gradients, with listeners on some layers.
 ///
+/// It does what 3LC's class of the same name does; what is called otherwise there:
+///
+/// | 3LC | tlc |
+/// |---|---|
+/// | `Predictor(model, layers=[…])` | [`Predictor::new`]; layers by index or by path |
+/// | `device`; default that of the model's parameters, else the CPU | [`device`](Self::device); default where the model's weights [are](Model::device), else where the inputs are |
+/// | `preprocess_fn` | [`preprocess`](Self::preprocess) |
+/// | default preprocessing: the first item, or the key `image`, `images` or `pixel_values` | none is needed: a [`Batch`](crate::Batch) holds inputs and labels apart |
+/// | `disable_preprocess` | without [`preprocess`](Self::preprocess) inputs stay as they are |
+/// | `unpack_lists` | [`Inputs::positional`]: several tensors are arguments by place |
+/// | `unpack_dicts` | [`Inputs::named`]: named tensors are arguments by name |
+/// | `call_fn` | [`call`](Self::call) |
+/// | `with_hooks` | listeners are there during [`predict`](Self::predict) alone |
+/// | a guard switches to evaluation mode | models are called with `train = false`; TorchScript files are in evaluation mode |
+/// | `PredictorOutput(forward, hidden_layers, metadata)` | [`PredictorOutput`]; without layers `hidden_layers` is empty, not `None` |
+///
 /// ```
 /// # use tch::{Device, Tensor, nn};
 /// # use tlc_collect::{Inputs, Predictor, models::ResNet};
@@ -68,7 +84,7 @@ impl<'m> Predictor<'m> {
     }
 
     /// With a device to which inputs are moved, after preprocessing; the model's weights must be there. Default: where
-    /// the inputs are.
+    /// the model [says](Model::device) that they are, or where the inputs are if it does not say.
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.device = Some(device);
@@ -103,23 +119,7 @@ impl<'m> Predictor<'m> {
         let tree = self.model.tree();
         let nodes = self.layers.iter().map(|layer| layer.node);
         let recorder = Recorder::outputs_of(tree.id(), tree.named_modules().len(), nodes);
-        let _no_grad = tch::no_grad_guard();
-        let mut inputs = inputs.into();
-        if let Some(preprocess) = &self.preprocess {
-            inputs =
-                catch_panic(|| preprocess(inputs)).map_err(|text| CollectError::torch("preprocess inputs", text))??;
-        }
-        if let Some(device) = self.device {
-            inputs = inputs.to_device(device)?;
-        }
-        let (forward, mut recorder) = match &self.call {
-            None => run(self.model, &inputs, recorder)?,
-            Some(call) => {
-                let action = || format!("call the model on inputs of shape {}", inputs.shapes());
-                let (forward, recorder) = recorder.listen(|| catch_panic(|| call(self.model, &inputs)));
-                (forward.map_err(|text| CollectError::torch(action(), text))??, recorder)
-            }
-        };
+        let (forward, mut recorder) = self.run(inputs.into(), recorder)?;
         let mut hidden_layers = BTreeMap::new();
         for layer in &self.layers {
             let output = recorder.outputs[layer.node]
@@ -130,14 +130,32 @@ impl<'m> Predictor<'m> {
         }
         Ok(PredictorOutput { forward, hidden_layers, metadata: recorder.notes })
     }
-}
 
-/// One forward pass in evaluation mode.
-pub(crate) fn run(model: &dyn Model, inputs: &Inputs, recorder: Recorder) -> Result<(Tensor, Recorder), CollectError> {
-    // A guard, since `tch::no_grad` would leave gradients off after a panic.
-    let _no_grad = tch::no_grad_guard();
-    let (output, recorder) = recorder.listen(|| model.f_forward_inputs(inputs, false));
-    Ok((output?, recorder))
+    pub(crate) fn model(&self) -> &'m dyn Model {
+        self.model
+    }
+
+    /// One forward pass in evaluation mode with `recorder` listening.
+    pub(crate) fn run(&self, mut inputs: Inputs, recorder: Recorder) -> Result<(Tensor, Recorder), CollectError> {
+        // A guard, since `tch::no_grad` would leave gradients off after a panic.
+        let _no_grad = tch::no_grad_guard();
+        if let Some(preprocess) = &self.preprocess {
+            inputs =
+                catch_panic(|| preprocess(inputs)).map_err(|text| CollectError::torch("preprocess inputs", text))??;
+        }
+        if let Some(device) = self.device.or_else(|| self.model.device()) {
+            inputs = inputs.to_device(device)?;
+        }
+        let (forward, recorder) = match &self.call {
+            None => recorder.listen(|| self.model.f_forward_inputs(&inputs, false)),
+            Some(call) => {
+                let action = || format!("call the model on inputs of shape {}", inputs.shapes());
+                let (forward, recorder) = recorder.listen(|| catch_panic(|| call(self.model, &inputs)));
+                (forward.map_err(|text| CollectError::torch(action(), text))?, recorder)
+            }
+        };
+        Ok((forward?, recorder))
+    }
 }
 
 /// What `work` returns, or the text of its panic: tch's methods panic on libtorch's errors.

@@ -18,6 +18,7 @@ use tch::Tensor;
 use tlc_core::{PluginInfo, PluginKind, plugins};
 
 use crate::CollectError;
+use crate::memory::refused_by_libtorch;
 use crate::predictor::catch_panic;
 
 /// Turns a layer's activations, batch first, into `(B, width)`.
@@ -121,7 +122,14 @@ impl Reshape {
         let shape = activations.size();
         let refused =
             |advice: String| CollectError::Reshape { layer, strategy: self.name.clone(), shape: shape.clone(), advice };
-        let reshaped = catch_panic(|| (self.apply)(activations)).and_then(|reshaped| reshaped).map_err(refused)?;
+        let reshaped = catch_panic(|| (self.apply)(activations)).and_then(|reshaped| reshaped);
+        let reshaped = reshaped.map_err(|text| match refused_by_libtorch(&text) {
+            Some(bytes) => {
+                let action = format!("reshape layer {layer}, {shape:?}, by {}", self.name);
+                CollectError::OutOfMemory { action, bytes }
+            }
+            None => refused(text),
+        })?;
         let found = reshaped.size();
         if found.len() == 2 && found[0] == shape[0] && found[1] > 0 {
             return Ok(reshaped);

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::predictor::run;
 use crate::tap::Recorder;
-use crate::{CollectError, Inputs, Model};
+use crate::{CollectError, Inputs, Model, Predictor};
 
 /// Layers deeper than this are counted with the one above, as in torchinfo.
 const MAX_DEPTH: usize = 3;
 const NAME_WIDTH: usize = 40;
 const COLUMN_WIDTH: usize = 25;
+const INDEX_WIDTH: usize = 7;
 
 /// One line of a [`Summary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct LayerSummary {
     pub depth: usize,
     /// torchinfo's running number among the layers of this depth, in order of execution.
     pub depth_index: usize,
-    /// The shape of its output, batch first.
+    /// The shape of its output, batch first; empty if it returned no tensor, of several that of the first.
     pub output_shape: Vec<i64>,
     /// Its parameters; those of layers too deep to be shown are counted here.
     pub n_parameters: i64,
@@ -36,7 +36,8 @@ pub struct LayerSummary {
 pub struct Summary {
     /// The lines, the model itself first.
     pub layers: Vec<LayerSummary>,
-    /// All parameters of the model.
+    /// All parameters of the model. Those of a layer that is called several times, or known under several names, count
+    /// once, as in torchinfo.
     pub total_parameters: i64,
     /// Multiplications with additions of all calls of layers without layers of their own.
     pub total_multiply_adds: i64,
@@ -44,20 +45,38 @@ pub struct Summary {
 
 /// Runs `model` once on `inputs`, such as [`Inputs::zeros`], and describes its layers.
 ///
-/// Displayed, it is what Python's `torchinfo.summary` prints. Layers that did not run are left out.
+/// Displayed by `{}`, it is what Python's `torchinfo.summary` prints; by `{:#}` with one more column, the index to
+/// collect from. Layers that did not run are left out, and those that ran several times are there once. Inputs are
+/// moved to where the model's weights are. For a model that is prepared for or called in another way there is
+/// [`Predictor::summary`]; [`layers`](crate::layers()) tells how wide embeddings would be.
 ///
 /// # Errors
 /// Inputs that the model does not take.
 pub fn summary(model: &dyn Model, inputs: &Inputs) -> Result<Summary, CollectError> {
+    Predictor::new(model, [0_usize; 0])?.summary(inputs)
+}
+
+impl Predictor<'_> {
+    /// Runs the model once on `inputs`, prepared and called as in [`predict`](Self::predict), and describes its layers.
+    ///
+    /// # Errors
+    /// Inputs that the model does not take.
+    pub fn summary(&self, inputs: impl Into<Inputs>) -> Result<Summary, CollectError> {
+        let (_, recorder) = self.run(inputs.into(), Recorder::calls_of(self.model().tree().id()))?;
+        Ok(summarise(self.model(), recorder))
+    }
+}
+
+fn summarise(model: &dyn Model, recorder: Recorder) -> Summary {
     let tree = model.tree();
-    let (_, recorder) = run(model, inputs, Recorder::calls_of(tree.id()))?;
     let modules = tree.named_modules();
     let index_of: BTreeMap<usize, usize> = modules.iter().map(|module| (module.node, module.index)).collect();
     let mut shapes: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
     let mut first_call: BTreeMap<usize, usize> = BTreeMap::new();
     let mut total_multiply_adds = 0_i64;
-    for (time, (node, shape)) in recorder.calls.unwrap_or_default().into_iter().enumerate() {
-        let index = index_of[&node];
+    for (time, call) in recorder.calls.unwrap_or_default().into_iter().enumerate() {
+        let index = index_of[&call.node];
+        let shape = call.shape.unwrap_or_default();
         let is_leaf = modules.get(index + 1).is_none_or(|next| next.depth <= modules[index].depth);
         if is_leaf {
             total_multiply_adds = total_multiply_adds.saturating_add(modules[index].multiply_adds(&shape));
@@ -99,7 +118,7 @@ pub fn summary(model: &dyn Model, inputs: &Inputs) -> Result<Summary, CollectErr
             n_parameters: if module.depth == MAX_DEPTH { parameters_below[&index] } else { module.n_parameters },
         });
     }
-    Ok(Summary { layers, total_parameters: parameters_below[&0], total_multiply_adds })
+    Summary { layers, total_parameters: parameters_below[&0], total_multiply_adds }
 }
 
 impl Summary {
@@ -116,17 +135,22 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<String> = self.layers.iter().map(Summary::name).collect();
         let name_width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(NAME_WIDTH);
-        let rule = "=".repeat(name_width + 2 * COLUMN_WIDTH);
-        let line = |f: &mut fmt::Formatter<'_>, name: &str, shape: &str, parameters: &str| {
+        let with_index = f.alternate();
+        let rule = "=".repeat(name_width + 2 * COLUMN_WIDTH + if with_index { INDEX_WIDTH } else { 0 });
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, shape: &str, parameters: &str, index: &str| {
             let text = format!("{name:<name_width$} {shape:<COLUMN_WIDTH$} {parameters}");
+            if with_index {
+                let before = name_width + 2 * COLUMN_WIDTH;
+                return writeln!(f, "{text:<before$}{index:>INDEX_WIDTH$}");
+            }
             writeln!(f, "{}", text.trim_end())
         };
         writeln!(f, "{rule}")?;
-        line(f, "Layer (type:depth-idx)", "Output Shape", "Param #")?;
+        line(f, "Layer (type:depth-idx)", "Output Shape", "Param #", "Index")?;
         writeln!(f, "{rule}")?;
         for (layer, name) in self.layers.iter().zip(&names) {
             let parameters = if layer.n_parameters > 0 { with_thousands(layer.n_parameters) } else { "--".to_owned() };
-            line(f, name, &format!("{:?}", layer.output_shape), &parameters)?;
+            line(f, name, &format!("{:?}", layer.output_shape), &parameters, &layer.index.to_string())?;
         }
         writeln!(f, "{rule}")?;
         writeln!(f, "Total params: {}", with_thousands(self.total_parameters))?;

@@ -44,6 +44,17 @@ impl Tap {
         });
     }
 
+    /// Tells a summary of a call whose result is not one tensor, or was not shown as one.
+    pub(crate) fn called(self, shape: Option<Vec<i64>>, elements: Vec<String>) {
+        RECORDER.with_borrow_mut(|recorder| {
+            if let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.tree == self.tree)
+                && let Some(calls) = &mut recorder.calls
+            {
+                calls.push(Call { node: self.node, shape, elements });
+            }
+        });
+    }
+
     #[cold]
     fn record(self, output: &Tensor) {
         RECORDER.with_borrow_mut(|recorder| {
@@ -83,6 +94,16 @@ pub(crate) fn new_tree_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A layer's call, as summaries tell of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) node: usize,
+    /// Of the one tensor that it returned, or of the first of several; `None` if there was none.
+    pub(crate) shape: Option<Vec<i64>>,
+    /// The elements there are, where none of them was chosen.
+    pub(crate) elements: Vec<String>,
+}
+
 /// What one forward pass showed.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
@@ -92,8 +113,8 @@ pub(crate) struct Recorder {
     pub(crate) outputs: Vec<Option<Tensor>>,
     /// What came beside the model's output, by name.
     pub(crate) notes: BTreeMap<String, Tensor>,
-    /// Every call: node and shape of its output. Kept only for summaries.
-    pub(crate) calls: Option<Vec<(usize, Vec<i64>)>>,
+    /// Every call. Kept only for summaries.
+    pub(crate) calls: Option<Vec<Call>>,
 }
 
 impl Recorder {
@@ -114,7 +135,7 @@ impl Recorder {
             self.outputs[node] = Some(output.shallow_clone());
         }
         if let Some(calls) = &mut self.calls {
-            calls.push((node, output.size()));
+            calls.push(Call { node, shape: Some(output.size()), elements: Vec::new() });
         }
     }
 

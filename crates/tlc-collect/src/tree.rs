@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tch::{Tensor, nn};
+use tch::{Device, Tensor, nn};
 
 use crate::predictor::catch_panic;
 use crate::tap::{Tap, new_tree_id};
@@ -47,6 +47,12 @@ pub trait Model: Debug + Send {
     /// The layers.
     fn tree(&self) -> &ModuleTree;
 
+    /// Where its weights are, and so where inputs must be: that of the first layer with parameters that was registered
+    /// by [`Scope::child`], also after [`nn::VarStore::set_device`]. `None` if there is none.
+    fn device(&self) -> Option<Device> {
+        self.tree().device()
+    }
+
     /// The model's output for a batch of inputs; `train` as in [`nn::ModuleT`].
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor;
 
@@ -70,7 +76,8 @@ pub trait Model: Debug + Send {
     }
 }
 
-/// What libtorch said, out of the panic of one of tch's modules: `… Err value: Torch("Expected …\nException raised …")`.
+/// What libtorch said, out of the panic of one of tch's modules: `… Err value: Torch("Expected …\nException raised
+/// …")`.
 fn libtorchs_words(panic: &str) -> String {
     let Some((_, debug)) = panic.split_once("Torch(\"") else { return panic.to_owned() };
     let first_line = debug.split("\\n").next().unwrap_or(debug);
@@ -120,7 +127,15 @@ struct Node {
     name: String,
     kind: String,
     n_parameters: i64,
+    /// One of its parameters, which tells where they are.
+    parameter: Option<Arc<Mutex<Tensor>>>,
     children: Vec<usize>,
+}
+
+impl Node {
+    fn new(name: &str, kind: String) -> Self {
+        Self { name: name.to_owned(), kind, n_parameters: 0, parameter: None, children: Vec::new() }
+    }
 }
 
 /// A place in the tree under construction: the model itself, or one of its containers.
@@ -136,20 +151,27 @@ pub struct Scope {
 impl Scope {
     /// The root of a new tree: the model, of class `kind`.
     pub fn root(kind: &str) -> Self {
-        let root = Node { name: String::new(), kind: kind.to_owned(), n_parameters: 0, children: Vec::new() };
+        let root = Node::new("", kind.to_owned());
         Self { tree: new_tree_id(), node: 0, nodes: Arc::new(Mutex::new(vec![root])) }
     }
 
     /// Registers a container called `name` and returns its scope.
     pub fn scope(&self, name: &str, kind: &str) -> Scope {
-        let node = self.add(name, kind.to_owned(), 0);
+        let node = self.add(Node::new(name, kind.to_owned()));
         Scope { tree: self.tree, node, nodes: self.nodes.clone() }
     }
 
     /// Registers a layer called `name` and returns it wrapped, so that its output can be listened to.
+    ///
+    /// A layer that a model uses at several places is registered once and called there: as in Python it has one index,
+    /// its parameters count once, and the last call is heard.
     pub fn child<M: Describe>(&self, name: &str, module: M) -> Layer<M> {
-        let n_parameters = module.parameters().iter().map(|tensor| tensor.size().iter().product::<i64>()).sum();
-        let node = self.add(name, module.kind(), n_parameters);
+        let parameters = module.parameters();
+        let node = self.add(Node {
+            n_parameters: parameters.iter().map(|tensor| tensor.size().iter().product::<i64>()).sum(),
+            parameter: parameters.first().map(|tensor| Arc::new(Mutex::new(tensor.shallow_clone()))),
+            ..Node::new(name, module.kind())
+        });
         Layer { tap: Tap { tree: self.tree, node }, module }
     }
 
@@ -164,7 +186,7 @@ impl Scope {
     /// assert_eq!(gelu.forward_t(&tch::Tensor::from_slice(&[0.0_f32]), false).double_value(&[0]), 0.0);
     /// ```
     pub fn wrap<M: nn::ModuleT>(&self, name: &str, kind: &str, module: M) -> Layer<M> {
-        let node = self.add(name, kind.to_owned(), 0);
+        let node = self.add(Node::new(name, kind.to_owned()));
         Layer { tap: Tap { tree: self.tree, node }, module }
     }
 
@@ -179,10 +201,10 @@ impl Scope {
         ModuleTree::new(self.tree, nodes)
     }
 
-    fn add(&self, name: &str, kind: String, n_parameters: i64) -> usize {
+    fn add(&self, child: Node) -> usize {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.len();
-        nodes.push(Node { name: name.to_owned(), kind, n_parameters, children: Vec::new() });
+        nodes.push(child);
         nodes[self.node].children.push(node);
         node
     }
@@ -239,6 +261,8 @@ impl NamedModule {
 pub struct ModuleTree {
     id: u64,
     modules: Vec<NamedModule>,
+    /// Behind a lock, since tensors are not to be shared between threads.
+    parameter: Option<Arc<Mutex<Tensor>>>,
 }
 
 impl ModuleTree {
@@ -255,7 +279,8 @@ impl ModuleTree {
             let index = modules.len();
             modules.push(NamedModule { index, path, kind: kind.clone(), depth, n_parameters: *n_parameters, node });
         }
-        Self { id, modules }
+        let parameter = nodes.into_iter().find_map(|node| node.parameter);
+        Self { id, modules, parameter }
     }
 
     /// The tree of modules given by path, kind and own parameters: depth first, the model itself first.
@@ -269,7 +294,7 @@ impl ModuleTree {
             n_parameters,
             node: index,
         };
-        Self { id, modules: modules.map(module).collect() }
+        Self { id, modules: modules.map(module).collect(), parameter: None }
     }
 
     /// The modules depth first in order of registration, the model itself first: the order and indices
@@ -280,6 +305,11 @@ impl ModuleTree {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    fn device(&self) -> Option<Device> {
+        let parameter = self.parameter.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(parameter.device())
     }
 
     /// The module that `layer` names.

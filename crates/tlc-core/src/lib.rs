@@ -16,6 +16,7 @@
 //! [`PluginInfo`], and name the crate once in the executable (`use my_reducer as _;`): everything
 //! that reads a tag from a file then finds it. See `examples/custom-reducer`.
 
+mod aggregate;
 pub mod digest;
 mod error;
 mod filter;
@@ -42,6 +43,7 @@ pub use ndarray;
 pub use typetag;
 pub use ulid;
 
+pub use aggregate::{Aggregate, aggregate};
 pub use error::{ReduceError, StoreError, UrlError};
 pub use filter::{Comparison, Filter};
 pub use finite::{FiniteFit, fit_finite_rows, is_measurable};

@@ -61,10 +61,15 @@ impl Stream {
     /// The numbers `0..n` in random order.
     pub fn permutation(self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
-        for i in (1..n).rev() {
-            order.swap(i, self.below(i + 1, i as u64, 0));
-        }
+        self.shuffle(&mut order);
         order
+    }
+
+    /// Puts `items` into random order (Fisher and Yates 1938).
+    pub fn shuffle<T>(self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1, i as u64, 0));
+        }
     }
 }
 

@@ -104,6 +104,20 @@ impl Url {
         }
     }
 
+    /// The bucket or container of an absolute URL, or the name of a memory; `None` for others.
+    ///
+    /// ```
+    /// let url: tlc_core::Url = "s3://bucket/a/b".parse()?;
+    /// assert_eq!((url.authority(), url.path()), (Some("bucket"), "a/b"));
+    /// # Ok::<(), tlc_core::UrlError>(())
+    /// ```
+    pub fn authority(&self) -> Option<&str> {
+        match &self.base {
+            Base::Absolute { authority, .. } if !authority.is_empty() => Some(authority),
+            _ => None,
+        }
+    }
+
     /// The path without leading slash, decoded: the object key on an object store.
     pub fn path(&self) -> &str {
         &self.path

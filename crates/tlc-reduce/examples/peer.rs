@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     let progress = Progress::default();
     let mut args = job.args.clone();
     args.insert("seed".to_owned(), job.seed.into());
-    // PCA draws nothing.
+    // Of PCA none is asked for: its result does not depend on it but for rounding.
     if job.method == "pca" {
         args.remove("seed");
     }

@@ -89,10 +89,7 @@ pub(crate) fn checked_for_fit<'a>(
     if u32::try_from(rows).is_err() {
         return Err(ReduceError::data(format!("it has {rows} rows; at most {} are supported", u32::MAX)));
     }
-    let bad: Vec<usize> = rows_where(rows, |row| !is_measurable(data.row(row)));
-    if !bad.is_empty() {
-        return Err(ReduceError::NotFinite { count: bad.len(), rows, first: bad.into_iter().take(10).collect() });
-    }
+    check_finite(data)?;
     if metric == Metric::Cosine {
         let zero: Vec<usize> = rows_where(rows, |row| !metric.accepts(data.row(row)));
         if !zero.is_empty() {
@@ -105,6 +102,16 @@ pub(crate) fn checked_for_fit<'a>(
         }
     }
     Ok(data.as_standard_layout())
+}
+
+/// Fails if rows hold NaN, infinity or values beyond ±1e15.
+pub(crate) fn check_finite(data: &ArrayView2<'_, f32>) -> Result<(), ReduceError> {
+    let rows = data.nrows();
+    let bad = rows_where(rows, |row| !is_measurable(data.row(row)));
+    if bad.is_empty() {
+        return Ok(());
+    }
+    Err(ReduceError::NotFinite { count: bad.len(), rows, first: bad.into_iter().take(10).collect() })
 }
 
 /// Which rows of a transform have a place: finite, and not all zeros under the cosine metric.

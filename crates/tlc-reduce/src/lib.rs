@@ -22,9 +22,9 @@
 //! # Ok::<(), tlc_core::ReduceError>(())
 //! ```
 //!
-//! While a call of this crate computes matrix products, OpenBLAS uses one thread per product in the whole process, since
-//! its own threads would change how sums are rounded; the previous number comes back when the call returns. Work runs on
-//! rayon's threads, those of the caller's pool, or as many as `n_jobs` says.
+//! While a call of this crate computes matrix products, OpenBLAS uses one thread per product in the whole process,
+//! since its own threads would change how sums are rounded; the previous number comes back when the call returns. Work
+//! runs on rayon's threads, those of the caller's pool, or as many as `n_jobs` says.
 
 mod adam;
 mod blas;

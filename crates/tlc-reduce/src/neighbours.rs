@@ -148,7 +148,7 @@ impl FittedRows {
             // Scaling by the fit's statistics may take a row of other data out of range.
             let in_range = rows_where(block.len(), |row| is_measurable(rows.row(row)));
             let rows = if in_range.len() == block.len() { rows } else { rows.select(Axis(0), &in_range) };
-            let found = self.index.query(rows.view(), k.min(self.n_rows()), progress)?;
+            let found = self.index.query_finite(rows.view(), k.min(self.n_rows()), progress)?;
             let placed: Vec<([f32; D], f32)> = (0..in_range.len())
                 .into_par_iter()
                 .map(|row| {

@@ -1,7 +1,8 @@
 //! What was deleted, when, by whom, and what took its place.
 //!
 //! A note is written before the table disappears, so a deleted table can be explained for ever; one whose table is
-//! still there belongs to a deletion that was interrupted: the run's record still says so, and the next reduction finishes it.
+//! still there belongs to a deletion that was interrupted: the run's record still says so, and the next reduction
+//! finishes it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -9,6 +9,7 @@
 
 mod deletions;
 mod doctor;
+mod epoch_metrics;
 mod error;
 mod inventory;
 mod lineage_graph;
@@ -19,6 +20,7 @@ mod run;
 
 pub use deletions::Deletion;
 pub use doctor::{DoctorOptions, Finding, Problem};
+pub use epoch_metrics::EpochMetrics;
 pub use error::RunError;
 pub use inventory::{Inventory, Need};
 pub use lineage_graph::{LineageGraph, LineageNode, NodeState, Origin};

@@ -122,8 +122,8 @@ impl Project {
         unreachable!("some number is free")
     }
 
-    /// The run of this name, begun with `parameters` if there is none: for processes that collect into one run, of which
-    /// any may be the first.
+    /// The run of this name, begun with `parameters` if there is none: for processes that collect into one run, of
+    /// which any may be the first.
     ///
     /// # Errors
     /// As [`create_run`](Self::create_run) and [`open_run`](Self::open_run).

@@ -1,10 +1,12 @@
 //! A run's record, `run.json`: what the run consists of.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tlc_core::Url;
 use tlc_core::ulid::Ulid;
+use tlc_core::{Aggregate, Url};
 
 pub(crate) const FORMAT: &str = "tlc.run/1";
 
@@ -68,6 +70,9 @@ pub struct MetricsEntry {
     /// Its content digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// What its columns of numbers and booleans add up to, without those of constants.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aggregates: BTreeMap<String, Aggregate>,
     /// The table it was reduced from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduced_from: Option<Url>,

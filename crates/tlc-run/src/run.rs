@@ -1,11 +1,12 @@
 //! One run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema};
 use tlc_core::{
     BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, StoreError, TableInfo, Url, WriteCondition,
-    value_map,
+    aggregate, value_map,
 };
 
 use crate::record::FORMAT;
@@ -151,12 +152,16 @@ impl Run {
     /// the reduction itself and before the next one; it finishes what an interrupted one left.
     ///
     /// # Errors
-    /// A failing store; what was deleted until then stays recorded.
+    /// A failing store, or a successor that is not there; what was deleted until then stays recorded.
     pub fn finish_deletions(&self) -> Result<(), RunError> {
         let record = self.record()?;
         for relative in record.to_delete {
             let made = record.metrics.iter().filter(|entry| entry.reduced_from.as_ref() == Some(&relative));
-            let replaced_by = made.map(|entry| entry.url.clone()).collect();
+            let replaced_by: Vec<Url> = made.map(|entry| entry.url.clone()).collect();
+            // No source goes before its successors are there, whatever happened to them since they were recorded.
+            for url in &replaced_by {
+                self.project.store().info(&self.project.inside(url)?)?;
+            }
             self.project.delete_recorded(&self.project.inside(&relative)?, replaced_by)?;
             self.update(|record| record.to_delete.retain(|url| *url != relative))?;
         }
@@ -174,6 +179,7 @@ impl Run {
             constants: table.constants.clone(),
             rows: info.rows,
             digest: info.digest.clone(),
+            aggregates: BTreeMap::new(),
             reduced_from: None,
         }
     }
@@ -195,7 +201,8 @@ impl Run {
 }
 
 impl MetricsSink for Run {
-    /// Writes the table below `metrics/` and appends it to the record.
+    /// Writes the table below `metrics/` and appends it to the record, together with what its columns add up to: see
+    /// [`epoch_metrics`](Run::epoch_metrics).
     fn write_metrics(
         &self,
         mut table: MetricsTable,
@@ -207,16 +214,30 @@ impl MetricsSink for Run {
         for input in &mut table.lineage.inputs {
             input.url = input.url.relative_to(root);
         }
-        let info =
-            self.project.write_table(&self.url.join("metrics")?, &table, &self.with_relative_tables(schema), rows)?;
-        let entry = self.entry(&table, &info);
+        let mut aggregates = BTreeMap::new();
+        let rows = rows.inspect(|rows| {
+            if let Ok(rows) = rows {
+                aggregate(rows, &mut aggregates);
+            }
+        });
+        let schema = self.with_relative_tables(schema);
+        let info = self.project.write_table(&self.url.join("metrics")?, &table, &schema, Box::new(rows))?;
+        aggregates.retain(|column, _| !table.constants.contains_key(column));
+        let entry = MetricsEntry { aggregates, ..self.entry(&table, &info) };
         let recorded = self.update(|record| {
             record.status = RunStatus::Running;
-            record.metrics.push(entry.clone());
+            // There already, if an object store's answer to the first attempt was lost.
+            if record.metrics.iter().all(|known| known.table_id != entry.table_id) {
+                record.metrics.push(entry.clone());
+            }
         });
         if let Err(error) = recorded {
-            // A table that no run knows of would only take space.
-            let _ = self.project.store().delete(&info.url);
+            // A table that no run knows of would only take space; but the record may have been written although that is
+            // not known.
+            let is_it = |known: &MetricsEntry| known.table_id == entry.table_id;
+            if self.record().is_ok_and(|record| !record.metrics.iter().any(is_it)) {
+                let _ = self.project.store().delete(&info.url);
+            }
             return Err(match error {
                 RunError::Store(error) => error,
                 other => StoreError::backend("record the new table in", &self.record_url, other),

@@ -6,20 +6,103 @@ use std::path::{Path, PathBuf};
 
 use tlc_core::{ObjectVersion, StoreError, UniqueName, Url, WriteCondition, digest};
 
+use crate::backend::{Backend, MANIFEST_FOLDER, MANIFEST_SUFFIX, TABLE_SUFFIX};
+
 /// Marks what is being deleted; such names are never listed.
 const DELETED_SUFFIX: &str = "deleted";
 
-pub(crate) fn local_path(url: &Url) -> Result<PathBuf, StoreError> {
+/// Folders of a local file system.
+pub(crate) struct LocalFiles;
+
+impl Backend for LocalFiles {
+    fn lance_uri(&self, url: &Url) -> Result<String, StoreError> {
+        Ok(local_path(url)?.to_string_lossy().into_owned())
+    }
+
+    fn has_table(&self, url: &Url) -> Result<bool, StoreError> {
+        Ok(is_table(&local_path(url)?))
+    }
+
+    /// By one `mkdir`.
+    fn claim(&self, url: &Url) -> Result<(), StoreError> {
+        let path = local_path(url)?;
+        let failed = |error| StoreError::backend("create", url, error);
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        match fs::create_dir(path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(StoreError::AlreadyExists { url: url.clone() })
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn withdraw(&self, url: &Url) -> Result<(), StoreError> {
+        remove_tree(&local_path(url)?).map_err(|error| StoreError::backend("remove", url, error))
+    }
+
+    fn flush(&self, url: &Url) -> Result<(), StoreError> {
+        sync_tree(&local_path(url)?).map_err(|error| StoreError::backend("flush", url, error))
+    }
+
+    fn delete(&self, url: &Url) -> Result<(), StoreError> {
+        let path = local_path(url)?;
+        let failed = |error| StoreError::backend("delete", url, error);
+        sweep_removed(&path).map_err(failed)?;
+        if !is_table(&path) {
+            return Err(StoreError::NotFound { url: url.clone() });
+        }
+        remove_tree(&path).map_err(failed)
+    }
+
+    fn list_tables(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
+        let wanted = |path: &Path| path.to_string_lossy().ends_with(TABLE_SUFFIX) && is_table(path);
+        let names =
+            names_in(&local_path(folder)?, wanted).map_err(|error| StoreError::backend("list", folder, error))?;
+        names.into_iter().map(|name| Ok(folder.join(&name)?)).collect()
+    }
+
+    fn size_bytes(&self, url: &Url) -> Result<u64, StoreError> {
+        size_bytes(&local_path(url)?).map_err(|error| StoreError::backend("measure", url, error))
+    }
+
+    fn read_object(&self, url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError> {
+        read_object(url)
+    }
+
+    fn write_object(&self, url: &Url, content: &[u8], condition: &WriteCondition) -> Result<ObjectVersion, StoreError> {
+        write_object(url, content, condition)
+    }
+
+    fn list_folders(&self, folder: &Url) -> Result<Vec<String>, StoreError> {
+        names_in(&local_path(folder)?, Path::is_dir).map_err(|error| StoreError::backend("list", folder, error))
+    }
+
+    fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
+        let path = local_path(folder)?;
+        if !path.is_dir() {
+            return Ok(());
+        }
+        remove_tree(&path).map_err(|error| StoreError::backend("delete", folder, error))
+    }
+}
+
+fn local_path(url: &Url) -> Result<PathBuf, StoreError> {
     url.to_path().ok_or_else(|| StoreError::Unsupported {
         url: url.clone(),
-        reason: "this build serves local folders (file:///…) only".to_owned(),
+        reason: "a local folder (file:///…) is needed here".to_owned(),
     })
+}
+
+fn is_table(path: &Path) -> bool {
+    let is_manifest = |entry: fs::DirEntry| entry.file_name().to_string_lossy().ends_with(MANIFEST_SUFFIX);
+    fs::read_dir(path.join(MANIFEST_FOLDER)).is_ok_and(|entries| entries.flatten().any(is_manifest))
 }
 
 /// Flushes every file and folder at and below `path`, and the folders that lead to it.
 ///
 /// Lance never does: without this, a power loss after "written" can leave empty files.
-pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
+fn sync_tree(path: &Path) -> io::Result<()> {
     fn sync(path: &Path) -> io::Result<()> {
         if path.is_dir() {
             for entry in fs::read_dir(path)? {
@@ -42,7 +125,7 @@ fn sync_parents(path: &Path) -> io::Result<()> {
 }
 
 /// Makes `path` disappear at once, and then its bytes.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+fn remove_tree(path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let doomed = path.with_file_name(UniqueName::new(&format!("{name}.{DELETED_SUFFIX}")).to_string());
     fs::rename(path, &doomed)?;
@@ -51,7 +134,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 /// Removes what an interrupted [`remove_tree`] of `path` left.
-pub(crate) fn sweep_removed(path: &Path) -> io::Result<()> {
+fn sweep_removed(path: &Path) -> io::Result<()> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let prefix = format!("{}.{DELETED_SUFFIX}-", name.to_string_lossy());
     let entries = match fs::read_dir(folder) {
@@ -68,7 +151,7 @@ pub(crate) fn sweep_removed(path: &Path) -> io::Result<()> {
 }
 
 /// The sorted names in `folder` that satisfy `wanted`; none if there is no such folder.
-pub(crate) fn names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> io::Result<Vec<String>> {
+fn names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -86,7 +169,7 @@ pub(crate) fn names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> io::Res
 }
 
 /// The bytes of all files at and below `path`; 0 if there is nothing.
-pub(crate) fn size_bytes(path: &Path) -> io::Result<u64> {
+fn size_bytes(path: &Path) -> io::Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         metadata => metadata?,
@@ -97,7 +180,7 @@ pub(crate) fn size_bytes(path: &Path) -> io::Result<u64> {
     fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + size_bytes(&entry?.path())?))
 }
 
-pub(crate) fn read_object(url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError> {
+fn read_object(url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError> {
     let path = local_path(url)?;
     match fs::read(&path) {
         Ok(content) => {
@@ -111,7 +194,7 @@ pub(crate) fn read_object(url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreEr
 
 /// Writes beside the target, flushes, renames. Writers of one folder take turns by a lock that the
 /// operating system releases when its holder dies.
-pub(crate) fn write_object(url: &Url, content: &[u8], condition: &WriteCondition) -> Result<ObjectVersion, StoreError> {
+fn write_object(url: &Url, content: &[u8], condition: &WriteCondition) -> Result<ObjectVersion, StoreError> {
     let path = local_path(url)?;
     let failed = |error: io::Error| StoreError::backend("write", url, error);
     let folder = path

@@ -1,8 +1,8 @@
 //! Immutable tables with lineage.
 //!
-//! [`LanceStore`] keeps each table as one Lance dataset directory whose only version is 1, which
-//! pylance, LanceDB and DuckDB open as it is. [`MemoryStore`] keeps tables in this process: the
-//! reference implementation of the contract, and a quick store for tests.
+//! [`LanceStore`] keeps each table as one Lance dataset directory whose only version is 1, on local disk or in an
+//! object store (features `s3`, `gcs`, `azure`); pylance, LanceDB and DuckDB open it as it is. [`MemoryStore`] keeps
+//! tables in this process: the reference implementation of the contract, and a quick store for tests.
 //!
 //! No Lance, tokio or file-system type appears in the interface: Lance releases a breaking major every
 //! few weeks, and an upgrade touches this crate only.
@@ -27,11 +27,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backend;
+mod cause;
 mod error;
 mod files;
 mod formats;
 mod lance;
 mod memory;
+#[cfg(feature = "remote")]
+mod remote;
 mod runtime;
 mod table;
 

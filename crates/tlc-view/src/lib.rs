@@ -1,8 +1,8 @@
 //! Looks at reduced embeddings.
 //!
 //! A [`Scene`] is what there is to see of a run or a table: its datasets, tables by epoch, layouts and columns, with
-//! the rows of all tables of a dataset in one order, so that points can be followed. Pictures, lists of samples that are
-//! worth a look, files for other programs and the page that a [`server`] serves are made from it.
+//! the rows of all tables of a dataset in one order, so that points can be followed. Pictures, lists of samples that
+//! are worth a look, files for other programs and the page that a [`server`] serves are made from it.
 //!
 //! This crate reads tables and never changes them.
 

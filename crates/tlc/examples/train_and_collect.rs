@@ -12,8 +12,8 @@ use tch::nn::{self, ModuleT, OptimizerConfig};
 use tch::{Device, Tensor};
 use tlc::collect::modules::{Flatten, MaxPool2d, ReLU};
 use tlc::collect::{
-    ClassificationMetrics, CollectOptions, EmbeddingsMetricsCollector, FnModel, Model, Predictor, Sequential,
-    TensorDataset, collect_metrics,
+    ClassificationMetrics, CollectError, CollectOptions, DataLoader, EmbeddingsMetricsCollector, FnModel, Model,
+    Predictor, Sequential, TensorDataset, collect_metrics,
 };
 use tlc::core::{Lineage, Operation, Progress, Url};
 use tlc::run::{Project, ReduceOptions};
@@ -23,7 +23,7 @@ use tlc::view::plot::{scatter_of, write_contact_sheet};
 
 const TRAINED: usize = 4_000;
 const EPOCHS: i64 = 3;
-const BATCH: i64 = 100;
+const BATCH: usize = 100;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1).map(PathBuf::from);
@@ -66,26 +66,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let mut optimizer = nn::Adam::default().build(&weights, 1e-3)?;
 
+    let loader = DataLoader::new(&dataset, BATCH)?.shuffle(42);
     let run = project.create_run("train-and-collect", Default::default())?;
     let progress = Progress::default();
     for epoch in 0..=EPOCHS {
         if epoch > 0 {
-            for start in (0..n).step_by(BATCH as usize) {
-                let rows: Vec<i64> = (start..(start + BATCH).min(n)).map(|i| (i * 1_663) % n).collect();
-                let batch = dataset.select(&rows, Device::Cpu);
-                let logits = model.forward_t(batch.inputs.only()?, true);
-                optimizer
-                    .backward_step(&logits.cross_entropy_for_logits(&batch.labels.expect("the data set has labels")));
-            }
+            std::thread::scope(|threads| {
+                for loaded in loader.epoch(threads, epoch as u64)? {
+                    let batch = loaded?.batch;
+                    let logits = model.forward_t(batch.inputs.only()?, true);
+                    let labels = batch.labels.expect("the data set has labels");
+                    optimizer.backward_step(&logits.cross_entropy_for_logits(&labels));
+                }
+                Ok::<_, CollectError>(())
+            })?;
         }
         let predictor = Predictor::new(&model, ["hidden"])?;
         let mut embeddings = EmbeddingsMetricsCollector::new(predictor.layers());
         let mut metrics = ClassificationMetrics::new(classes.iter());
         let constants = [("epoch".to_owned(), json!(epoch))].into_iter().collect();
         let options = CollectOptions { name: format!("epoch-{epoch}"), constants, ..CollectOptions::default() };
-        let report =
-            collect_metrics(&run, &dataset, &mut [&mut metrics, &mut embeddings], &predictor, &options, &progress)?;
-        println!("epoch {epoch}: accuracy {:.3}", report.means["correct"]);
+        collect_metrics(&run, &dataset, &mut [&mut metrics, &mut embeddings], &predictor, &options, &progress)?;
+    }
+    for metrics in run.epoch_metrics()? {
+        println!("epoch {}: {:.3?}", metrics.epoch().unwrap_or_default(), metrics.means());
     }
 
     // One model, fitted on the last epoch and applied to all, so that points can be followed.

@@ -2,7 +2,7 @@
 //!
 //! One name for the crates of tlc; each can be used by itself:
 //! - [`core`]: URLs, schemas with roles, lineage, and the traits that stores and reducers implement;
-//! - [`table`]: immutable tables in Lance format or in memory;
+//! - [`table`]: immutable tables in Lance format or in memory; in object stores too (features `s3`, `gcs`, `azure`);
 //! - [`reduce`]: PCA, UMAP, PaCMAP;
 //! - [`run`]: runs, and reduction with one model over epochs and splits;
 //! - `collect` (feature `collect`, links libtorch): activations of tch models.

@@ -163,7 +163,8 @@ mod tests {
         tlc_core::conformance::check_reducer(&reducer);
     }
 
-    /// `saved/` holds a model as another program would find it. With `TLC_WRITE_GOLDEN=1` it is written if it is missing.
+    /// `saved/` holds a model as another program would find it. With `TLC_WRITE_GOLDEN=1` it is written if it is
+    /// missing.
     #[test]
     fn a_saved_model_is_read_where_this_crate_is_linked() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("saved");

@@ -98,7 +98,7 @@ impl Records {
                 record["failed"] = format!("{error:#}").into();
             }
         }
-        record["commit"] = said("git", &["describe", "--always", "--dirty"]).into();
+        record["commit"] = commit().into();
         let mut file = OpenOptions::new().append(true).open(&self.path)?;
         writeln!(file, "{record}")?;
         self.all.push(record);
@@ -160,6 +160,19 @@ pub(super) fn seconds_since_1970() -> Result<f64> {
     Ok(now.as_secs_f64())
 }
 
+/// The commit that is measured; marked if there are changes, but for these results.
+fn commit() -> String {
+    let id = said("git", &["rev-parse", "--short", "HEAD"]);
+    let changes = Command::new("git")
+        .args(["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)benches/results"])
+        .current_dir(places::workspace())
+        .output();
+    match changes {
+        Ok(changes) if changes.status.success() && changes.stdout.is_empty() => id,
+        _ => format!("{id}-dirty"),
+    }
+}
+
 /// What a command prints in the workspace, or what cannot be said.
 pub(super) fn said(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).current_dir(places::workspace()).output();
@@ -168,7 +181,7 @@ pub(super) fn said(program: &str, args: &[&str]) -> String {
 }
 
 /// The date, as files of results are named.
-pub(super) fn today() -> Result<String> {
+pub(crate) fn today() -> Result<String> {
     let date = Command::new("date").arg("+%F").output().context("cannot run date")?.stdout;
     Ok(String::from_utf8_lossy(&date).trim().to_owned())
 }

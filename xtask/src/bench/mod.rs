@@ -16,6 +16,7 @@ mod page;
 use anyhow::{Result, bail};
 use clap::Parser;
 
+pub(crate) use self::measure::today;
 use self::measure::{Kind, Records};
 use crate::{EVERYTHING, cargo, setup};
 
@@ -65,7 +66,7 @@ fn peers(args: &PeersArgs, line: &[String]) -> Result<()> {
     let wants_collection = args.only.is_empty() || args.only.iter().any(|part| part == collection::NAME);
     if wants_collection && !args.page_only {
         setup::run()?;
-        println!("written: {}", collection::run()?.display());
+        println!("written: {}", collection::run(args.quick)?.display());
         if args.only.len() == 1 {
             return Ok(());
         }

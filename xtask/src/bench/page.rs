@@ -70,6 +70,7 @@ fn head(records: &Records, line: &[String], name: &str) -> Result<String> {
     )?;
     let commits: BTreeSet<&str> = records.all.iter().filter_map(|record| record["commit"].as_str()).collect();
     let commits: Vec<&str> = commits.into_iter().collect();
+    let commits = if commits.is_empty() { vec!["an earlier commit"] } else { commits };
     writeln!(page, "- tlc at {} (each record names its own), in the profile that users run", commits.join(", "))?;
     writeln!(page, "- Versions: {}", versions.into_iter().collect::<Vec<_>>().join(", "))?;
     writeln!(

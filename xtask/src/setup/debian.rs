@@ -7,12 +7,13 @@ use anyhow::{Result, bail};
 use crate::cargo::finish;
 
 /// What each package is for.
-pub(crate) const PACKAGES: [(&str, &str); 6] = [
+pub(crate) const PACKAGES: [(&str, &str); 7] = [
     ("g++", "compiles the C++ side of torch-sys"),
     ("pkg-config", "finds OpenBLAS"),
     ("libopenblas-dev", "OpenBLAS with LAPACK, for tlc-reduce"),
     ("protobuf-compiler", "protoc, which Lance's build scripts call"),
     ("libprotobuf-dev", "the message definitions that come with protoc"),
+    ("python3-venv", "environments for the S3 server of the tests, for bench --peers and for parity"),
     ("dataset-fashion-mnist", "the demo's images"),
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::Kind;
 use tlc_core::{Column, NumberRole};
 
-use super::{MetricsCollector, host};
+use super::{MetricsCollector, check_width, host};
 use crate::{Batch, CollectError, PredictorOutput, Reshape};
 
 /// Makes a column `embeddings_{layer}` with the role `nn_embedding` of each of its layers.
@@ -56,12 +56,16 @@ impl MetricsCollector for EmbeddingsMetricsCollector {
             })?;
             let reshaped = strategy.apply(layer, activations)?;
             let width = reshaped.size()[1] as usize;
-            let (name, role, action) =
-                (format!("embeddings_{layer}"), NumberRole::NnEmbedding, "copy activations to memory");
+            let (name, role) = (format!("embeddings_{layer}"), NumberRole::NnEmbedding);
+            let action = format!("copy the activations of layer {layer} to memory");
             Ok(if self.is_half {
-                Column::embedding_f16(name, width, host(&reshaped, Kind::Half, action)?, role)
+                let values = host(&reshaped, Kind::Half, &action)?;
+                check_width(&name, width)?;
+                Column::embedding_f16(name, width, values, role)
             } else {
-                Column::embedding(name, width, host(&reshaped, Kind::Float, action)?, role)
+                let values = host(&reshaped, Kind::Float, &action)?;
+                check_width(&name, width)?;
+                Column::embedding(name, width, values, role)
             })
         };
         self.layers.iter().map(column).collect()

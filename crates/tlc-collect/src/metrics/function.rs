@@ -9,15 +9,15 @@ use arrow_schema::{DataType, Field};
 use tch::{Kind, Tensor};
 use tlc_core::{Column, NumberRole};
 
-use super::{MetricsCollector, host};
+use super::{MetricsCollector, check_width, host};
 use crate::{Batch, CollectError, PredictorOutput};
 
 type Function = dyn FnMut(&Batch, &PredictorOutput) -> Result<Vec<(String, Tensor)>, CollectError>;
 
 /// Makes columns from the tensors that a closure returns, by name.
 ///
-/// `(B,)` becomes a column of float32, int64 or booleans, `(B, D)` one of vectors of float32. A column's role, value map
-/// and other metadata are those of the field that [`field`](Self::field) gave for it.
+/// `(B,)` becomes a column of float32, int64 or booleans, `(B, D)` one of vectors of float32. A column's role, value
+/// map and other metadata are those of the field that [`field`](Self::field) gave for it.
 ///
 /// ```
 /// use tlc_collect::MetricsFn;
@@ -66,6 +66,7 @@ impl MetricsFn {
         let action = format!("copy {name:?} to memory");
         let mut column = if shape.len() == 2 {
             let values = host(tensor, Kind::Float, &action)?;
+            check_width(&name, shape[1] as usize)?;
             Column::embedding(name.clone(), shape[1] as usize, values, NumberRole::NnEmbedding)
         } else {
             let (data_type, values): (DataType, ArrayRef) = if is_float {

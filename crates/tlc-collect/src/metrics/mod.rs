@@ -7,6 +7,7 @@ mod function;
 use tch::{Kind, Tensor};
 use tlc_core::Column;
 
+use crate::memory::reserve;
 use crate::{Batch, CollectError, PredictorOutput};
 
 pub use classification::{ClassificationMetrics, Labels};
@@ -27,15 +28,29 @@ pub trait MetricsCollector {
     fn describe(&self) -> serde_json::Value;
 }
 
+/// Refuses rows that are too wide for a column of vectors.
+fn check_width(column: &str, width: usize) -> Result<(), CollectError> {
+    match i32::try_from(width) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let what = format!("column {column:?} would be {width} wide; up to {} is possible, use mean", i32::MAX);
+            Err(CollectError::Data { what })
+        }
+    }
+}
+
+/// The values of `tensor` in memory, as `kind`.
 fn host<T: tch::kind::Element + Copy + Default>(
     tensor: &Tensor,
     kind: Kind,
     action: &str,
 ) -> Result<Vec<T>, CollectError> {
     let failed = |error: tch::TchError| CollectError::torch(action, error);
-    let tensor = tensor.f_to_kind(kind).map_err(failed)?.f_contiguous().map_err(failed)?;
+    // Before libtorch copies what may be a view of few values repeated.
     let n = tensor.numel();
-    let mut values = vec![T::default(); n];
+    let mut values = reserve(n, || format!("{action}, {:?}", tensor.size()))?;
+    let tensor = tensor.f_to_kind(kind).map_err(failed)?.f_contiguous().map_err(failed)?;
+    values.resize(n, T::default());
     tensor.f_copy_data(&mut values, n).map_err(failed)?;
     Ok(values)
 }

@@ -56,16 +56,17 @@ pub(super) struct Layer {
     pub(super) n_parameters: i64,
 }
 
-/// A tensor within what a layer or the model returned.
+/// A tensor within what one call of a layer or the model returned, or the mark that it returned none.
 #[derive(Debug)]
 pub(super) struct Part {
     /// `None`: of the model's own result.
     pub(super) layer: Option<usize>,
     /// Which call of the layer, from 0.
     pub(super) call: usize,
-    /// Where it was in tuples, lists and dictionaries; empty for a result that is a tensor.
+    /// Where it was in tuples, lists and dictionaries; empty for a result that is a tensor. Without a tensor: the type
+    /// of what was returned.
     pub(super) path: String,
-    pub(super) tensor: Tensor,
+    pub(super) tensor: Option<Tensor>,
 }
 
 /// A loaded TorchScript module.
@@ -154,7 +155,7 @@ impl Capture {
         let result = RunResult(result);
         // SAFETY: the result lives until the end of this function.
         let n = unsafe { tlc_ts_n_parts(result.0) };
-        Ok((0..n).filter_map(|at| result.part(at)).collect())
+        Ok((0..n).map(|at| result.part(at)).collect())
     }
 }
 
@@ -168,20 +169,16 @@ impl Drop for Capture {
 struct RunResult(*mut c_void);
 
 impl RunResult {
-    /// `None` for an undefined tensor.
-    fn part(&self, at: usize) -> Option<Part> {
+    fn part(&self, at: usize) -> Part {
         let (mut layer, mut call, mut path, mut tensor) = (0, 0, null(), null_mut());
         // SAFETY: `at` is below the number of parts; the path lives as long as the result.
         let path = unsafe {
             tlc_ts_part(self.0, at, &raw mut layer, &raw mut call, &raw mut path, &raw mut tensor);
             owned(path)
         };
-        if tensor.is_null() {
-            return None;
-        }
         // SAFETY: a new tensor on the heap, which is ours from now on.
-        let tensor = unsafe { Tensor::from_ptr(tensor) };
-        Some(Part { layer: usize::try_from(layer).ok(), call: call as usize, path, tensor })
+        let tensor = (!tensor.is_null()).then(|| unsafe { Tensor::from_ptr(tensor) });
+        Part { layer: usize::try_from(layer).ok(), call: call as usize, path, tensor }
     }
 }
 

@@ -34,11 +34,14 @@ pub enum Calls {
 /// A model from a TorchScript file, traced or scripted, each of whose layers can be listened to.
 ///
 /// Layers have the indices and paths of Python's `named_modules()`. A module that Python has under two names is two
-/// in a file: a scripted one is recognised by its weights, and counts once as in Python; one without weights, or
-/// traced, counts twice, and indices after it are higher than Python's.
+/// in a file. It is recognised by its weights and then is one layer, as in Python: it has the first of its names, its
+/// parameters count once, and it is heard at each call, under whichever name it was called (see [`Calls`]). One without
+/// weights counts twice, and indices after it are higher than Python's.
 ///
 /// Activations are what a forward hook in Python would see, also of layers within branches and loops, and also where
-/// later operations write into them (those within a tuple, list or dictionary as they are in the end).
+/// later operations write into them (those within a tuple, list or dictionary as they are in the end). Of a layer that
+/// hands on its input, such as Identity, a trace keeps a call that returns nothing, which is an error that says so;
+/// take the layer before it.
 ///
 /// ```no_run
 /// use tlc_collect::{Predictor, TorchScriptModel};
@@ -141,11 +144,6 @@ impl TorchScriptModel {
         Ok(self)
     }
 
-    /// The device that it was loaded for, where its inputs must be.
-    pub fn device(&self) -> Device {
-        self.device
-    }
-
     fn capture(&self, layers: &[usize]) -> Result<Arc<Capture>, CollectError> {
         let mut captures = self.captures.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(capture) = captures.get(layers) {
@@ -159,32 +157,55 @@ impl TorchScriptModel {
     }
 
     /// The tensor that is wanted of one result of `layer`.
-    fn chosen(&self, layer: usize, parts: Vec<Part>, is_summary: bool) -> Result<Tensor, CollectError> {
-        let paths: Vec<&str> = parts.iter().map(|part| part.path.as_str()).collect();
-        let found = if paths.is_empty() { "no tensor".to_owned() } else { paths.join(", ") };
-        let mut parts = parts.into_iter();
-        match self.elements.get(&layer) {
-            Some(wanted) => {
-                let part = parts.find(|part| part.path == *wanted);
-                let unknown = || CollectError::UnknownElement { layer, wanted: wanted.clone(), found };
-                part.map(|part| part.tensor).ok_or_else(unknown)
+    fn chosen(&self, layer: usize, parts: &[Part]) -> Result<Tensor, CollectError> {
+        let mut tensors = Vec::new();
+        for part in parts {
+            let no_tensor = || self.no_tensor(layer, &part.path);
+            tensors.push((part.path.as_str(), part.tensor.as_ref().ok_or_else(no_tensor)?));
+        }
+        let found = || tensors.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(", ");
+        match (self.elements.get(&layer), tensors.as_slice()) {
+            (Some(wanted), _) => {
+                let tensor = tensors.iter().find(|(path, _)| path == wanted);
+                let unknown = || CollectError::UnknownElement { layer, wanted: wanted.clone(), found: found() };
+                tensor.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(unknown)
             }
-            None => match (parts.next(), parts.next()) {
-                (Some(only), None) => Ok(only.tensor),
-                (Some(first), Some(_)) if is_summary => Ok(first.tensor),
-                _ => Err(CollectError::NotOneTensor { layer, found }),
-            },
+            (None, [(_, only)]) => Ok(only.shallow_clone()),
+            (None, _) => Err(CollectError::NotOneTensor { layer, found: found() }),
         }
     }
 
-    /// Shows the results of `layer` to whoever listens.
-    fn show(&self, layer: usize, calls: BTreeMap<usize, Vec<Part>>, is_summary: bool) -> Result<(), CollectError> {
-        let mut tensors: Vec<Tensor> = Vec::new();
-        for (_, parts) in calls {
-            tensors.push(self.chosen(layer, parts, is_summary)?);
-        }
+    fn no_tensor(&self, layer: usize, found: &str) -> CollectError {
+        let hint = if found == "NoneType" {
+            " (a trace drops what a layer hands on unchanged, such as Identity: take the layer before it)"
+        } else {
+            ""
+        };
+        let path = self.tree.named_modules()[layer].path.clone();
+        CollectError::NoTensor { layer, path, found: format!("{found}{hint}") }
+    }
+
+    /// Tells whoever makes a summary what one call of `layer` returned.
+    fn summarise(&self, layer: usize, parts: &[Part]) {
         let tap = Tap { tree: self.tree.id(), node: layer };
-        if is_summary || self.calls == Calls::Last || tensors.len() < 2 {
+        match self.chosen(layer, parts) {
+            Ok(tensor) => tap.called(Some(tensor.size()), Vec::new()),
+            Err(_) => {
+                let first = parts.first().and_then(|part| part.tensor.as_ref());
+                let elements = parts.iter().filter(|part| part.tensor.is_some()).map(|part| part.path.clone());
+                tap.called(first.map(Tensor::size), elements.collect());
+            }
+        }
+    }
+
+    /// Shows the results of `layer`, in the order of its calls, to whoever listens.
+    fn show(&self, layer: usize, mut calls: Vec<Vec<Part>>) -> Result<(), CollectError> {
+        if self.calls == Calls::Last {
+            calls.drain(..calls.len().saturating_sub(1));
+        }
+        let tensors: Vec<Tensor> = calls.iter().map(|parts| self.chosen(layer, parts)).collect::<Result<_, _>>()?;
+        let tap = Tap { tree: self.tree.id(), node: layer };
+        if tensors.len() < 2 {
             tensors.into_iter().for_each(|tensor| drop(tap.observe(tensor)));
             return Ok(());
         }
@@ -202,6 +223,11 @@ impl TorchScriptModel {
 impl Model for TorchScriptModel {
     fn tree(&self) -> &ModuleTree {
         &self.tree
+    }
+
+    /// The device that it was loaded for.
+    fn device(&self) -> Option<Device> {
+        Some(self.device)
     }
 
     /// # Panics
@@ -234,19 +260,33 @@ impl Model for TorchScriptModel {
         }
         let parts = capture.run(&positional, &named).map_err(|text| failed(&essence(&text)))?;
         let mut own = Vec::new();
-        let mut by_layer: BTreeMap<usize, BTreeMap<usize, Vec<Part>>> = BTreeMap::new();
+        let mut by_layer: BTreeMap<usize, Vec<Vec<Part>>> = BTreeMap::new();
         for part in parts {
             match part.layer {
-                Some(layer) => by_layer.entry(layer).or_default().entry(part.call).or_default().push(part),
+                Some(layer) => {
+                    let calls = by_layer.entry(layer).or_default();
+                    calls.resize_with(calls.len().max(part.call + 1), Vec::new);
+                    calls[part.call].push(part);
+                }
                 None => own.push(part),
             }
         }
+        if is_summary {
+            for (layer, calls) in by_layer {
+                calls.iter().for_each(|parts| self.summarise(layer, parts));
+            }
+            self.summarise(0, &own);
+            // Which of several is the result does not matter to a summary.
+            let first = own.first().and_then(|part| part.tensor.as_ref());
+            return first.map_or_else(|| self.chosen(0, &own), |tensor| Ok(tensor.shallow_clone()));
+        }
         for (layer, calls) in by_layer {
-            self.show(layer, calls, is_summary)?;
+            self.show(layer, calls)?;
         }
         let tap = Tap { tree: self.tree.id(), node: 0 };
-        own.iter().filter(|part| !part.path.is_empty()).for_each(|part| tap.note(&part.path, &part.tensor));
-        let own = self.chosen(0, own, is_summary)?;
-        Ok(tap.observe(own))
+        for part in own.iter().filter(|part| !part.path.is_empty()) {
+            part.tensor.iter().for_each(|tensor| tap.note(&part.path, tensor));
+        }
+        Ok(tap.observe(self.chosen(0, &own)?))
     }
 }

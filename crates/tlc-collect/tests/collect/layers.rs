@@ -4,6 +4,7 @@ use tch::nn::{self, ModuleT};
 use tch::{Kind, Tensor, kind::FLOAT_CPU};
 use tlc_collect::{CollectError, FnModel, LayerRef, Model, Predictor, Reshape, Sequential};
 
+use crate::python::relative_error;
 use crate::{images, resnet};
 
 /// timm 1.0: `[name for name, _ in timm.create_model("resnet18").named_modules()]`.
@@ -226,6 +227,79 @@ fn a_predictor_prepares_inputs_and_calls_the_model_as_it_is_told() {
     assert_eq!(error, "cannot call the model on inputs of shape [2, 1, 32, 32]");
     let nowhere = Predictor::new(&model, [90]).expect("known").device(tch::Device::Cuda(99)).predict(&input);
     assert!(nowhere.expect_err("no such device").to_string().contains("Cuda(99)"));
+}
+
+/// A model that says that its weights are elsewhere.
+#[derive(Debug)]
+struct Elsewhere(FnModel, Option<tch::Device>);
+
+impl Model for Elsewhere {
+    fn tree(&self) -> &tlc_collect::ModuleTree {
+        self.0.tree()
+    }
+
+    fn device(&self) -> Option<tch::Device> {
+        self.1
+    }
+
+    fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
+        self.0.forward_t(input, train)
+    }
+}
+
+#[test]
+fn inputs_go_to_where_the_models_weights_are_unless_the_predictor_is_told_otherwise() {
+    let (mut weights, model) = resnet(1);
+    assert_eq!(model.device(), Some(tch::Device::Cpu));
+    weights.set_device(tch::Device::Cpu);
+    assert_eq!(model.device(), Some(tch::Device::Cpu));
+    let without_weights = || FnModel::new("Double", |_scope| |input: &Tensor, _train| input * 2.0);
+    assert_eq!(without_weights().device(), None);
+    let input = Tensor::from_slice(&[1.0_f32]);
+    let refused = |outcome: Result<String, CollectError>| outcome.expect_err("no such device").to_string();
+    let expected = format!("the device is Cuda(99), and libtorch has {} CUDA devices here", tch::Cuda::device_count());
+    let model = Elsewhere(without_weights(), Some(tch::Device::Cuda(99)));
+    let predictor = Predictor::new(&model, [0]).expect("known");
+    assert_eq!(refused(predictor.predict(&input).map(|output| format!("{output:?}"))), expected);
+    assert_eq!(refused(tlc_collect::layers(&model, &(&input).into()).map(|layers| layers.to_string())), expected);
+    assert_eq!(refused(tlc_collect::summary(&model, &(&input).into()).map(|summary| summary.to_string())), expected);
+    let told = predictor.device(tch::Device::Cpu).predict(&input).expect("runs here");
+    assert_eq!(told.forward, Tensor::from_slice(&[2.0_f32]));
+    let nowhere = Elsewhere(without_weights(), None);
+    assert!(Predictor::new(&nowhere, [0]).expect("known").predict(&input).is_ok(), "where the inputs are");
+}
+
+#[test]
+fn gradients_flow_while_taps_are_listened_to() {
+    let (weights, model) = resnet(1);
+    let mut trained: Vec<(String, Tensor)> = weights.variables().into_iter().collect();
+    trained.retain(|(_, weight)| weight.requires_grad());
+    // Blocks begin as the identity: with a last weight of 0 nothing within them would get a gradient.
+    let last_in_blocks = trained.iter().filter(|(name, _)| name.ends_with("bn2.weight"));
+    tch::no_grad(|| last_in_blocks.for_each(|(_, weight)| drop(weight.shallow_clone().fill_(1.0))));
+    let gradients = |layers: &[&str]| {
+        let predictor = Predictor::new(&model, layers.iter().copied()).expect("known").call(|model, inputs| {
+            tch::with_grad(|| {
+                let output = model.forward_t(inputs.only()?, true);
+                output.log_softmax(1, Kind::Float).select(1, 0).mean(Kind::Float).backward();
+                Ok(output)
+            })
+        });
+        let output = predictor.predict(images(4, 64)).expect("runs");
+        assert!(output.hidden_layers.values().all(Tensor::requires_grad), "they are part of the graph");
+        let take = |(_, weight): &(String, Tensor)| {
+            let gradient = weight.grad().copy();
+            drop(weight.grad().zero_());
+            gradient
+        };
+        trained.iter().map(take).collect::<Vec<_>>()
+    };
+    let (alone, listened) = (gradients(&[]), gradients(&["46", "global_pool", "fc"]));
+    assert_eq!(alone.len(), 62);
+    for ((name, _), (alone, listened)) in trained.iter().zip(alone.iter().zip(&listened)) {
+        assert!(alone.abs().max().double_value(&[]) > 0.0, "{name} learns");
+        assert!(relative_error(listened, alone) < 1e-5, "listening does not change what {name} learns");
+    }
 }
 
 #[test]

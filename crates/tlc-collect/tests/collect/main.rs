@@ -1,8 +1,10 @@
 //! Collection as a trainer sees it, on a real model.
 
 mod layers;
+mod loader;
 mod metrics;
 mod python;
+mod results;
 mod summary;
 mod torchscript;
 

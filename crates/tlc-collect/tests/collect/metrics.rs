@@ -23,8 +23,8 @@ use crate::resnet;
 
 /// Keeps the last table that was written.
 #[derive(Default)]
-struct Sink {
-    written: Mutex<Option<(MetricsTable, Vec<RecordBatch>)>>,
+pub(crate) struct Sink {
+    pub(crate) written: Mutex<Option<(MetricsTable, Vec<RecordBatch>)>>,
     is_full: bool,
 }
 
@@ -127,6 +127,8 @@ fn every_sample_becomes_one_row() {
         .collect();
     let mean = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / 20.0;
     assert!((report.means["loss"] - mean).abs() < 1e-9);
+    let measured: Vec<&str> = report.means.keys().map(String::as_str).collect();
+    assert_eq!(measured, ["confidence", "correct", "entropy", "loss", "margin"], "no ids, classes or constants");
 }
 
 #[test]
@@ -240,7 +242,35 @@ fn what_goes_wrong_is_said_and_no_table_is_left() {
     check(full, &dataset(30), &mut [&mut EmbeddingsMetricsCollector::new([90])], "cannot write memory://m/t.lance");
 }
 
-fn ids(batches: &[RecordBatch]) -> Vec<i64> {
+#[test]
+fn batches_that_do_not_fit_are_refused_and_no_table_is_left() {
+    let check = |data: &dyn Dataset, collectors: &mut [&mut dyn MetricsCollector], expected: &str| {
+        let sink = Sink::default();
+        assert_eq!(collect(&sink, data, collectors).expect_err("refused").to_string(), expected);
+        assert!(sink.written.lock().expect("not poisoned").is_none(), "half a table is no table");
+    };
+    // The second batch has more, or fewer, rows than there are ids.
+    for (n, expected) in
+        [(8, "a batch has 8 samples where 7 were asked for"), (6, "a batch has 6 samples where 7 were asked for")]
+    {
+        let data = Scripted(std::cell::RefCell::new(move |start| {
+            Tensor::zeros([if start == 0 { 7 } else { n }, 1, 32, 32], FLOAT_CPU)
+        }));
+        check(&data, &mut [&mut EmbeddingsMetricsCollector::new([90])], expected);
+    }
+    for (label, expected) in
+        [(2, "a label is 2; the model has classes 0 to 1"), (-1, "a label is -1; the model has classes 0 to 1")]
+    {
+        let images = Tensor::zeros([14, 1, 32, 32], FLOAT_CPU);
+        let labels = Tensor::zeros([14], (Kind::Int64, tch::Device::Cpu));
+        let _ = labels.get(9).fill_(label);
+        let data = TensorDataset::of_inputs(images, Some(labels), None).expect("fits");
+        let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+        check(&data, &mut [&mut embeddings, &mut ClassificationMetrics::default()], expected);
+    }
+}
+
+pub(crate) fn ids(batches: &[RecordBatch]) -> Vec<i64> {
     let of_batch = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
     batches.iter().flat_map(of_batch).collect()
 }
@@ -426,7 +456,8 @@ fn closures_make_columns() {
     .field(field);
     let sink = Sink::default();
     let report = collect(&sink, &dataset(20), &mut [&mut collector]).expect("collected");
-    assert!(report.means.contains_key("brightness") && report.means.contains_key("is_bright"));
+    let measured: Vec<&str> = report.means.keys().map(String::as_str).collect();
+    assert_eq!(measured, ["best", "brightness", "is_bright"], "numbers, whole numbers, booleans");
     let (table, batches) = sink.written.lock().expect("not poisoned").take().expect("written");
     let schema = batches[0].schema();
     assert_eq!(schema.field_with_name("brightness").expect("there").role(), Some(NumberRole::Confidence));
@@ -579,4 +610,76 @@ fn embeddings_can_be_kept_as_float16_and_what_that_cannot_hold_is_marked() {
     let found = embedding_values(&batches[0], "embeddings_0").expect("vectors");
     assert!((found[[0, 0]] - 0.1).abs() < 1e-4 && found[[0, 1]] == -2.0, "{found}");
     assert_eq!(table.lineage.operation.args["collectors"][0]["half_precision"], true);
+}
+
+/// A model whose output is wide without taking memory: one value that is repeated.
+fn collect_wide(side: i64, strategy: Reshape) -> (Result<CollectReport, CollectError>, Sink) {
+    let wide = move |_scope: &tlc_collect::Scope| {
+        move |input: &Tensor, _train: bool| input.reshape([-1, 1, 1]).expand([input.size()[0], side, side], false)
+    };
+    let model = tlc_collect::FnModel::new("Wide", wide);
+    let data = TensorDataset::of_inputs(Tensor::ones([2, 1], FLOAT_CPU), None, None).expect("fits");
+    let sink = Sink::default();
+    let mut embeddings = EmbeddingsMetricsCollector::new([]).reshape(0, strategy);
+    let predictor = Predictor::new(&model, [0]).expect("known");
+    let options = CollectOptions::default();
+    let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+    (collect_metrics(&sink, &data, collectors, &predictor, &options, &Progress::default()), sink)
+}
+
+#[test]
+fn rows_that_memory_cannot_hold_are_one_error_that_names_the_size() {
+    let check = |side: i64, strategy: Reshape, expected: &str| {
+        let (report, sink) = collect_wide(side, strategy);
+        assert_eq!(report.expect_err("refused").to_string(), expected);
+        assert!(sink.written.lock().expect("not poisoned").is_none());
+    };
+    // More than a process can address, whatever the machine has.
+    check(
+        1 << 23,
+        Reshape::named("flatten").expect("known"),
+        "cannot copy the activations of layer 0 to memory, [2, 70368744177664]: that takes 562.9 TB, more memory than \
+         can be had; use smaller batches, or a reshape strategy that makes fewer columns, such as mean",
+    );
+    // Where libtorch asks for it, within a strategy.
+    check(
+        1 << 23,
+        Reshape::custom("sums", |x| (x + 1.0).flatten(1, -1)),
+        "cannot reshape layer 0, [2, 8388608, 8388608], by sums: that takes 562.9 TB, more memory than can be had; use \
+         smaller batches, or a reshape strategy that makes fewer columns, such as mean",
+    );
+    let (report, _) = collect_wide(1 << 5, Reshape::named("flatten").expect("known"));
+    assert_eq!(report.expect("collected").table.rows, 2);
+}
+
+#[test]
+fn a_data_set_may_say_that_it_is_endless() {
+    /// Says that it has more samples than memory can list, and has three.
+    struct Endless;
+
+    impl Dataset for Endless {
+        fn len(&self) -> usize {
+            usize::MAX
+        }
+
+        fn batch(&self, rows: &[usize]) -> Result<Batch, CollectError> {
+            match rows {
+                [0, 1, 2] => Ok(Batch::new(Tensor::zeros([3, 1, 32, 32], FLOAT_CPU), None)),
+                _ => Err(CollectError::Data { what: format!("no sample {}", rows[0]) }),
+            }
+        }
+
+        fn table(&self) -> Option<&LineageInput> {
+            None
+        }
+    }
+    let (_weights, model) = resnet(3);
+    let predictor = Predictor::new(&model, [90]).expect("known");
+    let mut embeddings = EmbeddingsMetricsCollector::new([90]);
+    let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+    let options = CollectOptions { batch_size: 3, prefetch: usize::MAX, ..CollectOptions::default() };
+    let sink = Sink::default();
+    let report = collect_metrics(&sink, &Endless, collectors, &predictor, &options, &Progress::default());
+    assert_eq!(report.expect_err("three samples").to_string(), "no sample 3");
+    assert!(sink.written.into_inner().expect("not poisoned").is_none());
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tch::{TchError, Tensor};
+use tlc_collect::Inputs;
 
 pub(crate) struct Seen {
-    pub(crate) input: Tensor,
+    pub(crate) input: Inputs,
     pub(crate) names: Vec<String>,
     /// By layer, call and part.
     pub(crate) outputs: BTreeMap<(String, usize, String), Tensor>,
@@ -15,10 +16,11 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn read(file: &Path) -> Result<Self, TchError> {
         let mut outputs = BTreeMap::new();
-        let (mut input, mut names) = (None, String::new());
+        let (mut input, mut names) = (Inputs::positional([]), String::new());
         for (key, array) in Tensor::read_npz(file)? {
             match key.split('|').collect::<Vec<_>>().as_slice() {
-                ["input"] => input = Some(array),
+                ["input"] => input = input.and(array),
+                ["input", name] => input = input.with(*name, array),
                 ["names"] => {
                     let codes: Vec<i64> = Vec::try_from(array)?;
                     names = codes.into_iter().map(|code| char::from(code as u8)).collect();
@@ -31,7 +33,9 @@ impl Seen {
             }
         }
         let names = names.split('\n').map(str::to_owned).collect();
-        let input = input.ok_or_else(|| TchError::FileFormat("no input".to_owned()))?;
+        if input.n_samples() == 0 {
+            return Err(TchError::FileFormat("no input".to_owned()));
+        }
         Ok(Self { input, names, outputs })
     }
 }

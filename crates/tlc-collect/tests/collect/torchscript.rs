@@ -8,8 +8,8 @@ use tlc_collect::{Calls, CollectError, Inputs, Model, Predictor, TorchScriptMode
 
 use crate::python::{Seen, relative_error};
 
-const FIXTURES: [&str; 7] =
-    ["plain_scripted", "plain_traced", "overwritten", "branches", "shared", "structured", "attention"];
+const FIXTURES: [&str; 8] =
+    ["plain_scripted", "plain_traced", "overwritten", "branches", "shared", "structured", "attention", "grey"];
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/collect/fixtures").join(name)
@@ -21,6 +21,10 @@ fn load(name: &str) -> TorchScriptModel {
 
 fn seen(name: &str) -> Seen {
     Seen::read(&file(&format!("{name}.npz"))).expect("arrays")
+}
+
+fn one_input(name: &str) -> Tensor {
+    seen(name).input.only().expect("one tensor").shallow_clone()
 }
 
 fn assert_near(found: &Tensor, expected: &Tensor, what: &str) {
@@ -84,7 +88,7 @@ fn all_layers_are_heard_in_one_pass_and_the_output_stays() {
         assert_near(&output.hidden_layers[&index], expected, &names[index]);
     }
     assert_near(&output.forward, &outputs[&(String::new(), 0, String::new())], "the model's output");
-    assert_near(&model.forward_t(&input, false), &output.forward, "without listeners");
+    assert_near(&model.forward_t(input.only().expect("one tensor"), false), &output.forward, "without listeners");
 }
 
 #[test]
@@ -113,11 +117,11 @@ fn what_cannot_be_heard_is_said() {
     let branches = load("branches");
     assert_eq!(
         message(&branches, "down"),
-        "layer 2 (\"down\") was not called in the forward pass, returned no tensor, or cannot be heard where it is (tracing drops layers that hand on their input, such as Identity)"
+        "layer 2 (\"down\") was not called in the forward pass, or where it cannot be heard; `layers` lists what is called"
     );
     assert_eq!(
         message(&branches, "many"),
-        "layer 4 (\"many\") was not called in the forward pass, returned no tensor, or cannot be heard where it is (tracing drops layers that hand on their input, such as Identity)"
+        "layer 4 (\"many\") was not called in the forward pass, or where it cannot be heard; `layers` lists what is called"
     );
     let structured = load("structured");
     let several = message(&structured, "pair");
@@ -146,7 +150,7 @@ fn a_wrong_shape_gets_libtorchs_reason_alone() {
 
 #[test]
 fn inputs_go_by_place_or_by_name() {
-    let (model, input) = (load("branches"), seen("branches").input);
+    let (model, input) = (load("branches"), one_input("branches"));
     let predictor = Predictor::new(&model, ["step"]).expect("known");
     let layer = predictor.layers()[0];
     let heard = |inputs: Inputs| predictor.predict(inputs).map(|mut output| output.hidden_layers.remove(&layer));
@@ -207,10 +211,38 @@ fn what_is_no_model_is_refused() {
     assert!(message(file("make.py")).contains("it is not a TorchScript archive"));
     assert!(message(file("weights_only.pt")).contains("it holds no code"), "{}", message(file("weights_only.pt")));
     let folder = tempfile::tempdir().expect("a folder");
-    let cut = folder.path().join("cut.pt");
+    let written = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("writable");
+        path
+    };
+    let no_archive = "it is not a TorchScript archive, or it is cut short; export a model with torch.jit.trace or \
+                      torch.jit.script";
     let whole = std::fs::read(file("shared.pt")).expect("readable");
-    std::fs::write(&cut, &whole[..whole.len() / 2]).expect("writable");
-    assert!(message(cut.clone()).starts_with("cannot load"), "{}", message(cut));
+    for (name, bytes) in [
+        ("cut.pt", &whole[..whole.len() / 2]),
+        // `pickle.dumps({"weight": [1.0]})`, as torch.save wrote before it wrote archives.
+        ("pickle.pt", b"\x80\x02}q\x00X\x06\x00\x00\x00weightq\x01]q\x02G?\xf0\x00\x00\x00\x00\x00\x00as.".as_slice()),
+        ("empty.pt", b""),
+    ] {
+        let path = written(name, bytes);
+        assert_eq!(message(path.clone()), format!("cannot load {}: {no_archive}", path.display()));
+    }
+    // The archive's end is there, and what it points to is not.
+    let mut hole = whole.clone();
+    hole[200..whole.len() / 2].fill(0);
+    let found = message(written("hole.pt", &hole));
+    assert!(found.starts_with("cannot load") && found.lines().count() == 1, "{found}");
+    // A few bytes of an archive that say they are many.
+    let bomb = folder.path().join("bomb.pt");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&bomb).expect("writable"));
+    archive.start_file("bomb/data.pkl", zip::write::SimpleFileOptions::default()).expect("named");
+    for _ in 0..65 {
+        std::io::Write::write_all(&mut archive, &vec![0; 1 << 20]).expect("writable");
+    }
+    archive.finish().expect("whole");
+    let found = message(bomb);
+    assert!(found.contains("claim to unpack to 68157440") && found.contains("made to do harm"), "{found}");
 }
 
 #[test]
@@ -229,7 +261,7 @@ fn threads_share_a_model() {
     let expected = &outputs[&("first".to_owned(), 1, String::new())];
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            let input = input.copy();
+            let input = input.only().expect("one tensor").copy();
             let expected = expected.copy();
             let model = &model;
             scope.spawn(move || {

@@ -153,7 +153,7 @@ fn a_table_is_created_once(store: &dyn TableStore, url: &Url) {
 }
 
 fn one_of_many_creators_wins(store: &dyn TableStore, root: &Url) {
-    const CREATORS: usize = 4;
+    const CREATORS: usize = 8;
     for round in 0..5 {
         let url = at(root, &format!("races/{round}.lance"));
         let barrier = Barrier::new(CREATORS);

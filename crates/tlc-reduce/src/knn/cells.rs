@@ -9,21 +9,22 @@
 //!
 //! More cells for rows near a border were tried in place of a sweep (60,000 × 100 of Fashion-MNIST, k = 15, 12 cells
 //! joined in .42 s: recall .920, from .976 for the quarter of the rows farthest from a border to .866 for the nearest
-//! quarter). Twice as many cells for that quarter, each row's own nearest, give .953; a sweep over all rows gives .957 in
-//! .20 s, and needs no blocks of rows that want the same cells.
+//! quarter). Twice as many cells for that quarter, each row's own nearest, give .953; a sweep over all rows gives .957
+//! in .20 s, and needs no blocks of rows that want the same cells.
 //!
-//! A query goes to the cell of its nearest centre, found among all of them: a walk over the graph could
-//! miss it, and a known row must find itself. It is joined with the cells near that one, so that its
-//! neighbours depend on itself alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2`
-//! rows: `n^1.5`, but at the speed of a matrix product.
+//! A query goes to the cell that the router says (`router.rs`), not by a walk over the graph, which could miss it: a
+//! known row must find itself. It is joined with the cells near that one, so that its neighbours depend on itself
+//! alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2` rows, half of that from 400,000 rows on:
+//! `n^1.5`, but at the speed of a matrix product.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, s};
 use rayon::prelude::*;
-use tlc_core::{Array, Arrays, Cancelled, Progress, ReduceError, is_measurable};
+use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 use super::candidates::{Candidates, product_error};
 use super::kmeans::Cells;
 use super::recall::TrueNeighbours;
+use super::router::Router;
 use super::rows::Rows;
 use super::{
     FEW_QUERIES, GraphReport, HnswIndex, KnnIndex, KnnMethod, KnnOptions, Neighbours, nearest_of, sweep::sweep,
@@ -31,10 +32,8 @@ use super::{
 use crate::blas::SingleThreadedBlas;
 use crate::distance::squared_euclidean;
 
-/// The name under which a model keeps the centres.
-const CENTRES: &str = "cell_centres";
-/// Cells per square root of the number of rows.
-const CELLS_PER_ROOT: f64 = 2.0;
+/// Cells per square root of the number of rows, from how many rows on.
+const CELLS_PER_ROOT: [(usize, f64); 2] = [(400_000, 4.0), (0, 2.0)];
 /// Cells that a cell is joined with, itself included: more until recall is reached.
 pub(super) const JOINED: [usize; 2] = [24, 48];
 /// Cells that a query is compared with.
@@ -73,15 +72,9 @@ impl CellsIndex {
         let _single = SingleThreadedBlas::begin();
         let rows = Rows::new(rows);
         let task = progress.task("make cells", 1);
-        let cells = if arrays.contains(CENTRES) {
-            let centres: Array2<f32> = arrays.take_f32(CENTRES)?;
-            if centres.nrows() == 0 || centres.ncols() != rows.width() || !centres.outer_iter().all(is_measurable) {
-                return Err(ReduceError::model("the centres of its cells do not fit its rows"));
-            }
-            Cells::with_centres(&rows, centres, progress)?
-        } else {
-            let n_cells = (CELLS_PER_ROOT * (rows.len() as f64).sqrt()).round() as usize;
-            Cells::build(&rows, n_cells, options.seed, progress)?
+        let cells = match Router::from_arrays(arrays, rows.width())? {
+            Some(router) => Cells::with_router(&rows, router, progress)?,
+            None => Cells::build(&rows, n_cells(rows.len()), options.seed, progress)?,
         };
         let near_cells = near_cells(&cells, joined[1], progress)?;
         let ordered = rows.reorder(&cells.order);
@@ -218,10 +211,15 @@ impl CellsIndex {
     }
 }
 
+fn n_cells(n: usize) -> usize {
+    let per_root = CELLS_PER_ROOT.iter().find(|(least, _)| n >= *least).map_or(2.0, |(_, per_root)| *per_root);
+    (per_root * (n as f64).sqrt()).round() as usize
+}
+
 /// For each cell the nearest `n_near`, itself first.
 fn near_cells(cells: &Cells, n_near: usize, progress: &Progress) -> Result<Array2<u32>, ReduceError> {
     let n_near = n_near.max(JOINED_FOR_QUERIES).min(cells.len());
-    let centres = cells.centres.view();
+    let centres = cells.router().centres().view();
     let routes = HnswIndex::build(centres.to_owned(), KnnOptions::default(), progress)?;
     let mut near = routes.query(centres, n_near, progress)?.indices;
     for (cell, mut list) in near.outer_iter_mut().enumerate() {
@@ -258,8 +256,14 @@ impl KnnIndex for CellsIndex {
         let task = progress.task("nearest neighbours", queries.nrows() as u64);
         let mut lists: Vec<Vec<(f32, u32)>> = vec![Vec::new(); queries.nrows()];
         for (block, queries) in queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).enumerate() {
-            let mut by_cell: Vec<(u32, usize)> =
-                self.cells.nearest(queries, progress)?.into_iter().enumerate().map(|(at, cell)| (cell, at)).collect();
+            let mut by_cell: Vec<(u32, usize)> = self
+                .cells
+                .router()
+                .nearest(queries, progress)?
+                .into_iter()
+                .enumerate()
+                .map(|(at, cell)| (cell, at))
+                .collect();
             by_cell.sort_unstable();
             let groups: Vec<&[(u32, usize)]> = by_cell.chunk_by(|a, b| a.0 == b.0).collect();
             let answers: Result<Vec<_>, Cancelled> = groups
@@ -299,6 +303,6 @@ impl KnnIndex for CellsIndex {
     }
 
     fn add_to(&self, arrays: Arrays) -> Arrays {
-        arrays.with(CENTRES, Array::F32(self.cells.centres.view().to_owned().into_dyn()))
+        self.cells.router().add_to(arrays)
     }
 }

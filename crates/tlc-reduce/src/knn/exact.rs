@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, s};
 use rayon::prelude::*;
-use tlc_core::{Cancelled, Progress, ReduceError};
+use tlc_core::{Cancelled, Progress, ReduceError, Task};
 
 use super::candidates::{Candidates, product_error};
 use super::rows::Rows;
@@ -108,9 +108,18 @@ pub(super) fn search(
     k: usize,
     progress: &Progress,
 ) -> Result<Neighbours, ReduceError> {
+    search_within(rows, queries, k, &progress.task("nearest neighbours", queries.nrows() as u64))
+}
+
+/// The same as a part of a task, which advances by the queries.
+pub(super) fn search_within(
+    rows: &Rows,
+    queries: ArrayView2<'_, f32>,
+    k: usize,
+    task: &Task,
+) -> Result<Neighbours, ReduceError> {
     let _single = SingleThreadedBlas::begin();
     let queries = queries.as_standard_layout();
-    let task = progress.task("nearest neighbours", queries.nrows() as u64);
     let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).collect();
     let lists: Result<Vec<_>, Cancelled> = blocks
         .into_par_iter()

@@ -2,15 +2,15 @@
 //!
 //! Cells need not be good clusters, only small and compact: few iterations on a sample do. Cells that
 //! come out empty are dropped, those that come out much too large are split again. Thousands of equal
-//! rows cannot be split and stay in one cell.
+//! rows cannot be split and stay in one cell. Very many cells are made group by group.
 
-use ndarray::{Array2, ArrayView2, Axis, linalg::general_mat_mul};
+use ndarray::{Array2, Axis, linalg::general_mat_mul};
 use rayon::prelude::*;
 use tlc_core::rng::Stream;
 use tlc_core::{Cancelled, Progress, ReduceError};
 
-use super::exact::search;
 use super::recall::sample;
+use super::router::Router;
 use super::rows::Rows;
 use crate::simd::vectorised;
 
@@ -19,6 +19,9 @@ const ITERATIONS: usize = 6;
 const BLOCK_ROWS: usize = 512;
 /// A cell this many times the mean size is split.
 const TOO_LARGE: usize = 3;
+/// From so many cells on they are made and found by way of groups, of about so many cells each.
+const GROUPED_FROM: usize = 1500;
+const CELLS_PER_GROUP: usize = 8;
 /// Splits of splits; what is still too large then are equal rows.
 const MAX_SPLITS: usize = 4;
 
@@ -29,44 +32,64 @@ pub(super) struct Cells {
     pub(super) order: Vec<u32>,
     /// Where each cell begins in `order`, `(n_cells + 1,)`.
     pub(super) offsets: Vec<usize>,
-    /// Each row is in the cell of its nearest centre, `(n_cells, d)`.
-    pub(super) centres: Rows,
+    /// Says in which cell a row is.
+    router: Router,
 }
 
 impl Cells {
     /// About `n_cells` cells of `rows`.
     pub(super) fn build(rows: &Rows, n_cells: usize, seed: u64, progress: &Progress) -> Result<Self, ReduceError> {
         let n_cells = n_cells.clamp(1, rows.len());
+        let draws = Stream::new(seed, "knn-cells");
+        if n_cells >= GROUPED_FROM {
+            return Self::build_grouped(rows, n_cells, draws, progress);
+        }
         let largest = (TOO_LARGE * rows.len()).div_ceil(n_cells);
         let mut centres: Vec<Array2<f32>> = Vec::new();
-        split(rows, n_cells, largest, Stream::new(seed, "knn-cells"), 0, progress, &mut centres)?;
-        let centres = ndarray::concatenate(Axis(0), &centres.iter().map(|centre| centre.view()).collect::<Vec<_>>())
-            .map_err(|error| ReduceError::backend("put the cells' centres together", error))?;
-        Self::with_centres(rows, centres, progress)
+        split(rows, n_cells, largest, draws, 0, progress, &mut centres)?;
+        Self::with_router(rows, Router::flat(stacked(&centres)?), progress)
     }
 
-    /// Each row in the cell that [`nearest`](Self::nearest) gives for it; cells without rows are dropped.
-    pub(super) fn with_centres(rows: &Rows, centres: Array2<f32>, progress: &Progress) -> Result<Self, ReduceError> {
-        let router = Rows::new(centres);
-        let found = search(&router, rows.view(), 1, progress)?.indices;
-        let mut lists = vec![Vec::new(); router.len()];
-        for (row, &cell) in found.iter().enumerate() {
+    /// Groups by k-means, then cells within each: to make so many cells at once would take longer than to join them.
+    fn build_grouped(rows: &Rows, n_cells: usize, draws: Stream, progress: &Progress) -> Result<Self, ReduceError> {
+        let n_groups = n_cells / CELLS_PER_GROUP;
+        let mut centres: Vec<Array2<f32>> = Vec::new();
+        split(rows, n_groups, (TOO_LARGE * rows.len()).div_ceil(n_groups), draws, 0, progress, &mut centres)?;
+        let groups = Self::with_router(rows, Router::flat(stacked(&centres)?), progress)?;
+        let cell_size = rows.len().div_ceil(n_cells);
+        let members: Result<Vec<Array2<f32>>, ReduceError> = (0..groups.len())
+            .into_par_iter()
+            .map(|group| {
+                let own = rows.select(&groups.order[groups.range(group)]);
+                let (parts, draws) = (own.len().div_ceil(cell_size), draws.substream(u64::MAX - group as u64));
+                let mut centres: Vec<Array2<f32>> = Vec::new();
+                split(&own, parts, TOO_LARGE * cell_size, draws, 0, progress, &mut centres)?;
+                stacked(&centres)
+            })
+            .collect();
+        let centres = groups.router.centres().view().to_owned();
+        Self::with_router(rows, Router::grouped(&centres, &members?)?, progress)
+    }
+
+    /// Each row in the cell that the router says; cells without rows are dropped.
+    pub(super) fn with_router(rows: &Rows, router: Router, progress: &Progress) -> Result<Self, ReduceError> {
+        let mut lists = vec![Vec::new(); router.centres().len()];
+        for (row, cell) in router.nearest(rows.view(), progress)?.into_iter().enumerate() {
             lists[cell as usize].push(row as u32);
         }
-        let kept: Vec<u32> = (0..router.len() as u32).filter(|&cell| !lists[cell as usize].is_empty()).collect();
+        let kept: Vec<u32> = (0..lists.len() as u32).filter(|&cell| !lists[cell as usize].is_empty()).collect();
         lists.retain(|list| !list.is_empty());
         let mut offsets = vec![0];
         offsets.extend(lists.iter().scan(0, |end, list| {
             *end += list.len();
             Some(*end)
         }));
-        Ok(Self { order: lists.concat(), offsets, centres: router.select(&kept) })
+        Ok(Self { order: lists.concat(), offsets, router: router.keep(&kept) })
     }
 
-    /// The cell of the nearest centre for each of some rows. A row that was known when the cells were made
-    /// comes to its own cell, since that was found in the same way, by direct distances.
-    pub(super) fn nearest(&self, rows: ArrayView2<'_, f32>, progress: &Progress) -> Result<Vec<u32>, ReduceError> {
-        Ok(search(&self.centres, rows, 1, progress)?.indices.into_raw_vec_and_offset().0)
+    /// Says in which cell a row is. A row that was known when the cells were made comes to its own cell.
+    pub(super) fn router(&self) -> &Router {
+        &self.router
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,6 +99,11 @@ impl Cells {
     pub(super) fn range(&self, cell: usize) -> std::ops::Range<usize> {
         self.offsets[cell]..self.offsets[cell + 1]
     }
+}
+
+fn stacked(centres: &[Array2<f32>]) -> Result<Array2<f32>, ReduceError> {
+    ndarray::concatenate(Axis(0), &centres.iter().map(|centre| centre.view()).collect::<Vec<_>>())
+        .map_err(|error| ReduceError::backend("put the cells' centres together", error))
 }
 
 /// Appends the centres of the cells of `rows`; cells with too many rows get several.
@@ -177,6 +205,8 @@ fn least(product: &[f32], norms: &[f32]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use tlc_core::Arrays;
+
     use super::*;
 
     fn rows(n: usize, d: usize) -> Rows {
@@ -186,12 +216,12 @@ mod tests {
 
     #[test]
     fn every_row_is_in_one_cell_and_no_cell_is_empty_or_huge() {
-        for (n, n_cells) in [(1, 1), (5, 5), (1000, 20), (3000, 64)] {
+        for (n, n_cells) in [(1, 1), (5, 5), (1000, 20), (3000, 64), (20_000, GROUPED_FROM)] {
             let cells = Cells::build(&rows(n, 7), n_cells, 1, &Progress::default()).expect("not cancelled");
             let mut order = cells.order.clone();
             order.sort_unstable();
             assert!(order.into_iter().eq(0..n as u32));
-            assert_eq!(cells.centres.len(), cells.len());
+            assert_eq!(cells.router().centres().len(), cells.len());
             for cell in 0..cells.len() {
                 let size = cells.range(cell).len();
                 assert!((1..=(3 * n).div_ceil(n_cells)).contains(&size), "{size} rows in a cell");
@@ -208,11 +238,19 @@ mod tests {
 
     #[test]
     fn known_rows_come_to_their_own_cell() {
-        let rows = rows(2000, 5);
-        let cells = Cells::build(&rows, 40, 1, &Progress::default()).expect("not cancelled");
-        let found = cells.nearest(rows.view(), &Progress::default()).expect("not cancelled");
-        for cell in 0..cells.len() {
-            assert!(cells.order[cells.range(cell)].iter().all(|&row| found[row as usize] as usize == cell));
+        for (n, n_cells) in [(2000, 40), (12_000, GROUPED_FROM)] {
+            let rows = rows(n, 5);
+            let cells = Cells::build(&rows, n_cells, 1, &Progress::default()).expect("not cancelled");
+            assert!((n_cells / 2..2 * n_cells).contains(&cells.len()), "{} instead of {n_cells}", cells.len());
+            let find = |cells: &Cells| cells.router().nearest(rows.view(), &Progress::default()).expect("finds");
+            let found = find(&cells);
+            for cell in 0..cells.len() {
+                assert!(cells.order[cells.range(cell)].iter().all(|&row| found[row as usize] as usize == cell));
+            }
+            let mut arrays = cells.router().add_to(Arrays::default());
+            let router = Router::from_arrays(&mut arrays, 5).expect("fits").expect("is there");
+            let again = Cells::with_router(&rows, router, &Progress::default()).expect("not cancelled");
+            assert!(again.order == cells.order && find(&again) == found);
         }
     }
 

@@ -5,8 +5,9 @@
 //! measured thresholds; rows wider than 128 are searched by their principal components and ranked by
 //! their full width ([`ProjectedIndex`]).
 //!
-//! All give distances that were computed directly from the rows in a fixed order, ties broken by row
-//! number, so that what follows depends on the rows alone.
+//! All give distances that were computed directly from the rows in a fixed order. Equal distances in a
+//! list are in the order of row numbers; which of several rows at the distance of the last one are named depends on the
+//! way of the search, on nothing else.
 
 mod candidates;
 mod cells;
@@ -15,6 +16,7 @@ mod hnsw;
 mod kmeans;
 mod projected;
 mod recall;
+mod router;
 mod rows;
 mod sweep;
 
@@ -225,7 +227,7 @@ impl Index {
     /// An index of `rows`, `(n, d)`, whose values must be within ±1e15, with default options but `method`.
     ///
     /// # Errors
-    /// Cancellation.
+    /// No rows, or rows of no values; rows with NaN, infinity or values beyond ±1e15; cancellation.
     pub fn build(rows: Array2<f32>, method: KnnMethod, progress: &Progress) -> Result<Self, ReduceError> {
         Self::build_with(rows, KnnOptions { method, ..KnnOptions::default() }, progress)
     }
@@ -233,8 +235,10 @@ impl Index {
     /// An index of `rows`, `(n, d)`, whose values must be within ±1e15.
     ///
     /// # Errors
-    /// A target recall out of its range; cancellation.
+    /// A target recall out of its range; no rows, or rows of no values; rows with NaN, infinity or values beyond ±1e15;
+    /// cancellation.
     pub fn build_with(rows: Array2<f32>, options: KnnOptions, progress: &Progress) -> Result<Self, ReduceError> {
+        crate::input::check_finite(&rows.view())?;
         Self::from_parts(rows, options, &mut Arrays::default(), progress)
     }
 
@@ -251,6 +255,9 @@ impl Index {
             return Err(ReduceError::parameter("target_recall", options.target_recall, accepted));
         }
         let (n, d) = rows.dim();
+        if n == 0 || d == 0 {
+            return Err(ReduceError::data(format!("it has {n} rows of {d} values; at least 1 of each is needed")));
+        }
         let is_projected = d > PROJECT_ABOVE_FEATURES;
         Ok(Self(match options.method.for_size(n, d) {
             KnnMethod::Hnsw => Box::new(HnswIndex::build(rows, options, progress)?),
@@ -321,8 +328,19 @@ impl Index {
     /// The `k` nearest rows of each query, `(m, d)`. Each query is answered by itself.
     ///
     /// # Errors
-    /// `k` not in `1..=n`; another width; cancellation.
+    /// `k` not in `1..=n`; another width; queries with NaN, infinity or values beyond ±1e15; cancellation.
     pub fn query(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours, ReduceError> {
+        crate::input::check_finite(&queries)?;
+        self.query_finite(queries, k, progress)
+    }
+
+    /// As [`query`](Self::query), of queries that are known to be finite.
+    pub(crate) fn query_finite(
         &self,
         queries: ArrayView2<'_, f32>,
         k: usize,

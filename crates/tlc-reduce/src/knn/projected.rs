@@ -4,8 +4,8 @@
 //! hold nearly all of them. So more neighbours than wanted are taken from the projection, and the
 //! nearest by full distances kept. Where the recall estimated on a sample is below the target the graph of the known
 //! rows is mended by full distances, at half a second a sweep for 60,000 images of 784 values. With 24 cells joined and
-//! three times as many taken two or three sweeps were needed there (4.1 s for the whole of a UMAP fit), with 40 cells and
-//! four times as many none (3.3 s).
+//! three times as many taken two or three sweeps were needed there (4.1 s for the whole of a UMAP fit), with 40 cells
+//! and four times as many none (3.3 s).
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;

@@ -42,6 +42,30 @@ fn check(rows: Array2<f32>, k: usize, method: KnnMethod, least_recall: f64) {
 }
 
 #[test]
+fn rows_and_queries_that_cannot_be_are_refused() {
+    let progress = Progress::default();
+    for method in [KnnMethod::Exact, KnnMethod::Cells, KnnMethod::Hnsw] {
+        for (n, d) in [(0, 5), (10, 0)] {
+            let error = Index::build(Array2::zeros((n, d)), method, &progress).expect_err("refused");
+            let expected =
+                format!("cannot reduce the data: it has {n} rows of {d} values; at least 1 of each is needed");
+            assert_eq!(error.to_string(), expected);
+        }
+        let mut rows = noise(300, 4);
+        let index = Index::build(rows.clone(), method, &progress).expect("builds");
+        rows[[7, 2]] = f32::NAN;
+        for error in [
+            Index::build(rows.clone(), method, &progress).map(drop),
+            index.query(rows.view(), 3, &progress).map(drop),
+            index.query(rows.slice(s![7..8, ..]), 3, &progress).map(drop),
+        ] {
+            let error = error.expect_err("refused");
+            assert!(matches!(error, ReduceError::NotFinite { count: 1, .. }), "{method:?}: {error}");
+        }
+    }
+}
+
+#[test]
 fn exact_agrees_with_sorting_all_distances() {
     check(noise(700, 33), 15, KnnMethod::Exact, 1.0);
     check(noise(5, 3), 4, KnnMethod::Exact, 1.0);

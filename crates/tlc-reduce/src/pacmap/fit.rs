@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ndarray::{Array1, Array2, ArrayView2, s};
 use rayon::prelude::*;
 use tlc_core::rng::Stream;
-use tlc_core::{FittedReducer, Progress, ReduceError, Reducer};
+use tlc_core::{Arrays, FittedReducer, Progress, ReduceError, Reducer};
 
 use super::fitted::FittedPacmap;
 use super::layout::{Optimiser, n_iterations};
@@ -78,7 +78,7 @@ impl Method<'_> {
         };
         progress.check()?;
         let knn = KnnOptions { method: params.knn, target_recall: params.target_recall, seed: params.seed };
-        let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
+        let index = jobs.run(|| Index::from_parts(rows, knn, &mut Arrays::default(), progress))?;
         let fitted = |layout: &[[f32; D]], local_scale, index| {
             let fitted = FittedRows::new(index, array_from_points(layout), local_scale).with_residuals(residuals);
             Ok(Box::new(FittedPacmap::<D>::new(reducer, params.clone(), preprocess, fitted)) as Box<_>)

@@ -148,8 +148,8 @@ impl PrincipalAxes {
         projected
     }
 
-    /// The distance of each row of `data`, `(n, d)`, from the plane that its `projected` coordinates, `(n, n_axes)`, are
-    /// in: `(n,)`. Each row is computed by itself.
+    /// The distance of each row of `data`, `(n, d)`, from the plane that its `projected` coordinates, `(n, n_axes)`,
+    /// are in: `(n,)`. Each row is computed by itself.
     pub(crate) fn residuals(&self, data: ArrayView2<'_, f32>, projected: ArrayView2<'_, f32>) -> Array1<f32> {
         let square = |x: f32| f64::from(x).powi(2);
         let distances: Vec<f32> = (data.axis_iter(Axis(0)).into_par_iter(), projected.axis_iter(Axis(0)))
@@ -182,8 +182,8 @@ impl PrincipalAxes {
     pub(crate) fn from_arrays_named(arrays: &mut Arrays, name: &str) -> Result<Self, ReduceError> {
         let mean: Array1<f32> = arrays.take_f32(&format!("{name}_mean"))?;
         let axes: Array2<f32> = arrays.take_f32(&format!("{name}_axes"))?;
-        if mean.len() != axes.nrows() {
-            let reason = format!("{} means for {} features", mean.len(), axes.nrows());
+        if mean.len() != axes.nrows() || !(1..=axes.nrows()).contains(&axes.ncols()) {
+            let reason = format!("{} means and {} axes for {} features", mean.len(), axes.ncols(), axes.nrows());
             return Err(ReduceError::model(reason));
         }
         // Longer ones could take rows out of the range in which distances are measured.
@@ -361,7 +361,7 @@ fn orthonormal(basis: Array2<f64>) -> Result<Array2<f64>, ReduceError> {
 pub struct PcaParams {
     /// Coordinates per row; at least 1. Default 2.
     pub n_components: usize,
-    /// Start of the iteration on data wider than 1,024. Default 42.
+    /// Start of the iterations, on data wider than 256. Default 42.
     #[serde(alias = "random_state")]
     pub seed: u64,
 }
@@ -442,10 +442,11 @@ impl Reducer for Pca {
 
     fn restore(&self, mut arrays: Arrays) -> Result<Box<dyn FittedReducer>, ReduceError> {
         let axes = PrincipalAxes::from_arrays(&mut arrays)?;
-        let layout = arrays.take_f32("layout")?;
+        let layout: Array2<f32> = arrays.take_f32("layout")?;
         let spread: Array1<f32> = arrays.take_f32("spread")?;
         let [spread] = spread.as_slice().and_then(|spread| spread.try_into().ok()).unwrap_or([0.0]);
-        if layout.ncols() != self.params.n_components || axes.n_axes() > layout.ncols() || spread <= 0.0 {
+        let is_whole = layout.nrows() > 0 && layout.ncols() == self.params.n_components;
+        if !is_whole || axes.n_axes() > layout.ncols() || spread <= 0.0 {
             return Err(ReduceError::model("its arrays do not fit together"));
         }
         Ok(Box::new(FittedPca { reducer: self.clone(), axes, layout, spread }))
@@ -575,6 +576,28 @@ mod tests {
         let variances = axes.project(data.view()).map_axis(Axis(0), |column| column.dot(&column));
         let (held, rest) = (variances.slice(s![..3]).sum(), variances.slice(s![3..]).sum());
         assert!(rest < 1e-6 * held && held.is_finite(), "{held} in three axes, {rest} in the others");
+    }
+
+    /// Arrays without values can have any shape, so a small file can ask for any amount of memory.
+    #[test]
+    fn damaged_arrays_of_no_values_are_refused() {
+        let pca = |n_components| Pca::new(PcaParams { n_components, seed: 0 }).expect("valid");
+        let spread = ndarray::arr1(&[1.0_f32]);
+        let arrays = |mean: usize, axes: (usize, usize), layout: (usize, usize)| {
+            Arrays::default()
+                .with_f32("pca_mean", &Array1::zeros(mean))
+                .with_f32("pca_axes", &Array2::zeros(axes))
+                .with_f32("layout", &Array2::zeros(layout))
+                .with_f32("spread", &spread)
+        };
+        for (arrays, n_components) in [
+            (arrays(0, (0, 1 << 40), (5, 2)), 2),
+            (arrays(6, (6, 0), (5, 2)), 2),
+            (arrays(6, (6, 2), (0, 1 << 40)), 1 << 40),
+        ] {
+            let error = pca(n_components).restore(arrays).expect_err("refused");
+            assert!(matches!(error, ReduceError::Model { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ndarray::{Array1, ArrayView2, s};
-use tlc_core::{FittedReducer, Progress, ReduceError, is_measurable};
+use tlc_core::{Arrays, FittedReducer, Progress, ReduceError, is_measurable};
 
 use super::fitted::FittedUmap;
 use super::graph::FuzzyGraph;
@@ -45,7 +45,7 @@ pub(super) fn fit<const D: usize>(
 
     let fitted = |fitted| Ok(Box::new(FittedUmap::<D>::new(umap.clone(), scaler, n_features, fitted)) as Box<_>);
     let knn = KnnOptions { method: params.knn, target_recall: params.target_recall, seed: params.seed };
-    let index = jobs.run(|| Index::build_with(rows, knn, progress))?;
+    let index = jobs.run(|| Index::from_parts(rows, knn, &mut Arrays::default(), progress))?;
     if others == 0 {
         let points = match given_start {
             Some(start) => start,

@@ -8,9 +8,9 @@
 //! (1 - v) ∂ ln(1 - Φ) / ∂y  = -(1 - v) · γ · 2b / ((ε + s)(1 + a·s^b)) · (z - y)          repulsion
 //! ```
 //!
-//! with `ε = 0.001` and `γ` the `repulsion_strength`. [`Forces::attraction`] and [`Forces::repulsion`] are the factors of `z - y`, without `v`.
-//! Everything here is arithmetic without branches or calls, so that loops over arrays become vector instructions; the
-//! power is a polynomial logarithm and exponential, right to a relative 1e-5 (tested).
+//! with `ε = 0.001` and `γ` the `repulsion_strength`. [`Forces::attraction`] and [`Forces::repulsion`] are the factors
+//! of `z - y`, without `v`. Everything here is arithmetic without branches or calls, so that loops over arrays become
+//! vector instructions; the power is a polynomial logarithm and exponential, right to a relative 1e-5 (tested).
 
 use super::curve::Curve;
 

@@ -50,8 +50,8 @@ pub struct ReduceOptions {
     /// Whether the source tables are deleted once all reduced tables are written and verified; those that something
     /// else needs stay, with a warning. Default: the methods of a run delete, the functions on tables do not.
     pub delete_source_tables: Option<bool>,
-    /// Whether a column `{target}_ood` says how far each row is from those that were fitted. Default: yes, unless a table
-    /// is reduced by itself, where all rows would have the score 0.
+    /// Whether a column `{target}_ood` says how far each row is from those that were fitted. Default: yes, unless a
+    /// table is reduced by itself, where all rows would have the score 0.
     pub out_of_distribution_column: Option<bool>,
     /// The table to fit on. Default: the most recently written one. Only where one model is made.
     pub fit_table: Option<Url>,

@@ -80,7 +80,16 @@ impl Run {
             true => super::tables::unneeded_sources(self.project(), &written.reduced, Some(self.name()))?,
             false => Vec::new(),
         };
-        self.record_reduced(&written.reduced, &replaced)?;
+        if let Err(error) = self.record_reduced(&written.reduced, &replaced) {
+            // The record may have been written although that is not known. What it lists, or may list, stays.
+            let is_ours = |entry: &MetricsEntry| {
+                written.reduced.iter().any(|reduced| reduced.table.lineage.table_id == entry.table_id)
+            };
+            if self.record().map_or(true, |record| record.metrics.iter().any(is_ours)) {
+                written.keep();
+            }
+            return Err(error);
+        }
         let reduced = written.keep();
         let mut mapping = Vec::new();
         // In the run's order, also if several streams interleave.
@@ -98,7 +107,11 @@ impl Run {
         self.try_update(|record| {
             for Reduced { source, table, info } in reduced {
                 let source_url = source.url().relative_to(root);
-                let new = MetricsEntry { reduced_from: Some(source_url.clone()), ..self.entry(table, info) };
+                let new = MetricsEntry {
+                    aggregates: source.aggregates.clone(),
+                    reduced_from: Some(source_url.clone()),
+                    ..self.entry(table, info)
+                };
                 if !replaced.contains(source.url()) {
                     record.metrics.push(new);
                     continue;

@@ -1,7 +1,9 @@
 //! A table that is reduced.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
-use tlc_core::{NumberRole, TableInfo, UniqueName, Url, columns_with_role};
+use tlc_core::{Aggregate, NumberRole, TableInfo, UniqueName, Url, columns_with_role};
 
 use super::ReduceOptions;
 use crate::{MetricsEntry, Project, RunError};
@@ -13,13 +15,14 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) foreign_table: Option<Url>,
     pub(super) constants: Map<String, Value>,
+    pub(super) aggregates: BTreeMap<String, Aggregate>,
 }
 
 impl Source {
     /// A table of a run; the entry's URLs are absolute.
     pub(super) fn of_run(project: &Project, entry: MetricsEntry) -> Result<Self, RunError> {
-        let MetricsEntry { url, name, foreign_table, constants, .. } = entry;
-        Ok(Self { info: project.store().info(&url)?, name, foreign_table, constants })
+        let MetricsEntry { url, name, foreign_table, constants, aggregates, .. } = entry;
+        Ok(Self { info: project.store().info(&url)?, name, foreign_table, constants, aggregates })
     }
 
     /// Any table.
@@ -27,7 +30,7 @@ impl Source {
         let info = project.store().info(&url.resolve(project.root())?)?;
         let name = UniqueName::stem_of(info.url.file_name()).to_owned();
         let foreign_table = info.foreign_table(project.root())?;
-        Ok(Self { info, name, foreign_table, constants: Map::new() })
+        Ok(Self { info, name, foreign_table, constants: Map::new(), aggregates: BTreeMap::new() })
     }
 
     pub(super) fn url(&self) -> &Url {

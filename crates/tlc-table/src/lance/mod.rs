@@ -1,61 +1,123 @@
-//! Tables in Lance format on local disk.
+//! Tables in Lance format, on local disk and in object stores.
 //!
 //! What Lance 14 does not promise, and this store adds:
-//! - creation is exclusive: the table's folder is made by one `mkdir`, which only one of several writers
-//!   can win (Lance's own `Create` turns into an overwrite);
+//! - creation is exclusive: the table's place is claimed by one `mkdir` or one conditional write, which only one of
+//!   several writers can win (Lance's own `Create` turns into an overwrite);
 //! - the content digest is computed while rows stream by, and is part of the one commit;
-//! - files and folders are flushed before a table is reported as written;
+//! - local files and folders are flushed before a table is reported as written;
 //! - a damaged table gives an error, never a panic.
 
 mod read;
 mod write;
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use lance::io::ObjectStoreRegistry;
 use lance::session::Session;
 use serde::{Deserialize, Serialize};
 use tlc_core::{
-    BatchStream, ObjectVersion, PluginInfo, PluginKind, Scan, StoreError, TableInfo, TableStore, Url, WriteCondition,
+    BatchStream, ObjectVersion, PluginInfo, PluginKind, Scan, Scheme, StoreError, TableInfo, TableStore, Url,
+    WriteCondition,
 };
 
-use crate::files;
+use crate::backend::Backend;
+use crate::files::LocalFiles;
+#[cfg(feature = "remote")]
+use crate::remote::{Buckets, Environment};
 
 /// Lance's default caches take up to 7 GiB; ours hold some metadata.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
 const METADATA_CACHE_BYTES: usize = 64 << 20;
 /// Where a table keeps its digest, in the schema's metadata.
 const DIGEST_KEY: &str = "tlc:digest";
-const TABLE_SUFFIX: &str = ".lance";
-const MANIFEST_FOLDER: &str = "_versions";
 
-/// Keeps tables as Lance datasets on local disk; see the [crate](crate) for an example.
+/// Keeps tables as Lance datasets: on local disk, and by the features `s3`, `gcs` and `azure` below `s3://bucket/…`,
+/// `gs://bucket/…` and `az://container/…`. See the [crate](crate) for an example.
 ///
-/// Cloning is cheap and shares caches.
-#[derive(Clone, Serialize, Deserialize)]
+/// Endpoints and credentials of object stores come from the environment alone: `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ALLOW_HTTP` …; `GOOGLE_APPLICATION_CREDENTIALS` …;
+/// `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY` …, or the roles of the machine. They are kept in memory,
+/// never in a table. A request that fails is repeated for at most a minute. An object store must honour conditional
+/// writes (`If-None-Match`, `If-Match`); the first write into a bucket tries that out and refuses one that does not.
+///
+/// Cloning is cheap and shares caches and connections.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LanceStore {
-    #[serde(skip, default = "new_session")]
+    #[serde(skip)]
+    engine: Engine,
+}
+
+/// What is shared by clones, and is no configuration.
+#[derive(Clone)]
+struct Engine {
     session: Arc<Session>,
+    #[cfg(feature = "remote")]
+    buckets: Arc<Buckets>,
 }
 
-impl Default for LanceStore {
+fn new_session(registry: Arc<ObjectStoreRegistry>) -> Arc<Session> {
+    Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, registry))
+}
+
+impl Default for Engine {
+    #[cfg(feature = "remote")]
     fn default() -> Self {
-        Self { session: new_session() }
+        Self::of(Environment::OfProcess)
+    }
+
+    #[cfg(not(feature = "remote"))]
+    fn default() -> Self {
+        Self { session: new_session(Arc::default()) }
     }
 }
 
-impl std::fmt::Debug for LanceStore {
+#[cfg(feature = "remote")]
+impl Engine {
+    fn of(environment: Environment) -> Self {
+        let registry = Arc::new(ObjectStoreRegistry::default());
+        let buckets = Buckets::new(environment, &registry);
+        Self { session: new_session(registry), buckets }
+    }
+}
+
+impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LanceStore").finish_non_exhaustive()
+        f.debug_struct("Engine").finish_non_exhaustive()
     }
 }
 
-fn new_session() -> Arc<Session> {
-    Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::default()))
+impl LanceStore {
+    /// A store that finds the endpoints and credentials of object stores in `variables` instead of the environment:
+    /// for a program that works with two of them at once.
+    ///
+    /// ```no_run
+    /// # use tlc_table::LanceStore;
+    /// let variables = [("AWS_ENDPOINT_URL", "https://s3.example.org"), ("AWS_SKIP_SIGNATURE", "true")];
+    /// let public = LanceStore::with_environment(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    /// ```
+    #[cfg(feature = "remote")]
+    pub fn with_environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { engine: Engine::of(Environment::Given(variables.into_iter().collect())) }
+    }
+
+    /// Who serves the place of `url`.
+    fn backend(&self, url: &Url) -> Result<Arc<dyn Backend>, StoreError> {
+        let unsupported = |reason: &str| Err(StoreError::Unsupported { url: url.clone(), reason: reason.to_owned() });
+        match url.scheme() {
+            Some(Scheme::File) => Ok(Arc::new(LocalFiles)),
+            #[cfg(feature = "remote")]
+            Some(Scheme::S3 | Scheme::Gs | Scheme::Az) => Ok(self.engine.buckets.get(url)?),
+            #[cfg(not(feature = "remote"))]
+            Some(Scheme::S3 | Scheme::Gs | Scheme::Az) => unsupported(
+                "this build serves local folders (file:///…) only; the features s3, gcs and azure add object stores",
+            ),
+            Some(_) => unsupported("it serves local folders (file:///…) and object stores (s3://, gs://, az://)"),
+            None => unsupported("an absolute URL is needed"),
+        }
+    }
 }
 
 tlc_core::inventory::submit! {
@@ -64,74 +126,54 @@ tlc_core::inventory::submit! {
         tag: "lance/1",
         crate_name: env!("CARGO_PKG_NAME"),
         crate_version: env!("CARGO_PKG_VERSION"),
-        summary: "Lance datasets on local disk",
+        summary: "Lance datasets on local disk and in object stores",
     }
-}
-
-/// Whether a folder holds a committed table, readable or not.
-fn is_table(path: &Path) -> bool {
-    let is_manifest = |entry: fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "manifest");
-    fs::read_dir(path.join(MANIFEST_FOLDER)).is_ok_and(|entries| entries.flatten().any(is_manifest))
 }
 
 #[typetag::serde(name = "lance/1")]
 impl TableStore for LanceStore {
     fn create(&self, url: &Url, schema: SchemaRef, rows: BatchStream<'_>) -> Result<TableInfo, StoreError> {
-        write::create(&self.session, url, &schema, rows)
+        write::create(&self.engine.session, self.backend(url)?.as_ref(), url, &schema, rows)
     }
 
     fn info(&self, url: &Url) -> Result<TableInfo, StoreError> {
-        read::info(&self.session, url)
+        read::info(&self.engine.session, self.backend(url)?.as_ref(), url)
     }
 
     fn scan(&self, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError> {
-        read::scan(&self.session, url, scan)
+        read::scan(&self.engine.session, self.backend(url)?.as_ref(), url, scan)
     }
 
     fn take(&self, url: &Url, rows: &[u64], columns: Option<&[String]>) -> Result<RecordBatch, StoreError> {
-        read::take(&self.session, url, rows, columns)
+        read::take(&self.engine.session, self.backend(url)?.as_ref(), url, rows, columns)
     }
 
     fn delete(&self, url: &Url) -> Result<(), StoreError> {
-        let path = files::local_path(url)?;
-        let failed = |error| StoreError::backend("delete", url, error);
-        files::sweep_removed(&path).map_err(failed)?;
-        if !is_table(&path) {
-            return Err(StoreError::NotFound { url: url.clone() });
-        }
-        files::remove_tree(&path).map_err(failed)
+        self.backend(url)?.delete(url)
     }
 
     fn list_tables(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
-        let path = files::local_path(folder)?;
-        let wanted = |path: &Path| path.to_string_lossy().ends_with(TABLE_SUFFIX) && is_table(path);
-        let names = files::names_in(&path, wanted).map_err(|error| StoreError::backend("list", folder, error))?;
-        names.into_iter().map(|name| Ok(folder.join(&name)?)).collect()
+        self.backend(folder)?.list_tables(folder)
     }
 
     fn size_bytes(&self, url: &Url) -> Result<u64, StoreError> {
-        files::size_bytes(&files::local_path(url)?).map_err(|error| StoreError::backend("measure", url, error))
+        self.backend(url)?.size_bytes(url)
     }
 
     fn read_object(&self, url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError> {
-        files::read_object(url)
+        self.backend(url)?.read_object(url)
     }
 
     fn write_object(&self, url: &Url, content: &[u8], condition: WriteCondition) -> Result<ObjectVersion, StoreError> {
-        files::write_object(url, content, &condition)
+        self.backend(url)?.write_object(url, content, &condition)
     }
 
     fn list_folders(&self, folder: &Url) -> Result<Vec<String>, StoreError> {
-        files::names_in(&files::local_path(folder)?, Path::is_dir)
-            .map_err(|error| StoreError::backend("list", folder, error))
+        self.backend(folder)?.list_folders(folder)
     }
 
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
-        let path = files::local_path(folder)?;
-        if !path.is_dir() {
-            return Ok(());
-        }
-        files::remove_tree(&path).map_err(|error| StoreError::backend("delete", folder, error))
+        self.backend(folder)?.delete_folder(folder)
     }
 }
 

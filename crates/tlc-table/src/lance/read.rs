@@ -14,42 +14,46 @@ use lance::dataset::builder::DatasetBuilder;
 use lance::session::Session;
 use tlc_core::{BatchStream, Filter, Scan, StoreError, TableInfo, Url, check_row_numbers, select, suggest};
 
-use super::{DIGEST_KEY, is_table};
-use crate::files;
+use super::DIGEST_KEY;
+use crate::backend::Backend;
+use crate::cause::{Cause, brief};
 use crate::runtime::{Pumped, pump, wait};
 
 const VERSION: u64 = 1;
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-fn open(session: &Arc<Session>, url: &Url) -> Result<Dataset, StoreError> {
-    let path = files::local_path(url)?;
-    if !is_table(&path) {
+fn open(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<Dataset, StoreError> {
+    let uri = backend.lance_uri(url)?;
+    if !backend.has_table(url)? {
         return Err(StoreError::NotFound { url: url.clone() });
     }
-    let uri = path.to_string_lossy();
     let opened = wait(|| async {
         DatasetBuilder::from_uri(&uri).with_version(VERSION).with_session(session.clone()).load().await
     });
-    let failed = |cause: Cause| StoreError::backend("open the damaged table", url, cause);
+    let failed = |cause: Cause| StoreError::backend("open the damaged or unreachable table", url, brief(url, cause));
     opened.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
 }
 
-pub(super) fn info(session: &Arc<Session>, url: &Url) -> Result<TableInfo, StoreError> {
-    info_of(&open(session, url)?, url)
+pub(super) fn info(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<TableInfo, StoreError> {
+    info_of(&open(session, backend, url)?, url)
 }
 
 fn info_of(dataset: &Dataset, url: &Url) -> Result<TableInfo, StoreError> {
     let schema = Schema::from(dataset.schema());
+    let failed = |cause: Cause| StoreError::backend("count the rows of", url, brief(url, cause));
     let rows = wait(|| dataset.count_rows(None))
-        .map_err(|panic| StoreError::backend("count the rows of", url, panic))?
-        .map_err(|error| StoreError::backend("count the rows of", url, error))?;
+        .map_err(|panic| failed(panic.into()))?
+        .map_err(|error| failed(error.into()))?;
     let digest = schema.metadata().get(DIGEST_KEY).cloned();
     Ok(TableInfo { url: url.clone(), schema: Arc::new(schema), rows: rows as u64, digest })
 }
 
-pub(super) fn scan(session: &Arc<Session>, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError> {
-    let dataset = open(session, url)?;
+pub(super) fn scan(
+    session: &Arc<Session>,
+    backend: &dyn Backend,
+    url: &Url,
+    scan: Scan,
+) -> Result<BatchStream<'static>, StoreError> {
+    let dataset = open(session, backend, url)?;
     let columns = scan.columns_to_read();
     let filtered_by = scan.filter.iter().flat_map(Filter::columns).map(str::to_owned);
     let named: Vec<String> = columns.iter().flatten().cloned().chain(filtered_by).collect();
@@ -57,7 +61,7 @@ pub(super) fn scan(session: &Arc<Session>, url: &Url, scan: Scan) -> Result<Batc
     let batch_rows = scan.batch_rows.max(1);
     let mut scanner = dataset.scan();
     scanner.batch_size(batch_rows).scan_in_order(true);
-    let failed = |cause: Cause| StoreError::backend("read", url, cause);
+    let failed = |cause: Cause| StoreError::backend("read", url, brief(url, cause));
     if let Some(columns) = &columns {
         scanner.project(columns).map_err(|error| failed(error.into()))?;
     }
@@ -71,11 +75,12 @@ pub(super) fn scan(session: &Arc<Session>, url: &Url, scan: Scan) -> Result<Batc
 
 pub(super) fn take(
     session: &Arc<Session>,
+    backend: &dyn Backend,
     url: &Url,
     rows: &[u64],
     columns: Option<&[String]>,
 ) -> Result<RecordBatch, StoreError> {
-    let dataset = open(session, url)?;
+    let dataset = open(session, backend, url)?;
     let schema = Schema::from(dataset.schema());
     check_row_numbers(&info_of(&dataset, url)?, rows)?;
     if let Some(columns) = columns {
@@ -84,7 +89,7 @@ pub(super) fn take(
     let names = columns.map(<[String]>::to_vec);
     let names = names.unwrap_or_else(|| schema.fields().iter().map(|field| field.name().clone()).collect());
     let projection = ProjectionRequest::from_columns(names, dataset.schema());
-    let failed = |cause: Cause| StoreError::backend("read rows of", url, cause);
+    let failed = |cause: Cause| StoreError::backend("read rows of", url, brief(url, cause));
     let taken = wait(|| dataset.take(rows, projection));
     taken.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
 }
@@ -125,7 +130,7 @@ impl Iterator for Batches {
                     self.ready.extend(starts.map(cut));
                     continue;
                 }
-                Ok(Pumped::Item(Err(cause))) => Some(StoreError::backend("read", &self.url, cause)),
+                Ok(Pumped::Item(Err(cause))) => Some(StoreError::backend("read", &self.url, brief(&self.url, cause))),
                 Ok(Pumped::End) => None,
                 Err(_) => Some(StoreError::Damaged {
                     url: self.url.clone(),

@@ -1,5 +1,6 @@
 //! What the contract's suite cannot see: files on disk, and damage to them.
 
+use std::fs;
 use std::path::PathBuf;
 
 use arrow_array::{Int64Array, RecordBatch};
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 use tlc_core::{Column, NumberRole, Progress};
 
 use super::*;
+use crate::backend::MANIFEST_FOLDER;
 
 struct Fixture {
     folder: TempDir,
@@ -128,9 +130,10 @@ fn a_batch_with_other_columns_is_refused() {
 
 #[test]
 fn other_schemes_are_refused_with_what_is_served() {
-    let error = LanceStore::default().info(&"s3://bucket/t.lance".parse().expect("a URL")).expect_err("refused");
+    let error = LanceStore::default().info(&"memory://m/t.lance".parse().expect("a URL")).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "this store cannot serve s3://bucket/t.lance: this build serves local folders (file:///…) only"
+        "this store cannot serve memory://m/t.lance: it serves local folders (file:///…) and object stores (s3://, gs://, \
+         az://)"
     );
 }

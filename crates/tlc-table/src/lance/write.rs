@@ -1,8 +1,5 @@
 //! Creating a table: reserve its place, stream the rows, commit once, flush.
 
-use std::fs;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -15,7 +12,8 @@ use tlc_core::digest::TableDigest;
 use tlc_core::{BatchStream, StoreError, TableInfo, Url};
 
 use super::DIGEST_KEY;
-use crate::files;
+use crate::backend::Backend;
+use crate::cause::{Cause, brief};
 use crate::runtime::{QUEUED_BATCHES, wait};
 
 /// The file format; pinned, since the default moves with Lance's releases.
@@ -23,58 +21,54 @@ const STORAGE_VERSION: &str = "2.2";
 
 pub(super) fn create(
     session: &Arc<Session>,
+    backend: &dyn Backend,
     url: &Url,
     schema: &SchemaRef,
     rows: BatchStream<'_>,
 ) -> Result<TableInfo, StoreError> {
-    let path = files::local_path(url)?;
-    let place = Place::reserve(url, &path)?;
-    write_and_commit(session, url, &path, schema, rows)?;
-    files::sync_tree(&path).map_err(|error| StoreError::backend("flush", url, error))?;
-    let info = super::read::info(session, url)?;
+    let place = Place::claim(backend, url)?;
+    write_and_commit(session, &backend.lance_uri(url)?, url, schema, rows)?;
+    backend.flush(url)?;
+    let info = super::read::info(session, backend, url)?;
     place.keep();
     Ok(info)
 }
 
-/// The table's folder, removed again unless the table was committed.
-struct Place<'a>(Option<&'a Path>);
+/// The table's place, given back unless the table was committed.
+struct Place<'a> {
+    backend: &'a dyn Backend,
+    url: &'a Url,
+    is_kept: bool,
+}
 
 impl<'a> Place<'a> {
-    fn reserve(url: &Url, path: &'a Path) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::backend("create", url, error);
-        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
-        match fs::create_dir(path) {
-            Ok(()) => Ok(Self(Some(path))),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(StoreError::AlreadyExists { url: url.clone() })
-            }
-            Err(error) => Err(failed(error)),
-        }
+    fn claim(backend: &'a dyn Backend, url: &'a Url) -> Result<Self, StoreError> {
+        backend.claim(url)?;
+        Ok(Self { backend, url, is_kept: false })
     }
 
     fn keep(mut self) {
-        self.0 = None;
+        self.is_kept = true;
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if let Some(path) = self.0
-            && let Err(error) = files::remove_tree(path)
+        if !self.is_kept
+            && let Err(error) = self.backend.withdraw(self.url)
         {
-            tracing::warn!(path = %path.display(), %error, "cannot remove an unfinished table; it is invisible, but takes space");
+            tracing::warn!(url = %self.url, %error, "cannot remove an unfinished table; it takes space until `tlc doctor --repair`");
         }
     }
 }
 
 fn write_and_commit(
     session: &Arc<Session>,
+    uri: &str,
     url: &Url,
-    path: &Path,
     schema: &SchemaRef,
     rows: BatchStream<'_>,
 ) -> Result<(), StoreError> {
-    let uri = path.to_string_lossy();
     let params = WriteParams {
         mode: WriteMode::Create,
         data_storage_version: Some(STORAGE_VERSION.parse().expect("a version that Lance knows")),
@@ -86,13 +80,14 @@ fn write_and_commit(
     let mut digest = TableDigest::new(schema);
     let mut failure = None;
     let written = std::thread::scope(|scope| {
-        let (uri, params) = (&uri, &params);
+        let params = &params;
         let reader: Box<dyn RecordBatchReader + Send> = Box::new(reader);
-        let writer = scope.spawn(move || {
-            wait(move || async move {
-                InsertBuilder::new(uri.as_ref()).with_params(params).execute_uncommitted_stream(reader).await
-            })
-        });
+        let writer =
+            scope.spawn(move || {
+                wait(move || async move {
+                    InsertBuilder::new(uri).with_params(params).execute_uncommitted_stream(reader).await
+                })
+            });
         for batch in rows {
             let checked = batch.and_then(|batch| check_and_digest(url, schema, batch, &mut digest));
             let stop = checked.is_err();
@@ -111,13 +106,12 @@ fn write_and_commit(
     if let Some(failure) = failure {
         return Err(failure);
     }
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::backend("write", url, source);
+    let failed = |cause: Cause| StoreError::backend("write", url, brief(url, cause));
     let mut transaction = written.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
     if let Operation::Overwrite { schema, .. } = &mut transaction.operation {
         schema.metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
     }
-    let commit =
-        wait(|| async { CommitBuilder::new(uri.as_ref()).with_session(session.clone()).execute(transaction).await });
+    let commit = wait(|| async { CommitBuilder::new(uri).with_session(session.clone()).execute(transaction).await });
     let dataset = commit.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
     match dataset.version().version {
         1 => Ok(()),

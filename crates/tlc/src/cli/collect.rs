@@ -5,15 +5,15 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use tlc::collect::{
-    ClassificationMetrics, CollectOptions, EmbeddingsMetricsCollector, Inputs, Labels, LayerRef, MetricsCollector,
-    Model, Predictor, Reshape, TorchScriptModel, collect_metrics, layers,
+    self, ClassificationMetrics, CollectOptions, EmbeddingsMetricsCollector, Inputs, Labels, LayerRef,
+    MetricsCollector, Model, Predictor, Reshape, TorchScriptModel, collect_metrics, layers,
 };
 use tlc::core::Progress;
 use tlc::run::RunStatus;
 
 use super::bars::Screen;
 use super::samples::samples;
-use super::{CollectArgs, Device};
+use super::{Calls, CollectArgs, Device, ModelArgs};
 
 /// Samples per forward pass: more gain no speed on a CPU.
 const MAX_BATCH: u64 = 64;
@@ -21,7 +21,11 @@ const MAX_BATCH: u64 = 64;
 pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> anyhow::Result<()> {
     let constants: Map<String, Value> = serde_json::from_str(&args.constants)
         .map_err(|error| anyhow::anyhow!("--constants is no JSON object: {error}"))?;
-    let model = load(args)?;
+    let model = load(&args.model)?.calls(match args.calls {
+        Calls::Last => collect::Calls::Last,
+        Calls::All => collect::Calls::All,
+        Calls::Mean => collect::Calls::Mean,
+    });
     let layers: Vec<usize> = args
         .layers
         .iter()
@@ -32,8 +36,7 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let project = args.project.open()?;
     let samples = samples(args, &project, screen)?;
     let dataset = samples.dataset.as_ref();
-    let device = device(args);
-    let predictor = Predictor::new(&model, layers.iter().copied())?.device(device);
+    let predictor = Predictor::new(&model, layers.iter().copied())?;
     // Before a run is begun: does the model take these samples?
     let first = (0..dataset.len())
         .map(|row| dataset.batch(&[row]))
@@ -42,12 +45,19 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let logits = predictor.predict(&first)?.forward.size();
     let batch_size = match args.batch_size {
         Some(size) => size,
-        None => fitting_batch_size(&model, &first.to_device(device)?)?,
+        None => fitting_batch_size(&model, &first)?,
     };
-    let parameters = Map::from_iter([("model".to_owned(), json!(args.model.display().to_string()))]);
+    let parameters = Map::from_iter([("model".to_owned(), json!(args.model.file.display().to_string()))]);
     let run = project.open_or_create_run(&args.run, parameters)?;
-    let name = args.model.file_stem().map_or_else(|| "metrics".into(), |name| name.to_string_lossy().into_owned());
-    let options = CollectOptions { name, batch_size, constants, shard: args.shard, ..CollectOptions::default() };
+    let name = args.model.file.file_stem().map_or_else(|| "metrics".into(), |name| name.to_string_lossy().into_owned());
+    let options = CollectOptions {
+        name,
+        batch_size,
+        constants,
+        shard: args.shard,
+        exclude_zero_weights: args.exclude_zero_weights,
+        ..CollectOptions::default()
+    };
     let mut metrics = ClassificationMetrics::new(samples.class_names.iter());
     let mut labels = Labels::new(samples.class_names.iter());
     let mut collectors: Vec<&mut dyn MetricsCollector> = vec![&mut embeddings];
@@ -74,7 +84,7 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", report.table.url);
     println!("{} rows in {seconds:.1} s ({:.0} per second)", report.table.rows, report.table.rows as f64 / seconds);
-    for (name, mean) in report.means.iter().filter(|(name, _)| *name != "embeddings_finite") {
+    for (name, mean) in &report.means {
         println!("  mean {name}: {mean:.4}");
     }
     let (name, project) = (run.name(), args.project.project.display());
@@ -83,8 +93,12 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     Ok(())
 }
 
-fn load(args: &CollectArgs) -> anyhow::Result<TorchScriptModel> {
-    let mut model = TorchScriptModel::load_on(&args.model, device(args))?;
+pub(super) fn load(args: &ModelArgs) -> anyhow::Result<TorchScriptModel> {
+    let device = match args.device {
+        Device::Cpu => tch::Device::Cpu,
+        Device::Cuda(number) => tch::Device::Cuda(number),
+    };
+    let mut model = TorchScriptModel::load_on(&args.file, device)?;
     for choice in &args.element {
         let (layer, element) =
             choice.split_once('=').with_context(|| format!("--element is {choice:?}; LAYER=ELEMENT is needed"))?;
@@ -111,18 +125,12 @@ fn embeddings(args: &CollectArgs, layers: &[usize]) -> anyhow::Result<Embeddings
     Ok(collector)
 }
 
-fn device(args: &CollectArgs) -> tch::Device {
-    match args.device {
-        Device::Cpu => tch::Device::Cpu,
-        Device::Cuda(number) => tch::Device::Cuda(number),
-    }
-}
-
 /// How many samples a forward pass takes if all that its layers give stays in a quarter of the free memory: more than
 /// it needs, since libtorch frees what is used.
 fn fitting_batch_size(model: &TorchScriptModel, one: &Inputs) -> anyhow::Result<usize> {
+    let values_of = |shape: &Vec<i64>| shape.iter().product::<i64>();
     let values: i64 =
-        layers(model, one)?.iter().map(|layer| layer.n_calls as i64 * layer.shape.iter().product::<i64>()).sum();
+        layers(model, one)?.iter().map(|layer| layer.n_calls as i64 * layer.shape.as_ref().map_or(0, values_of)).sum();
     let bytes = u64::try_from(values).unwrap_or(0).saturating_mul(size_of::<f32>() as u64).max(1);
     let fitting = free_memory().map_or(MAX_BATCH, |free| free / 4 / bytes);
     Ok(fitting.clamp(1, MAX_BATCH) as usize)

@@ -87,7 +87,7 @@ enum Command {
 /// Where a project is.
 #[derive(Args)]
 struct ProjectArgs {
-    /// The project's folder
+    /// The project's folder, or its URL, such as s3://bucket/project
     #[arg(long, default_value = "tlc-demo")]
     project: PathBuf,
 }
@@ -98,9 +98,16 @@ impl ProjectArgs {
     }
 }
 
+/// The project in a folder, or at a URL as `s3://bucket/project`.
 fn open_project(folder: &std::path::Path) -> anyhow::Result<Project> {
-    let path = std::path::absolute(folder).with_context(|| format!("cannot find the folder {}", folder.display()))?;
-    Ok(Project::new(Arc::new(LanceStore::default()), Url::from_path(&path)?))
+    let root = match folder.to_str().filter(|text| text.contains("://")) {
+        Some(url) => url.parse()?,
+        None => {
+            let path = std::path::absolute(folder);
+            Url::from_path(&path.with_context(|| format!("cannot find the folder {}", folder.display()))?)?
+        }
+    };
+    Ok(Project::new(Arc::new(LanceStore::default()), root))
 }
 
 #[derive(Args, Clone)]
@@ -169,12 +176,47 @@ fn parse_device(text: &str) -> Result<Device, String> {
     }
 }
 
+/// What is taken of a layer that one pass calls several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Calls {
+    /// What its last call returned
+    Last,
+    /// What all calls returned, side by side
+    All,
+    /// The mean of what all calls returned
+    Mean,
+}
+
+/// One channel for grey pictures, or three.
+fn parse_channels(text: &str) -> Result<u8, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("1 (grey) or 3 (red, green, blue) is needed".to_owned()),
+    }
+}
+
+/// A model, and how it is loaded.
+#[derive(Args)]
+#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
+struct ModelArgs {
+    /// A TorchScript file, traced or scripted
+    #[arg(value_name = "MODEL")]
+    file: PathBuf,
+    /// What to take of a layer that returns several tensors, such as 12=0 or 0=logits (0 is the model itself)
+    #[arg(long, value_name = "LAYER=ELEMENT")]
+    element: Vec<String>,
+    /// Where the model runs: cpu, cuda, or cuda:1
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    device: Device,
+}
+
 /// A model and an input that it takes.
 #[derive(Args)]
 #[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
 struct LayersArgs {
-    /// A TorchScript file, traced or scripted
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     /// The shape of an input, batch first
     #[arg(long, value_delimiter = ',', default_value = "1,3,224,224")]
     input_size: Vec<i64>,
@@ -188,17 +230,17 @@ struct LayersArgs {
 #[derive(Args)]
 #[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
 struct CollectArgs {
-    /// A TorchScript file, traced or scripted
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Layers to collect from, by index or path; see `tlc layers`
     #[arg(long, value_delimiter = ',', required = true)]
     layers: Vec<String>,
     /// How activations become one vector per sample: one strategy for all layers, or one for each
     #[arg(long, value_delimiter = ',', default_value = "mean")]
     reshape: Vec<String>,
-    /// What to take of a layer that returns several tensors, such as 12=0 or 0=logits (0 is the model itself)
-    #[arg(long, value_name = "LAYER=ELEMENT")]
-    element: Vec<String>,
+    /// What to take of a layer that one pass calls several times
+    #[arg(long, value_enum, default_value_t = Calls::Last)]
+    calls: Calls,
     /// A folder of images; sub-folders are classes
     #[arg(long, value_name = "DIR", required_unless_present_any = ["npy", "table"], conflicts_with_all = ["npy", "table"])]
     images: Option<PathBuf>,
@@ -211,6 +253,9 @@ struct CollectArgs {
     /// Side to which images are scaled and cropped
     #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(1..=8192))]
     size: u32,
+    /// Channels of images: 3 for colours, 1 for grey
+    #[arg(long, default_value = "3", value_parser = parse_channels)]
+    channels: u8,
     /// Normalisation of images: imagenet, half or none
     #[arg(long, default_value = "imagenet")]
     normalise: String,
@@ -223,9 +268,9 @@ struct CollectArgs {
     /// Samples per forward pass [default: what a quarter of the free memory holds, at most 64]
     #[arg(long)]
     batch_size: Option<usize>,
-    /// Where the model runs: cpu, cuda, or cuda:1
-    #[arg(long, default_value = "cpu", value_parser = parse_device)]
-    device: Device,
+    /// Leave out the rows of a table whose weight is 0
+    #[arg(long, requires = "table")]
+    exclude_zero_weights: bool,
     /// Keep embeddings as float16: half the room, three digits
     #[arg(long)]
     half_precision: bool,

@@ -44,8 +44,9 @@ pub(super) fn samples(args: &CollectArgs, project: &Project, screen: &Screen) ->
 
 fn preparation(args: &CollectArgs) -> anyhow::Result<Preparation> {
     let known = Preparation::NAMES.join(", ");
-    Preparation::named(&args.normalise, args.size)
-        .with_context(|| format!("--normalise is {:?}; known: {known}", args.normalise))
+    let preparation = Preparation::named(&args.normalise, args.size)
+        .with_context(|| format!("--normalise is {:?}; known: {known}", args.normalise))?;
+    Ok(if args.channels == 1 { preparation.grey() } else { preparation })
 }
 
 fn of_table(url: &str, args: &CollectArgs) -> anyhow::Result<Samples> {

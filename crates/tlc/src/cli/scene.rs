@@ -25,7 +25,10 @@ pub(crate) fn source(what: Option<&str>, project: &ProjectArgs) -> anyhow::Resul
     let Some(what) = what else { return newest_run(project.open()?) };
     let table = |url: Url| Source::Table { store: Arc::new(LanceStore::default()), url };
     if what.contains("://") {
-        return Ok(table(what.parse()?));
+        return match what.trim_end_matches('/').ends_with(".lance") {
+            true => Ok(table(what.parse()?)),
+            false => newest_run(open_project(Path::new(what))?),
+        };
     }
     let path = Path::new(what);
     if path.join("runs").is_dir() {

@@ -20,7 +20,7 @@ const WIDEST_SHOWN: usize = 4;
 /// What to list.
 #[derive(Args)]
 pub(crate) struct LsArgs {
-    /// A project's folder
+    /// A project's folder or URL
     #[arg(default_value = "tlc-demo")]
     project: PathBuf,
 }
@@ -30,7 +30,7 @@ pub(crate) struct LsArgs {
 pub(crate) struct TableArgs {
     /// A table's folder or URL, or its place in the project
     table: String,
-    /// The project's folder [default: the nearest above the table that has datasets or runs, or tlc-demo]
+    /// The project's folder or URL [default: the nearest above the table that has datasets or runs, or tlc-demo]
     #[arg(long)]
     project: Option<PathBuf>,
 }
@@ -76,7 +76,7 @@ pub(crate) struct RmArgs {
 
 #[derive(Args)]
 pub(crate) struct DoctorArgs {
-    /// A project's folder
+    /// A project's folder or URL
     #[arg(default_value = "tlc-demo")]
     project: PathBuf,
     /// Put right what can be; without it, findings are only printed
@@ -100,7 +100,7 @@ pub(crate) struct ImportArgs {
     /// What it is
     #[arg(long)]
     description: Option<String>,
-    /// The project's folder
+    /// The project's folder or URL
     #[arg(long, default_value = "tlc-demo")]
     project: PathBuf,
 }
@@ -117,7 +117,12 @@ impl TableArgs {
     /// The project and the table's place in it.
     fn open(&self) -> anyhow::Result<(Project, Url)> {
         if self.table.contains("://") && !self.table.starts_with("file://") {
-            bail!("{} cannot be opened: this build serves local folders only", self.table);
+            let url = self.table.parse()?;
+            let project = match &self.project {
+                Some(project) => open_project(project)?,
+                None => nearest_project_above(&url)?,
+            };
+            return Ok((project, url));
         }
         let text = self.table.strip_prefix("file://").unwrap_or(&self.table);
         let path = std::path::absolute(text)?;
@@ -144,6 +149,17 @@ impl TableArgs {
 fn nearest_project(path: &Path) -> Option<PathBuf> {
     let is_project = |folder: &&Path| FOLDERS.iter().any(|name| folder.join(name).is_dir());
     path.ancestors().skip(1).find(is_project).map(Path::to_owned)
+}
+
+/// The same in an object store.
+fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
+    for folder in std::iter::successors(table.parent(), Url::parent) {
+        let project = open_project(Path::new(&folder.to_string()))?;
+        if project.store().list_folders(&folder)?.iter().any(|name| FOLDERS.contains(&name.as_str())) {
+            return Ok(project);
+        }
+    }
+    bail!("no folder above {table} has datasets or runs; name the project with --project")
 }
 
 pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {

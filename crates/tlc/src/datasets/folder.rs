@@ -58,8 +58,8 @@ impl ImageFolder {
         Ok((Self { folder, files, labels, class_names, preparation, table: None }, skipped))
     }
 
-    /// With the classes that a CSV file with the columns `file` and `label` gives, whatever the sub-folders are. Files are
-    /// relative to the folder, or absolute; rows of other files are passed over.
+    /// With the classes that a CSV file with the columns `file` and `label` gives, whatever the sub-folders are. Files
+    /// are relative to the folder, or absolute; rows of other files are passed over.
     ///
     /// # Errors
     /// A file that cannot be read or lacks a column; an image without a row, or with two that differ.

@@ -10,15 +10,17 @@ use tlc_collect::CollectError;
 
 const LARGEST_SIDE: u32 = 8192;
 
-/// How an image becomes what a model takes: scaled and cropped to a square, channel by channel
+/// How an image becomes what a model takes: scaled and cropped to a square, in colours or grey, channel by channel
 /// `(value / 255 - mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preparation {
     /// Side of the square, pixels.
     pub side: u32,
-    /// Per channel: red, green, blue.
+    /// One channel of brightness (the sRGB luma of its colours) instead of three.
+    pub is_grey: bool,
+    /// Per channel: red, green, blue. Grey ones use the first.
     pub mean: [f32; 3],
-    /// Per channel.
+    /// Per channel. Grey ones use the first.
     pub std: [f32; 3],
 }
 
@@ -35,7 +37,24 @@ impl Preparation {
             "none" => ([0.0; 3], [1.0; 3]),
             _ => return None,
         };
-        Some(Self { side, mean, std })
+        Some(Self { side, is_grey: false, mean, std })
+    }
+
+    /// For models that take one channel: grey, normalised by the means over the three channels of `mean` and `std`.
+    ///
+    /// ```
+    /// use tlc::datasets::Preparation;
+    /// let grey = Preparation::named("imagenet", 224).expect("known").grey();
+    /// assert!(grey.is_grey && (grey.mean[0] - 0.449).abs() < 1e-6 && (grey.std[0] - 0.226).abs() < 1e-6);
+    /// ```
+    #[must_use]
+    pub fn grey(self) -> Self {
+        let over_channels = |values: [f32; 3]| [values.iter().sum::<f32>() / 3.0; 3];
+        Self { is_grey: true, mean: over_channels(self.mean), std: over_channels(self.std), ..self }
+    }
+
+    fn channels(&self) -> usize {
+        if self.is_grey { 1 } else { 3 }
     }
 
     /// Why it cannot be used, if so.
@@ -46,8 +65,9 @@ impl Preparation {
         Err(format!("the side is {} pixels; 1 to {LARGEST_SIDE} is accepted", self.side))
     }
 
-    /// Pictures 0 to `n` as one tensor `(kept, 3, side, side)`, decoded on all processors: the first batch has nothing
-    /// beside it, and a model on a GPU leaves them free. Those that `decode` fails on are left out and logged by name.
+    /// Pictures 0 to `n` as one tensor `(kept, channels, side, side)`, decoded on all processors: the first batch has
+    /// nothing beside it, and a model on a GPU leaves them free. Those that `decode` fails on are left out and logged
+    /// by name.
     pub(super) fn prepare_all(
         &self,
         n: usize,
@@ -55,7 +75,7 @@ impl Preparation {
         name: impl Fn(usize) -> String,
     ) -> Result<Pictures, CollectError> {
         let side = self.side as usize;
-        let per_picture = 3 * side * side;
+        let per_picture = self.channels() * side * side;
         let mut values = vec![0.0; n * per_picture];
         let per_thread = n.div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
         let prepare = |(place, values): (usize, &mut [f32])| {
@@ -88,7 +108,7 @@ impl Preparation {
         let side = side as i64;
         let places: Vec<i64> = kept.iter().map(|&place| place as i64).collect();
         let inputs = Tensor::f_from_slice(&values)
-            .and_then(|values| values.f_reshape([n as i64, 3, side, side]))
+            .and_then(|values| values.f_reshape([n as i64, self.channels() as i64, side, side]))
             .and_then(
                 |all| if skipped.is_empty() { Ok(all) } else { all.f_index_select(0, &Tensor::from_slice(&places)) },
             )
@@ -100,12 +120,13 @@ impl Preparation {
     }
 
     fn apply(&self, image: &DynamicImage, values: &mut [f32]) {
-        let Preparation { side, mean, std } = *self;
-        let image = image.resize_to_fill(side, side, FilterType::Triangle).to_rgb8();
+        let Preparation { side, is_grey, mean, std } = *self;
+        let image = image.resize_to_fill(side, side, FilterType::Triangle);
+        let pixels = if is_grey { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
         let area = side as usize * side as usize;
-        for (at, pixel) in image.pixels().enumerate() {
-            for channel in 0..3 {
-                values[channel * area + at] = (f32::from(pixel.0[channel]) / 255.0 - mean[channel]) / std[channel];
+        for (at, pixel) in pixels.chunks_exact(self.channels()).enumerate() {
+            for (channel, &value) in pixel.iter().enumerate() {
+                values[channel * area + at] = (f32::from(value) / 255.0 - mean[channel]) / std[channel];
             }
         }
     }
@@ -113,10 +134,36 @@ impl Preparation {
 
 /// What became of some pictures.
 pub(super) struct Pictures {
-    /// `(kept, 3, side, side)`
+    /// `(kept, channels, side, side)`
     pub(super) inputs: Tensor,
     /// The places of those that were decoded.
     pub(super) kept: Vec<usize>,
     /// The places of the others.
     pub(super) skipped: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::*;
+
+    #[test]
+    fn grey_pictures_have_one_channel_of_brightness() {
+        let picture = |colour: [u8; 3]| DynamicImage::ImageRgb8(RgbImage::from_pixel(6, 4, Rgb(colour)));
+        let pixels = |preparation: Preparation| {
+            let colours = [[255; 3], [0, 255, 0], [0; 3]];
+            let name = |place: usize| place.to_string();
+            preparation.prepare_all(3, |place| Ok(picture(colours[place])), name).expect("decoded").inputs
+        };
+        let coloured = Preparation::named("none", 4).expect("known");
+        assert_eq!(pixels(coloured).size(), [3, 3, 4, 4]);
+        let grey = pixels(coloured.grey());
+        assert_eq!(grey.size(), [3, 1, 4, 4]);
+        let first = |sample: i64| grey.double_value(&[sample, 0, 0, 0]);
+        assert_eq!((first(0), first(2)), (1.0, 0.0));
+        assert!((0.5..0.9).contains(&first(1)), "green is brighter than half: {}", first(1));
+        let normalised = pixels(Preparation::named("half", 4).expect("known").grey());
+        assert_eq!((normalised.double_value(&[0, 0, 3, 3]), normalised.double_value(&[2, 0, 3, 3])), (1.0, -1.0));
+    }
 }

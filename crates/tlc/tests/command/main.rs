@@ -1,5 +1,6 @@
 //! The `tlc` command on small parts of real images.
 
+mod exported;
 mod faults;
 
 use std::fs;
@@ -157,11 +158,13 @@ fn exported_model_and_images(folder: &Path) -> (PathBuf, PathBuf) {
 fn processes_that_collect_at_once_share_a_run_and_lose_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let (model, images) = exported_model_and_images(folder.path());
+    let labels = folder.path().join("labels.npy");
+    tch::Tensor::arange(16, tch::kind::INT64_CPU).remainder(5).write_npy(&labels).expect("writable");
     let out = folder.path().join("project");
     let start = |part: usize| {
         let mut command = tlc();
         command.arg("collect").arg(&model).args(["--layers", "pool", "--run", "shared", "--npy"]).arg(&images);
-        command.args(["--shard", &format!("{part}/4"), "--project"]).arg(&out);
+        command.arg("--labels").arg(&labels).args(["--shard", &format!("{part}/4"), "--project"]).arg(&out);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command runs")
     };
     let processes: Vec<_> = (1..=4).map(start).collect();
@@ -171,7 +174,10 @@ fn processes_that_collect_at_once_share_a_run_and_lose_nothing() {
     }
     let project = project(&out);
     assert_eq!(project.run_names().expect("readable"), ["shared"]);
-    let tables = project.open_run("shared").expect("there").metrics().expect("readable");
+    let run = project.open_run("shared").expect("there");
+    let metrics = run.epoch_metrics().expect("readable");
+    assert!(metrics.len() == 1 && metrics[0].aggregates["loss"].count == 16, "one mean over all: {metrics:?}");
+    let tables = run.metrics().expect("readable");
     let described: std::collections::BTreeSet<_> = tables.iter().map(|table| table.foreign_table.clone()).collect();
     assert!(described.len() == 1 && !described.contains(&None), "all describe one table of samples: {described:?}");
     let mut ids = Vec::new();

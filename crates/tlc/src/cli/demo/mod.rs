@@ -36,6 +36,9 @@ struct Demo<'a> {
 
 pub(crate) fn run(args: &DemoArgs, screen: &Screen, progress: &Progress) -> anyhow::Result<()> {
     let options = reduce_options(args)?;
+    if args.out.to_string_lossy().contains("://") {
+        bail!("--out is {}; the demo needs a local folder, since it draws pictures into it", args.out.display());
+    }
     let mut data = datasets::read(&args.data)?;
     for (images, wanted, option) in
         [(&mut data.train, args.train, "--train"), (&mut data.validation, args.val, "--val")]

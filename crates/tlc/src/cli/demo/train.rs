@@ -10,8 +10,7 @@ use serde_json::json;
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Tensor};
 use tlc::collect::models::ResNet;
-use tlc::collect::{Model, TensorDataset};
-use tlc::core::rng::Stream;
+use tlc::collect::{DataLoader, LoadedBatch, Model, TensorDataset};
 use tlc::core::{FieldRoles, Lineage, NumberRole, Operation, Progress, TableInfo, digest};
 use tlc::datasets::{ImageDataset, LabelledImages};
 use tlc::run::Project;
@@ -66,17 +65,13 @@ impl Split {
         let labels = Tensor::f_from_slice(&images.labels)?;
         Ok(Self { name, dataset: TensorDataset::new(pixels, labels, PIXEL_SCALE, Some(table.as_input()))?, table })
     }
-
-    fn len(&self) -> usize {
-        self.table.rows as usize
-    }
 }
 
 /// A ResNet-18 and its optimiser. The same seed gives the same weights, batch by batch.
 pub(super) struct Trainer {
     model: ResNet,
     optimizer: nn::Optimizer,
-    order: Stream,
+    seed: u64,
 }
 
 impl Trainer {
@@ -86,7 +81,7 @@ impl Trainer {
         let n_classes = data.class_names.len() as i64;
         let model = ResNet::resnet18(&weights.root(), data.train.shape[0] as i64, n_classes);
         let optimizer = nn::Adam::default().build(&weights, LEARNING_RATE)?;
-        Ok(Self { model, optimizer, order: Stream::new(seed, "training-order") })
+        Ok(Self { model, optimizer, seed })
     }
 
     pub(super) fn model(&self) -> &ResNet {
@@ -101,19 +96,20 @@ impl Trainer {
         n_epochs: usize,
         progress: &Progress,
     ) -> anyhow::Result<()> {
-        let order: Vec<i64> =
-            self.order.substream(epoch as u64).permutation(split.len()).into_iter().map(|row| row as i64).collect();
-        let task = progress.task(&format!("train epoch {epoch} of {n_epochs}"), order.len() as u64);
-        for rows in order.chunks(BATCH) {
-            // A batch of one has no variance to normalise by.
-            if rows.len() > 1 {
-                let batch = split.dataset.select(rows, Device::Cpu);
-                let labels = batch.labels.context("a split has labels")?;
-                let loss = self.model.forward_t(batch.inputs.only()?, true).cross_entropy_for_logits(&labels);
-                self.optimizer.backward_step(&loss);
+        let loader = DataLoader::new(&split.dataset, BATCH)?.shuffle(self.seed);
+        let task = progress.task(&format!("train epoch {epoch} of {n_epochs}"), loader.n_samples() as u64);
+        std::thread::scope(|threads| {
+            for loaded in loader.epoch(threads, epoch as u64)? {
+                let LoadedBatch { samples, batch } = loaded?;
+                // A batch of one has no variance to normalise by.
+                if samples.len() > 1 {
+                    let labels = batch.labels.context("a split has labels")?;
+                    let loss = self.model.forward_t(batch.inputs.only()?, true).cross_entropy_for_logits(&labels);
+                    self.optimizer.backward_step(&loss);
+                }
+                task.advance(samples.len() as u64)?;
             }
-            task.advance(rows.len() as u64)?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }

@@ -1,0 +1,151 @@
+//! A proxy on loopback before the S3 server, which does to requests what networks and busy servers do.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tlc::core::rng::Stream;
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    /// It is passed on, and so is the answer.
+    Pass,
+    /// It is passed on without this header.
+    Without(&'static str),
+    /// It is answered with a status and the code of an error, and not passed on.
+    Refused(&'static str, &'static str),
+    /// The connection is closed before it is passed on.
+    Lost,
+    /// It is passed on, and the connection closed without its answer.
+    AnswerLost,
+    /// Half of the answer comes, and then the connection is closed.
+    AnswerCut,
+    /// Nothing comes for longer than the client waits; it is not passed on.
+    Silence,
+    /// It is passed on, and nothing comes for longer than the client waits.
+    AnswerLate,
+}
+
+const FAULTS: [Fate; 8] = [
+    Fate::Refused("500 Internal Server Error", "InternalError"),
+    Fate::Refused("503 Slow Down", "SlowDown"),
+    Fate::Refused("503 Service Unavailable", "ServiceUnavailable"),
+    Fate::Lost,
+    Fate::AnswerLost,
+    Fate::AnswerCut,
+    Fate::Silence,
+    Fate::AnswerLate,
+];
+/// More than the `AWS_TIMEOUT` of the tests.
+const LATE: Duration = Duration::from_millis(1300);
+
+/// Decides by the number of a request.
+type Plan = dyn Fn(u64) -> Fate + Send + Sync;
+
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    n_faults: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    /// Before the server at `upstream`; it serves until the test's process ends.
+    pub(crate) fn before(upstream: SocketAddr, plan: impl Fn(u64) -> Fate + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (n_requests, n_faults) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let plan: Arc<Plan> = Arc::new(plan);
+        let counted = n_faults.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (plan, n_requests, n_faults) = (plan.clone(), n_requests.clone(), counted.clone());
+                std::thread::spawn(move || {
+                    let number = n_requests.fetch_add(1, Ordering::Relaxed);
+                    let fate = plan(number);
+                    n_faults.fetch_add(u64::from(!matches!(fate, Fate::Pass)), Ordering::Relaxed);
+                    // A client that went away is no concern of the proxy.
+                    let _ = serve(client, upstream, fate);
+                });
+            }
+        });
+        Self { address, n_faults }
+    }
+
+    /// With a fault in `share` of all requests, of a kind that `seed` decides.
+    pub(crate) fn faulty(upstream: SocketAddr, seed: u64, share: f64) -> Self {
+        let random = Stream::new(seed, "faults");
+        Self::before(upstream, move |number| match random.uniform(number, 0) < share {
+            true => FAULTS[(random.uniform(number, 1) * FAULTS.len() as f64) as usize],
+            false => Fate::Pass,
+        })
+    }
+
+    /// As if the client were killed before its request with this number, but it lives and sees that nothing works.
+    pub(crate) fn cut_at(upstream: SocketAddr, number: u64) -> Self {
+        Self::before(upstream, move |request| match request < number {
+            true => Fate::Pass,
+            // A refusal that is not worth another attempt.
+            false => Fate::Refused("400 Bad Request", "Cut"),
+        })
+    }
+
+    pub(crate) fn n_faults(&self) -> u64 {
+        self.n_faults.load(Ordering::Relaxed)
+    }
+}
+
+/// One request of one connection, which is then closed.
+fn serve(mut client: TcpStream, upstream: SocketAddr, fate: Fate) -> std::io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    let mut head = Vec::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        match name.as_str() {
+            "content-length" => length = line[name.len() + 1..].trim().parse().unwrap_or(0),
+            "connection" => continue,
+            _ if matches!(fate, Fate::Without(header) if header == name) => continue,
+            _ => {}
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push(line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    match fate {
+        Fate::Lost => return Ok(()),
+        Fate::Silence => {
+            std::thread::sleep(LATE);
+            return Ok(());
+        }
+        Fate::Refused(status, code) => {
+            let body = format!("<Error><Code>{code}</Code><Message>made up</Message></Error>");
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            return client.write_all((head + &body).as_bytes());
+        }
+        _ => {}
+    }
+    let mut server = TcpStream::connect(upstream)?;
+    server.write_all(format!("{}Connection: close\r\n\r\n", head.concat()).as_bytes())?;
+    server.write_all(&body)?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer)?;
+    match fate {
+        Fate::AnswerLost => Ok(()),
+        Fate::AnswerLate => {
+            std::thread::sleep(LATE);
+            Ok(())
+        }
+        Fate::AnswerCut => client.write_all(&answer[..answer.len() / 2]),
+        _ => client.write_all(&answer),
+    }
+}
