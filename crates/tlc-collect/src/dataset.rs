@@ -119,6 +119,13 @@ impl TensorDataset {
         Ok(Self { inputs, labels, weights: None, normalise: None, table })
     }
 
+    /// With the table whose rows the samples are.
+    #[must_use]
+    pub fn with_table(mut self, table: LineageInput) -> Self {
+        self.table = Some(table);
+        self
+    }
+
     /// With how much each sample counts.
     ///
     /// # Errors

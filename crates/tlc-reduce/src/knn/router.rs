@@ -55,7 +55,7 @@ impl Router {
     /// # Errors
     /// If the centres are of different widths.
     pub(super) fn grouped(groups: &Array2<f32>, members: &[Array2<f32>]) -> Result<Self, ReduceError> {
-        let members: Vec<_> = members.iter().map(Array2::view).collect();
+        let members: Vec<_> = members.iter().map(|cells| cells.view()).collect();
         let ends = members.iter().scan(0, |end, cells| {
             *end += cells.nrows() as u32;
             Some(*end)

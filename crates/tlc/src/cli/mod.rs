@@ -269,7 +269,7 @@ struct CollectArgs {
     #[arg(long)]
     batch_size: Option<usize>,
     /// Leave out the rows of a table whose weight is 0
-    #[arg(long, requires = "table")]
+    #[arg(long, conflicts_with_all = ["images", "npy"])]
     exclude_zero_weights: bool,
     /// Keep embeddings as float16: half the room, three digits
     #[arg(long)]

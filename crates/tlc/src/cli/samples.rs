@@ -117,8 +117,10 @@ fn of_arrays(args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
         .with("labels", args.labels.as_deref().map(content).transpose()?);
     let rows = Arc::new(Int64Array::from_iter_values(0..numbers)) as ArrayRef;
     let column = (Field::new("row", DataType::Int64, false), rows);
+    // Before a table is written: do inputs and labels fit together?
+    let dataset = TensorDataset::of_inputs(inputs, labels, None)?;
     let table = table(project, file, operation, column, values.as_deref(), &[])?;
-    let dataset = Box::new(TensorDataset::of_inputs(inputs, labels, Some(table))?);
+    let dataset = Box::new(dataset.with_table(table));
     let name = Box::new(|id: usize| format!("row {id}"));
     Ok(Samples { dataset, class_names: Vec::new(), n_classes, name })
 }
