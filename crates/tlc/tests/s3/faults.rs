@@ -3,6 +3,8 @@
 //!
 //! Which requests are hit is seeded; what a request is for depends on timing. What must hold does not.
 
+#![expect(clippy::print_stdout, reason = "the figures in docs/reliability.md")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 

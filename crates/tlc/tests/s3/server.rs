@@ -45,7 +45,7 @@ fn start() -> Option<(SocketAddr, Child)> {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(30) {
         if child.try_wait().expect("a child of ours").is_some() {
-            return None;
+            break;
         }
         if TcpStream::connect(address).is_ok() {
             return Some((address, child));
@@ -53,6 +53,7 @@ fn start() -> Option<(SocketAddr, Child)> {
         std::thread::sleep(Duration::from_millis(50));
     }
     let _ = child.kill();
+    let _ = child.wait();
     None
 }
 
