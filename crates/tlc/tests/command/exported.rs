@@ -355,7 +355,8 @@ fn rows_of_a_table_keep_their_numbers_labels_and_weights() {
     assert!(error.contains("none.lance"), "{error}");
     let mut without_table = tlc();
     without_table.arg("collect").arg(model("shared_traced")).args(["--layers", "first", "--npy", &array]);
-    without_table.arg("--exclude-zero-weights");
+    // With a project of its own, should it be made all the same.
+    without_table.arg("--exclude-zero-weights").arg("--project").arg(place.0.path());
     let (result, _, stderr) = output(without_table);
     assert!(!result.status.success() && stderr.contains("cannot be used with '--exclude-zero-weights'"), "{stderr}");
 }
