@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use tlc::core::{FittedReducer, Progress, ReduceError};
 use tlc::reduce::knn::{Index, KnnMethod, Neighbours, estimate_recall};
 use tlc::reduce::quality::{HeldOut, QualityOptions, report, self_consistency};
@@ -50,6 +50,7 @@ fn fit_stages(criterion: &mut Criterion) {
         bencher.iter(|| PrincipalAxes::fit(data.view(), 50, 0, &progress).expect("fits"));
     });
     let axes = PrincipalAxes::fit(data.view(), 50, 0, &progress).expect("fits");
+    check_axes(&axes, data.view());
     group.bench_function("pca_project_50", |bencher| bencher.iter(|| axes.project(data.view())));
     for (name, method) in [("exact", KnnMethod::Exact), ("cells", KnnMethod::Cells), ("hnsw", KnnMethod::Hnsw)] {
         let recall = estimate_recall(data.view(), &graph(&data, 15, method), 0, &progress).expect("as many lists");
@@ -117,6 +118,24 @@ fn slow_group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a
     let mut group = criterion.benchmark_group(name);
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group
+}
+
+/// Scores on principal axes are uncorrelated, fall in variance, and hold what the clusters differ in.
+fn check_axes(axes: &PrincipalAxes, data: ArrayView2<'_, f32>) {
+    let centred = |rows: ArrayView2<'_, f32>| {
+        let rows = rows.mapv(f64::from);
+        let mean = rows.mean_axis(Axis(0)).expect("rows");
+        rows - mean
+    };
+    let scores = centred(axes.project(data).view());
+    let covariance = scores.t().dot(&scores);
+    for ((i, j), value) in covariance.indexed_iter().filter(|((i, j), _)| i < j) {
+        let (of_i, of_j) = (covariance[[i, i]], covariance[[j, j]]);
+        assert!(value.abs() < 0.02 * (of_i * of_j).sqrt(), "axes {i} and {j} correlate: {value} of {of_i}, {of_j}");
+        assert!(of_j <= 1.001 * of_i, "axis {j} holds more than axis {i}: {of_j}, {of_i}");
+    }
+    let held = covariance.diag().sum() / centred(data).mapv(|value| value * value).sum();
+    assert!(held > 0.9, "50 axes hold {held} of the variance");
 }
 
 fn graph(data: &Array2<f32>, k: usize, method: KnnMethod) -> Neighbours {
