@@ -59,10 +59,16 @@ impl Project {
             runs: Vec::new(),
             damaged_runs: Vec::new(),
         };
-        self.look_into(self.root(), DEPTH, &mut inventory)?;
-        inventory.tables.sort_by(|a, b| a.url.cmp(&b.url));
-        for name in self.run_names()? {
-            match self.open_run(&name).and_then(|run| run.record()) {
+        for url in self.table_urls()? {
+            match self.store().info(&url) {
+                Ok(info) => inventory.tables.push(info),
+                // Somebody deleted it meanwhile.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => inventory.damaged_tables.push((url, error)),
+            }
+        }
+        for (name, record) in self.runs()? {
+            match record {
                 Ok(record) => inventory.runs.push((name, record)),
                 Err(error) => inventory.damaged_runs.push((name, error)),
             }
@@ -70,20 +76,20 @@ impl Project {
         Ok(inventory)
     }
 
-    fn look_into(&self, folder: &Url, depth: usize, inventory: &mut Inventory) -> Result<(), RunError> {
-        let tables = self.store().list_tables(folder)?;
+    /// The places of its tables, sorted; none is opened.
+    pub(crate) fn table_urls(&self) -> Result<Vec<Url>, RunError> {
+        let mut urls = Vec::new();
+        self.look_into(self.root(), DEPTH, &mut urls)?;
+        urls.sort();
+        Ok(urls)
+    }
+
+    fn look_into(&self, folder: &Url, depth: usize, urls: &mut Vec<Url>) -> Result<(), RunError> {
+        urls.extend(self.store().list_tables(folder)?);
         for name in self.store().list_folders(folder)? {
-            let url = folder.join(&name)?;
-            if depth > 0 && !tables.contains(&url) && !name.contains(".lance") {
-                self.look_into(&url, depth - 1, inventory)?;
-            }
-        }
-        for url in tables {
-            match self.store().info(&url) {
-                Ok(info) => inventory.tables.push(info),
-                // Somebody deleted it meanwhile.
-                Err(StoreError::NotFound { .. }) => {}
-                Err(error) => inventory.damaged_tables.push((url, error)),
+            // What is called so is a table, or what is left of one.
+            if depth > 0 && !name.contains(".lance") {
+                self.look_into(&folder.join(&name)?, depth - 1, urls)?;
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ mod epoch_metrics;
 mod error;
 mod inventory;
 mod lineage_graph;
+mod listing;
 mod project;
 mod record;
 mod reduce;
@@ -24,6 +25,7 @@ pub use epoch_metrics::EpochMetrics;
 pub use error::RunError;
 pub use inventory::{Inventory, Need};
 pub use lineage_graph::{LineageGraph, LineageNode, NodeState, Origin};
+pub use listing::{ListedTable, Listing};
 pub use project::Project;
 pub use record::{MetricsEntry, RunRecord, RunStatus};
 pub use reduce::{

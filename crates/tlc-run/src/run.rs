@@ -93,6 +93,14 @@ impl Run {
         })
     }
 
+    /// How the run stands.
+    ///
+    /// # Errors
+    /// An unreadable record; a failing store.
+    pub fn status(&self) -> Result<RunStatus, RunError> {
+        Ok(self.record()?.status)
+    }
+
     /// Records how the run stands.
     ///
     /// # Errors
@@ -145,6 +153,30 @@ impl Run {
                 *url = url.resolve(root)?;
             }
         }
+        Ok(metrics)
+    }
+
+    /// Those of its metrics tables whose constants are `epoch` and `split`, oldest first; `None` takes any. What they are
+    /// on average is said by [`epoch_metrics`](Self::epoch_metrics). One read of the record, whatever the number of
+    /// tables.
+    ///
+    /// ```no_run
+    /// # fn show(run: &tlc_run::Run) -> Result<(), tlc_run::RunError> {
+    /// for table in run.metrics_of(Some(3), Some("val"))? {
+    ///     println!("{}: {} rows", table.url, table.rows);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An unreadable record; a failing store.
+    pub fn metrics_of(&self, epoch: Option<i64>, split: Option<&str>) -> Result<Vec<MetricsEntry>, RunError> {
+        let mut metrics = self.metrics()?;
+        metrics.retain(|entry| {
+            epoch.is_none_or(|epoch| entry.epoch() == Some(epoch))
+                && split.is_none_or(|split| entry.split() == Some(split))
+        });
         Ok(metrics)
     }
 

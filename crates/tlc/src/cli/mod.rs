@@ -52,8 +52,8 @@ enum Command {
     Layers(LayersArgs),
     /// Collect embeddings of a TorchScript model's layers into a metrics table
     Collect(CollectArgs),
-    /// List a project's runs
-    Runs(ProjectArgs),
+    /// List a project's runs, or the tables of one
+    Runs(runs::RunsArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
     /// Show a run, table or project in a page: embeddings move over epochs
@@ -337,7 +337,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Collect(args) => collect::run(&args, screen, progress),
         #[cfg(not(feature = "collect"))]
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
-        Command::Runs(args) => runs::list(&args.open()?),
+        Command::Runs(args) => runs::list(&args),
         Command::Reduce(args) => runs::reduce(&args, progress),
         Command::View(args) => view::run(&args, progress),
         Command::Find(args) => find::run(&args, progress),

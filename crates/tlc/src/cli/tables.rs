@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use tlc::core::{FieldRoles, Operation, Progress, Scan, StoreError, TableStore, Url, embedding_width, value_map};
-use tlc::run::{DoctorOptions, Project};
+use tlc::run::{DoctorOptions, ListedTable, Project};
 use tlc::table::{Derivation, LanceStore, NewTable, Table, read_file, write_file};
 
 use super::open_project;
+use super::runs::describe;
 
 /// A project's folder is known by these.
 const FOLDERS: [&str; 2] = ["datasets", "runs"];
@@ -164,20 +165,25 @@ fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
 
 pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
     let project = open_project(&args.project)?;
-    let inventory = project.inventory()?;
-    for info in &inventory.tables {
-        let made = info.lineage().map_or("unknown".to_owned(), |lineage| lineage.operation.kind);
-        let bytes = project.store().size_bytes(&info.url)? as f64 / 1e6;
-        println!("{}  {} rows  {bytes:.1} MB  {made}", info.url.relative_to(project.root()), info.rows);
+    let listing = project.listing()?;
+    for (url, table) in &listing.tables {
+        let place = url.relative_to(project.root());
+        match table {
+            ListedTable::OfRun { entry, .. } => println!("{}", describe(entry, &project)),
+            ListedTable::Other(info) => {
+                let made = info.lineage().map_or("unknown".to_owned(), |lineage| lineage.operation.kind);
+                let bytes = project.store().size_bytes(url)? as f64 / 1e6;
+                println!("{place}  {} rows  {bytes:.1} MB  {made}", info.rows);
+            }
+            ListedTable::Damaged(error) => println!("{place}  damaged: {error}"),
+            ListedTable::Missing { run } => println!("{place}  not there, although run {run:?} lists it"),
+        }
     }
-    for (name, record) in &inventory.runs {
-        println!("runs/{name}  {} metrics tables", record.metrics.len());
-    }
-    for (url, error) in &inventory.damaged_tables {
-        println!("{}  damaged: {error}", url.relative_to(project.root()));
-    }
-    for (name, error) in &inventory.damaged_runs {
-        println!("runs/{name}  damaged: {error}");
+    for (name, record) in &listing.runs {
+        match record {
+            Ok(record) => println!("runs/{name}  {}  {} metrics tables", record.status, record.metrics.len()),
+            Err(error) => println!("runs/{name}  damaged: {error}"),
+        }
     }
     Ok(())
 }

@@ -177,6 +177,10 @@ fn processes_that_collect_at_once_share_a_run_and_lose_nothing() {
     let run = project.open_run("shared").expect("there");
     let metrics = run.epoch_metrics().expect("readable");
     assert!(metrics.len() == 1 && metrics[0].aggregates["loss"].count == 16, "one mean over all: {metrics:?}");
+    let mut listed = tlc();
+    listed.args(["runs", "shared", "--project"]).arg(&out);
+    let (_, stdout, stderr) = output(listed);
+    assert!(stdout.starts_with("shared  ") && stdout.matches("mean loss").count() == 4, "{stdout}{stderr}");
     let tables = run.metrics().expect("readable");
     let described: std::collections::BTreeSet<_> = tables.iter().map(|table| table.foreign_table.clone()).collect();
     assert!(described.len() == 1 && !described.contains(&None), "all describe one table of samples: {described:?}");
