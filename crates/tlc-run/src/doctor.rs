@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tlc_core::ulid::Ulid;
 use tlc_core::{Progress, StoreError, TableInfo, Url};
 
-use crate::inventory::DEPTH;
+use crate::inventory::{DEPTH, id_of};
 use crate::{Project, RunError};
 
 /// How a project is looked over.
@@ -122,7 +122,7 @@ impl Project {
         for url in self.models()? {
             let is_used = |info: &TableInfo| {
                 let models = info.lineage().map(|lineage| lineage.models).unwrap_or_default();
-                models.values().any(|model| model.url.resolve(self.root()).is_ok_and(|used| used == url))
+                models.values().any(|model| self.places().expanded(&model.url).is_ok_and(|used| used == url))
             };
             if is_old(id_in_name(&url)) && !inventory.tables.iter().any(is_used) {
                 findings.push((url, Problem::UnusedModel));
@@ -190,10 +190,6 @@ fn damaged(error: &StoreError) -> Problem {
         StoreError::Damaged { reason, .. } => reason.clone(),
         other => other.to_string(),
     })
-}
-
-fn id_of(info: &TableInfo) -> Option<Ulid> {
-    info.lineage().map(|lineage| lineage.table_id)
 }
 
 /// The identity in `name-<ulid>.lance`, `….lance.deleted-<ulid>` or `name-<ulid>`.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tlc_core::ulid::Ulid;
-use tlc_core::{StoreError, TableInfo, Url};
+use tlc_core::{LineageInput, Places, StoreError, TableInfo, Url};
 
 use crate::{Project, RunError, RunRecord};
 
@@ -13,7 +13,7 @@ pub(crate) const DEPTH: usize = 6;
 /// Everything that a project holds, at one time.
 #[derive(Debug)]
 pub struct Inventory {
-    root: Url,
+    places: Places,
     /// Its tables, sorted by URL.
     pub tables: Vec<TableInfo>,
     /// Tables that cannot be opened, and why.
@@ -53,7 +53,7 @@ impl Project {
     /// A failing store; what is damaged is part of the answer.
     pub fn inventory(&self) -> Result<Inventory, RunError> {
         let mut inventory = Inventory {
-            root: self.root().clone(),
+            places: self.places().clone(),
             tables: Vec::new(),
             damaged_tables: Vec::new(),
             runs: Vec::new(),
@@ -104,14 +104,14 @@ impl Inventory {
 
     /// The table with this identity, wherever it is.
     pub fn table_with_id(&self, id: Ulid) -> Option<&TableInfo> {
-        self.tables.iter().find(|info| info.lineage().is_some_and(|lineage| lineage.table_id == id))
+        self.tables.iter().find(|info| id_of(info) == Some(id))
     }
 
     /// Whether the table was written for a run whose record does not list it: what a killed writer leaves, or what
     /// another one has not recorded yet.
     pub fn is_leftover(&self, info: &TableInfo) -> bool {
         let Some(run) = info.lineage().and_then(|lineage| lineage.run) else { return false };
-        let own = info.url.relative_to(&self.root);
+        let own = info.url.relative_to(self.places.root());
         let is_listed =
             |record: &RunRecord| record.metrics.iter().any(|entry| entry.url == own) || record.to_delete.contains(&own);
         let of_run = self.runs.iter().find(|(name, _)| run.file_name() == name);
@@ -120,7 +120,10 @@ impl Inventory {
 
     /// Who needs the table at `url`, and for what. Leftovers need nothing.
     pub fn needs(&self, url: &Url) -> Vec<Need> {
-        let is_it = |other: &Url| other.resolve(&self.root).is_ok_and(|other| other == *url);
+        let is_it = |other: &Url| self.places.expanded_if_known(other).is_ok_and(|other| other == *url);
+        // Also by its identity: what names it absolutely may have been written before the project was moved.
+        let own = self.table(url).and_then(id_of);
+        let is_read = |input: &LineageInput| is_it(&input.url) || (own.is_some() && input.table_id == own);
         let mut needs = Vec::new();
         for (name, record) in &self.runs {
             if record.metrics.iter().any(|entry| is_it(&entry.url)) {
@@ -128,13 +131,18 @@ impl Inventory {
             }
         }
         for info in self.tables.iter().filter(|info| info.url != *url && !self.is_leftover(info)) {
-            if info.lineage().is_some_and(|lineage| lineage.inputs.iter().any(|input| is_it(&input.url))) {
+            if info.lineage().is_some_and(|lineage| lineage.inputs.iter().any(is_read)) {
                 needs.push(Need::MadeFrom(info.url.clone()));
             }
-            if info.foreign_table(&self.root).is_ok_and(|foreign| foreign.is_some_and(|foreign| foreign == *url)) {
+            if info.foreign_table(&self.places).is_ok_and(|foreign| foreign.is_some_and(|foreign| foreign == *url)) {
                 needs.push(Need::Describes(info.url.clone()));
             }
         }
         needs
     }
+}
+
+/// The identity that a table says it has.
+pub(crate) fn id_of(info: &TableInfo) -> Option<Ulid> {
+    info.lineage().map(|lineage| lineage.table_id)
 }

@@ -14,6 +14,8 @@ mod error;
 mod inventory;
 mod lineage_graph;
 mod listing;
+#[cfg(test)]
+mod moved_tests;
 mod project;
 mod record;
 mod reduce;

@@ -116,7 +116,7 @@ fn rows_are_joined_with_the_table_that_they_describe() {
     let make = |columns| Table::from_columns(shelf.store.clone(), &folder, NewTable::new("m"), columns).expect("new");
     let metrics = make(vec![ids.clone(), foreign, loss.clone()]);
     let joined: Vec<RecordBatch> = metrics
-        .joined(&shelf.root, &["name".to_owned(), "price".to_owned()])
+        .joined(&shelf.root.clone().into(), &["name".to_owned(), "price".to_owned()])
         .expect("joinable")
         .collect::<Result<_, _>>()
         .expect("whole");
@@ -124,11 +124,18 @@ fn rows_are_joined_with_the_table_that_they_describe() {
     assert_eq!(names.iter().flatten().collect::<Vec<_>>(), ["c", "a"]);
     assert!(joined[0].column_by_name("foreign_price").is_some(), "both have a price");
     let outside = shelf.root.join("elsewhere").expect("plain");
-    let error = metrics.joined(&outside, &["name".to_owned()]).err().expect("refused").to_string();
+    let error = metrics.joined(&outside.into(), &["name".to_owned()]).err().expect("refused").to_string();
     assert!(error.contains("nothing is stored") || error.contains("outside"), "{error}");
     let alone =
         Table::from_columns(shelf.store.clone(), &folder, NewTable::new("alone"), vec![ids, loss]).expect("new");
-    assert!(alone.joined(&shelf.root, &[]).err().expect("refused").to_string().contains("does not say which table"));
+    assert!(
+        alone
+            .joined(&shelf.root.clone().into(), &[])
+            .err()
+            .expect("refused")
+            .to_string()
+            .contains("does not say which table")
+    );
 }
 
 #[test]

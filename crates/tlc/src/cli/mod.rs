@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use tlc::core::{Progress, Url};
+use tlc::core::{Places, Progress, Url};
 use tlc::run::Project;
 use tlc::table::LanceStore;
 use tracing_subscriber::EnvFilter;
@@ -107,7 +107,10 @@ fn open_project(folder: &std::path::Path) -> anyhow::Result<Project> {
             Url::from_path(&path.with_context(|| format!("cannot find the folder {}", folder.display()))?)?
         }
     };
-    Ok(Project::new(Arc::new(LanceStore::default()), root))
+    // What is not Unicode is no URL.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Project::in_places(Arc::new(LanceStore::default()), Places::new(root).with_variables(variables)?))
 }
 
 #[derive(Args, Clone)]

@@ -29,7 +29,8 @@ pub(crate) struct LsArgs {
 /// A table of a project.
 #[derive(Args)]
 pub(crate) struct TableArgs {
-    /// A table's folder or URL, or its place in the project
+    /// A table's folder or URL, or its place in the project or below an alias, as `<DATA>/train.lance` where the
+    /// environment has TLC_ALIAS_DATA
     table: String,
     /// The project's folder or URL [default: the nearest above the table that has datasets or runs, or tlc-demo]
     #[arg(long)]
@@ -117,6 +118,11 @@ pub(crate) struct ExportArgs {
 impl TableArgs {
     /// The project and the table's place in it.
     fn open(&self) -> anyhow::Result<(Project, Url)> {
+        if self.table.starts_with('<') {
+            let project = open_project(self.project.as_deref().unwrap_or(Path::new("tlc-demo")))?;
+            let url = project.places().expanded(&self.table.parse()?)?;
+            return Ok((project, url));
+        }
         if self.table.contains("://") && !self.table.starts_with("file://") {
             let url = self.table.parse()?;
             let project = match &self.project {
@@ -194,8 +200,8 @@ pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<()> {
     if let Some(description) = table.description() {
         println!("{description}");
     }
-    if let Some(foreign) = table.info().foreign_table(project.root())? {
-        println!("describes {}", foreign.relative_to(project.root()));
+    if let Some(foreign) = table.info().foreign_table(project.places())? {
+        println!("describes {}", project.places().stored(&foreign));
     }
     println!("\ncolumns");
     for field in table.columns() {
@@ -239,8 +245,10 @@ pub(crate) fn replay(args: &TableArgs, progress: &Progress) -> anyhow::Result<()
             let Some(input) = lineage.inputs.first() else {
                 bail!("cannot replay {}: its lineage names no input", table.url());
             };
-            let input = Table::from_url(project.shared_store(), &input.url.resolve(project.root())?)
-                .with_context(|| format!("cannot replay {}: its input cannot be opened", table.url()))?;
+            let Some(info) = project.locate(input)? else {
+                bail!("cannot replay {}: its input {} is not there", table.url(), project.places().stored(&input.url));
+            };
+            let input = Table::from_url(project.shared_store(), &info.url)?;
             let found = input.digest_of(&derivation)?;
             let written = table.info().digest.as_deref().unwrap_or("none");
             if found != written {
