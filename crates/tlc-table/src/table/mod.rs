@@ -4,6 +4,7 @@ mod create;
 mod derive;
 mod revisions;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::types::Int64Type;
@@ -206,6 +207,15 @@ impl Table {
             let schema = Schema::new_with_metadata(fields, batch.schema().metadata().clone());
             RecordBatch::try_new(Arc::new(schema), values).map_err(|error| StoreError::backend("join", &url, error))
         })))
+    }
+
+    /// Writes its rows into a file, Parquet, CSV or Arrow by its extension, and returns their number. See
+    /// [`write_file`](crate::write_file).
+    ///
+    /// # Errors
+    /// As there; a failing store.
+    pub fn write_file(&self, file: &Path) -> Result<u64, TableError> {
+        crate::write_file(file, &self.info.schema, self.scan(Scan::default())?)
     }
 
     fn unfit(&self, action: &'static str, reason: String) -> TableError {

@@ -1,14 +1,13 @@
 //! Commands on tables: list, show, lineage, replay, import, export, delete.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
-use tlc::core::{FieldRoles, Operation, Progress, Scan, StoreError, TableStore, Url, embedding_width, value_map};
+use tlc::core::{FieldRoles, Progress, Scan, StoreError, Url, embedding_width, value_map};
 use tlc::run::{DoctorOptions, ListedTable, Project};
-use tlc::table::{Derivation, LanceStore, NewTable, Table, read_file, write_file};
+use tlc::table::{Derivation, NewTable, Table, write_file};
 
 use super::open_project;
 use super::runs::describe;
@@ -289,17 +288,14 @@ pub(crate) fn doctor(args: &DoctorArgs, progress: &Progress) -> anyhow::Result<(
 
 pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let project = open_project(&args.project)?;
-    let (schema, rows) = read_file(&args.file)?;
     let stem = args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = args.name.clone().unwrap_or(stem);
-    let file = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut new = NewTable::new(&name).operation(Operation::new("import", 1).with("file", file));
+    let mut new = NewTable::new(&name);
     if let Some(description) = &args.description {
         new = new.description(description);
     }
-    let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
     let folder = project.root().join("datasets")?.join(&args.dataset)?;
-    let table = Table::from_rows(store, &folder, new, &schema, rows)?;
+    let table = Table::from_file(project.shared_store(), &folder, new, &args.file)?;
     println!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
     Ok(())
 }
