@@ -251,6 +251,16 @@ pub trait TableStore: Debug + Send + Sync {
     /// A failing backend.
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError>;
 
+    /// Puts right what is damaged about the table at `url`, if there is a way that loses nothing, and says what was found;
+    /// `None` if nothing was, or nothing helps. A `dry_run` only looks. The default knows no way.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn repair(&self, url: &Url, dry_run: bool, progress: &Progress) -> Result<Option<String>, StoreError> {
+        let _ = (url, dry_run, progress);
+        Ok(None)
+    }
+
     /// Reads the whole table at `url` and checks it against its digest.
     ///
     /// # Errors
