@@ -293,7 +293,7 @@ mod tests {
         let manifest = files.find(|file| file.extension().is_some_and(|e| e == "manifest")).expect("a manifest");
         std::fs::write(&manifest, b"torn").expect("writable");
         let project = Project::new(Arc::new(tlc_table::LanceStore::default()), root);
-        let looking = DoctorOptions { repair: false, ..repairing.clone() };
+        let looking = DoctorOptions { repair: false, ..repairing };
         let found = project.doctor(&looking, &Progress::default()).expect("readable");
         assert!(matches!(&found[..], [it] if matches!(it.problem, Problem::TornManifest(_))), "{found:?}");
         assert_eq!(std::fs::read(&manifest).expect("there"), b"torn", "nothing was touched");

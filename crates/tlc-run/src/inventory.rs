@@ -5,7 +5,7 @@ use std::fmt;
 use tlc_core::ulid::Ulid;
 use tlc_core::{LineageInput, Places, StoreError, TableInfo, Url};
 
-use crate::{Project, RunError, RunRecord};
+use crate::{ListedRun, Project, RunError, RunRecord};
 
 /// Folders below the project that are looked into for tables.
 pub(crate) const DEPTH: usize = 6;
@@ -67,7 +67,7 @@ impl Project {
                 Err(error) => inventory.damaged_tables.push((url, error)),
             }
         }
-        for (name, record) in self.runs()? {
+        for ListedRun { name, record } in self.runs()? {
             match record {
                 Ok(record) => inventory.runs.push((name, record)),
                 Err(error) => inventory.damaged_runs.push((name, error)),

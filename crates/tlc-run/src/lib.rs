@@ -27,7 +27,7 @@ pub use epoch_metrics::EpochMetrics;
 pub use error::RunError;
 pub use inventory::{Inventory, Need};
 pub use lineage_graph::{LineageGraph, LineageNode, NodeState, Origin};
-pub use listing::{ListedTable, Listing};
+pub use listing::{ListedRun, ListedTable, Listing};
 pub use project::Project;
 pub use record::{MetricsEntry, RunRecord, RunStatus};
 pub use reduce::{

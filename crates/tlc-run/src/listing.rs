@@ -10,10 +10,19 @@ use crate::{MetricsEntry, Project, Run, RunError, RunRecord};
 /// damaged is part of it; whether a run's tables are whole is asked of [`Project::doctor`].
 #[derive(Debug)]
 pub struct Listing {
-    /// Its runs by name, with what their records say.
-    pub runs: Vec<(String, Result<RunRecord, RunError>)>,
+    /// Its runs, sorted by name.
+    pub runs: Vec<ListedRun>,
     /// Its tables, sorted by URL.
     pub tables: Vec<(Url, ListedTable)>,
+}
+
+/// A run that is listed.
+#[derive(Debug)]
+pub struct ListedRun {
+    /// Its name.
+    pub name: String,
+    /// What its record says, or why that cannot be read.
+    pub record: Result<RunRecord, RunError>,
 }
 
 /// What is known of a table that is listed.
@@ -24,7 +33,7 @@ pub enum ListedTable {
         /// The run's name.
         run: String,
         /// What the record says of it.
-        entry: MetricsEntry,
+        entry: Box<MetricsEntry>,
     },
     /// No run lists it: a table of a dataset, or one that was derived or reduced by itself.
     Other(TableInfo),
@@ -42,10 +51,10 @@ impl Project {
     ///
     /// ```no_run
     /// # fn show(project: &tlc_run::Project) -> Result<(), tlc_run::RunError> {
-    /// for (name, record) in project.runs()? {
-    ///     match record {
-    ///         Ok(record) => println!("{name}: {}, {} tables", record.status, record.metrics.len()),
-    ///         Err(error) => println!("{name}: {error}"),
+    /// for run in project.runs()? {
+    ///     match run.record {
+    ///         Ok(record) => println!("{}: {}, {} tables", run.name, record.status, record.metrics.len()),
+    ///         Err(error) => println!("{}: {error}", run.name),
     ///     }
     /// }
     /// # Ok(())
@@ -54,13 +63,13 @@ impl Project {
     ///
     /// # Errors
     /// A failing store; a record that cannot be read is part of the answer.
-    pub fn runs(&self) -> Result<Vec<(String, Result<RunRecord, RunError>)>, RunError> {
+    pub fn runs(&self) -> Result<Vec<ListedRun>, RunError> {
         let mut runs = Vec::new();
         for name in self.store().list_folders(&self.root().join("runs")?)? {
             match Run::at(self.clone(), name.clone()).and_then(|run| run.record()) {
                 // A folder without a record is what a killed writer left.
                 Err(RunError::Store(StoreError::NotFound { .. })) => {}
-                record => runs.push((name, record)),
+                record => runs.push(ListedRun { name, record }),
             }
         }
         Ok(runs)
@@ -74,11 +83,11 @@ impl Project {
     pub fn listing(&self) -> Result<Listing, RunError> {
         let runs = self.runs()?;
         let mut of_runs = BTreeMap::new();
-        for (name, record) in &runs {
+        for ListedRun { name, record } in &runs {
             for entry in record.iter().flat_map(|record| &record.metrics) {
                 // What leads out of the project is none of its tables, whatever a record says.
                 if let Ok(url) = self.inside(&entry.url) {
-                    of_runs.insert(url, (name.clone(), entry.clone()));
+                    of_runs.insert(url, (name.clone(), Box::new(entry.clone())));
                 }
             }
         }
@@ -145,7 +154,9 @@ mod tests {
         let project = Project::new(Arc::new(LanceStore::default()), project.root().clone());
         assert_eq!(project.inventory().expect("readable").damaged_tables.len(), 2, "who opens them notices");
         let listing = project.listing().expect("readable");
-        assert!(matches!(&listing.runs[..], [(name, Ok(record))] if name == "r" && record.metrics.len() == 3));
+        assert!(
+            matches!(&listing.runs[..], [ListedRun { name, record: Ok(record) }] if name == "r" && record.metrics.len() == 3)
+        );
         let mut found: Vec<String> = Vec::new();
         for (url, table) in &listing.tables {
             found.push(match table {
@@ -178,7 +189,7 @@ mod tests {
         std::fs::write(folder.path().join("runs/cut/run.json"), b"{\"schema\": ").expect("writable");
         std::fs::create_dir(folder.path().join("runs/begun")).expect("writable");
         let runs = project.runs().expect("readable");
-        let found: Vec<(&str, bool)> = runs.iter().map(|(name, record)| (name.as_str(), record.is_ok())).collect();
+        let found: Vec<(&str, bool)> = runs.iter().map(|run| (run.name.as_str(), run.record.is_ok())).collect();
         assert_eq!(found, [("cut", false), ("whole", true)]);
     }
 }

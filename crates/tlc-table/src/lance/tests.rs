@@ -106,7 +106,8 @@ fn a_torn_or_lost_manifest_is_put_back_on_request() {
         bytes.iter_mut().rev().skip(16).for_each(|byte| *byte ^= 0x55);
         Some(bytes)
     };
-    let damages: [fn(Vec<u8>) -> Option<Vec<u8>>; 4] =
+    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+    let damages: [Damage; 4] =
         [|_| None, |_| Some(Vec::new()), |bytes| Some(bytes[..bytes.len() / 2].to_vec()), flipped];
     for (number, damage) in damages.into_iter().enumerate() {
         let fixture = Fixture::with_table();

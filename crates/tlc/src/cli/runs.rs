@@ -2,7 +2,7 @@
 
 use clap::Args;
 use tlc::core::Progress;
-use tlc::run::{MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
+use tlc::run::{ListedRun, MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
 
 use super::ProjectArgs;
 
@@ -58,7 +58,7 @@ pub(crate) fn list(args: &RunsArgs) -> anyhow::Result<()> {
 }
 
 fn list_all(project: &Project) -> anyhow::Result<()> {
-    for (name, record) in project.runs()? {
+    for ListedRun { name, record } in project.runs()? {
         let record = match record {
             Ok(record) => record,
             Err(error) => {

@@ -45,9 +45,9 @@ pub(crate) fn source(what: Option<&str>, project: &ProjectArgs) -> anyhow::Resul
 
 fn newest_run(project: Project) -> anyhow::Result<Source> {
     let mut newest = None;
-    for (name, record) in project.runs()? {
+    for run in project.runs()? {
         // A damaged record is no reason not to show another run.
-        let Ok(record) = record else { continue };
+        let (name, Ok(record)) = (run.name, run.record) else { continue };
         if newest.as_ref().is_none_or(|(created, _)| record.created > *created) {
             newest = Some((record.created, name));
         }

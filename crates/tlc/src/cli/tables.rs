@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use tlc::core::{FieldRoles, Progress, Scan, StoreError, Url, embedding_width, value_map};
-use tlc::run::{DoctorOptions, ListedTable, Project};
+use tlc::run::{DoctorOptions, ListedRun, ListedTable, Project};
 use tlc::table::{Derivation, NewTable, Table, write_file};
 
 use super::open_project;
@@ -184,7 +184,7 @@ pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
             ListedTable::Missing { run } => println!("{place}  not there, although run {run:?} lists it"),
         }
     }
-    for (name, record) in &listing.runs {
+    for ListedRun { name, record } in &listing.runs {
         match record {
             Ok(record) => println!("runs/{name}  {}  {} metrics tables", record.status, record.metrics.len()),
             Err(error) => println!("runs/{name}  damaged: {error}"),
