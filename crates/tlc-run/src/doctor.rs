@@ -169,7 +169,10 @@ impl Project {
                 self.open_run(run.file_name())?.finish_deletions()?;
             }
             Problem::UnlistedTable => self.delete_recorded(url, Vec::new())?,
-            Problem::UnfinishedTable | Problem::UnusedModel => self.store().delete_folder(url)?,
+            Problem::UnfinishedTable | Problem::UnusedModel => {
+                self.check_deletable(url)?;
+                self.store().delete_folder(url)?;
+            }
         }
         Ok(true)
     }

@@ -210,6 +210,7 @@ impl Project {
             return Err(self.unknown_run(name)?);
         }
         let folder = folder.join(name)?;
+        self.check_deletable(&folder)?;
         self.note_deletions_below(&folder)?;
         Ok(self.store.delete_folder(&folder)?)
     }

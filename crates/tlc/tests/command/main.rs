@@ -2,6 +2,7 @@
 
 mod exported;
 mod faults;
+mod places;
 
 use std::fs;
 use std::path::{Path, PathBuf};
