@@ -3,7 +3,8 @@
 //! Three ways to find them, each a [`KnnIndex`]: all distances ([`ExactIndex`]), cells of near rows
 //! ([`CellsIndex`]), a navigable graph ([`HnswIndex`]). Which one serves is chosen by name or by
 //! measured thresholds; rows wider than 128 are searched by their principal components and ranked by
-//! their full width ([`ProjectedIndex`]).
+//! their full width ([`ProjectedIndex`]). The graph of more rows than fit in memory is found by cells in a file
+//! ([`graph_on_disk`]).
 //!
 //! All give distances that were computed directly from the rows in a fixed order. Equal distances in a
 //! list are in the order of row numbers; which of several rows at the distance of the last one are named depends on the
@@ -11,6 +12,7 @@
 
 mod candidates;
 mod cells;
+mod disk;
 mod exact;
 mod hnsw;
 mod kmeans;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 pub use cells::CellsIndex;
+pub use disk::{DiskGraph, DiskOptions, RowSource, graph_on_disk};
 pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
 pub use projected::ProjectedIndex;
