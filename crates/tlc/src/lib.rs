@@ -39,6 +39,7 @@ pub use tlc_collect as collect;
 
 #[cfg(feature = "collect")]
 pub mod datasets;
+pub mod neighbours;
 
 use tlc_core::{PluginError, Reducer};
 

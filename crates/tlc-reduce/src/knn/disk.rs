@@ -384,7 +384,7 @@ impl Truth {
         let queries: Result<Vec<Array2<f32>>, ReduceError> =
             places.iter().map(|&place| cells.read(place as usize..place as usize + 1)).collect();
         let queries = queries?;
-        let queries: Vec<_> = queries.iter().map(Array2::view).collect();
+        let queries: Vec<_> = queries.iter().map(|row| row.view()).collect();
         let queries = ndarray::concatenate(Axis(0), &queries)
             .map_err(|error| ReduceError::backend("put the sampled rows together", error))?;
         let mut nearest: Vec<Vec<(f32, u32)>> = vec![Vec::new(); places.len()];

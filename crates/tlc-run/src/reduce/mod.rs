@@ -60,7 +60,7 @@ pub struct ReduceOptions {
     pub out_of_distribution_column: Option<bool>,
     /// The table to fit on. Default: the most recently written one. Only where one model is made.
     pub fit_table: Option<Url>,
-    /// Which rows of that table are fitted. Default: all up to 2 GiB of embeddings, a seeded sample of larger tables.
+    /// Which rows of that table are fitted. Default: all up to 1 GiB of embeddings, a seeded sample of larger tables.
     /// The lineage of the reduced tables states the sample.
     pub fit_rows: FitRows,
     /// After how many rows what was computed is kept, so that a reduction that was killed or stopped goes on from

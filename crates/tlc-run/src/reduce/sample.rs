@@ -19,15 +19,15 @@ use super::fit::vector_width;
 use super::source::Source;
 use crate::{Project, RunError};
 
-/// Embeddings of up to so many bytes are fitted whole if nothing else is asked for: a million rows of 512 values. A fit
-/// holds its rows about three times, and a layout of more points than that shows no more.
-const FIT_UP_TO_BYTES: u64 = 2 << 30;
+/// Embeddings of up to so many bytes are fitted whole if nothing else is asked for: half a million rows of 512. A fit
+/// takes about three times as much memory, and a layout of more points shows no more.
+const FIT_UP_TO_BYTES: u64 = 1 << 30;
 
 /// How many rows of a table are fitted; the others are placed by the model like those of other tables.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum FitSize {
-    /// All up to 2 GiB of embeddings as float32, which is a million rows of 512; of larger tables as many as that
+    /// All up to 1 GiB of embeddings as float32, which is half a million rows of 512; of larger tables as many as that
     /// holds.
     #[default]
     Auto,

@@ -10,6 +10,7 @@ mod demo;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
+mod neighbours;
 mod plot;
 mod runs;
 #[cfg(feature = "collect")]
@@ -60,6 +61,8 @@ enum Command {
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
     Find(find::FindArgs),
+    /// Find the nearest rows of each row of a large table, and near duplicates
+    Neighbours(neighbours::NeighboursArgs),
     /// Draw the layouts of a run or a table as SVG and PNG
     Plot(plot::PlotArgs),
     /// List a project's tables and runs
@@ -344,6 +347,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Reduce(args) => runs::reduce(&args, progress),
         Command::View(args) => view::run(&args, progress),
         Command::Find(args) => find::run(&args, progress),
+        Command::Neighbours(args) => neighbours::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
         Command::Ls(args) => tables::list(&args),
         Command::Show(args) => tables::show(&args),

@@ -48,7 +48,7 @@ pub(crate) struct ReduceArgs {
     #[arg(long)]
     keep_source_tables: bool,
     /// How many rows of a table to fit on: all, a number, or a share such as 10%; the model places the others [default:
-    /// all up to 2 GiB of embeddings, as many as that of larger tables]
+    /// all up to 1 GiB of embeddings, as many as that of larger tables]
     #[arg(long, value_name = "ROWS", default_value = "auto", hide_default_value = true)]
     fit_rows: FitSize,
     /// Draw the rows to fit on from each value of this column, in proportion
