@@ -64,7 +64,7 @@ impl Project {
             scores: fitted.columns.iter().any(|column| has(&score_column(&column.target))),
         };
         let form = Form::of(&source, &fitted, keep)?;
-        let task = progress.task("apply", source.info.rows);
+        let task = progress.task("place rows", source.info.rows);
         let work = Work { piece_rows: None, task: &task, progress };
         let mut rows = ReducedRows::new(self, &source, &fitted, &form, work)?;
         let mut content = TableDigest::new(&info.schema);

@@ -115,7 +115,7 @@ struct StopAfter {
 
 impl ProgressSink for StopAfter {
     fn begin(&self, task: u64, name: &str, _: u64) {
-        if name == "apply, rows" {
+        if name == "place rows" {
             self.apply.store(task, Ordering::Relaxed);
         }
     }

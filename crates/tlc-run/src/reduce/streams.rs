@@ -118,7 +118,7 @@ impl<'a> Written<'a> {
                 sources: options.retain_source_embedding_column,
                 scores: options.out_of_distribution_column.unwrap_or(has_others),
             };
-            let task = progress.task("apply, rows", tables.iter().map(|table| table.info.rows).sum());
+            let task = progress.task("place rows", tables.iter().map(|table| table.info.rows).sum());
             let work = Work { piece_rows: options.piece_rows, task: &task, progress };
             for source in tables {
                 if let Some(column) = columns.iter().find(|column| !source.has_column(column)) {

@@ -274,23 +274,23 @@ fn a_cancelled_reduction_leaves_the_run_as_it_was() {
     assert_eq!(fixture.store.list_tables(&fixture.url("runs/r/reduced")).expect("listable"), []);
 }
 
-/// Asks to stop as soon as the first table was reduced.
+/// Asks to stop as soon as the first table was reduced and read back.
 struct StopAfterFirst(std::sync::OnceLock<Progress>, std::sync::atomic::AtomicU64);
 
 impl tlc_core::ProgressSink for StopAfterFirst {
     fn begin(&self, task: u64, name: &str, _total: u64) {
-        if name == "apply" {
+        if name == "verify" {
             self.1.store(task, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
-    fn advance(&self, task: u64, _steps: u64) {
+    fn advance(&self, _task: u64, _steps: u64) {}
+
+    fn end(&self, task: u64) {
         if task == self.1.load(std::sync::atomic::Ordering::Relaxed) {
             self.0.get().expect("set before use").cancel();
         }
     }
-
-    fn end(&self, _task: u64) {}
 }
 
 #[test]
