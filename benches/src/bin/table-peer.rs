@@ -210,10 +210,11 @@ fn samples(root: &Url) -> Result<Value> {
         values
     };
     let halves = vectors(3).into_iter().map(f16::from_f32).collect();
-    let metrics = add(&run, 0, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(1), NumberRole::NnEmbedding)])?;
-    add(&run, 1, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(2), NumberRole::NnEmbedding)])?;
+    // First, since the last one is fitted, and the others are reduced if they have its column.
     let half_precision = vec![ids(N_ROWS), Column::embedding_f16("h", 8, halves, NumberRole::NnEmbedding)];
-    let half_precision = add(&run, 2, half_precision)?;
+    let half_precision = add(&run, 0, half_precision)?;
+    let metrics = add(&run, 1, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(1), NumberRole::NnEmbedding)])?;
+    add(&run, 2, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(2), NumberRole::NnEmbedding)])?;
     let options = ReduceOptions {
         delete_source_tables: Some(false),
         retain_source_embedding_column: true,
