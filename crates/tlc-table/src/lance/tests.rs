@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use tempfile::TempDir;
@@ -190,6 +192,51 @@ fn a_table_that_points_at_files_elsewhere_is_refused() {
     assert!(fs::read_dir(&elsewhere).expect("there").next().is_some(), "its rows are elsewhere");
     let refused = fixture.store.scan(&fixture.url, Scan::default()).err().expect("refused").to_string();
     assert!(refused.contains("points at files outside of the table") && refused.contains("elsewhere"), "{refused}");
+}
+
+#[test]
+fn ten_thousand_columns_come_back() {
+    const WIDTH: i64 = 10_000;
+    let fixture = Fixture::new();
+    let fields: Vec<Field> = (0..WIDTH).map(|i| Field::new(format!("c{i}"), DataType::Int64, false)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let columns = (0..WIDTH).map(|i| Arc::new(Int64Array::from(vec![i, -i, 7 * i])) as _).collect();
+    let rows = RecordBatch::try_new(schema.clone(), columns).expect("one length");
+    fixture.store.create(&fixture.url, schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+    let store = fixture.reopened();
+    store.verify(&fixture.url, &Progress::default()).expect("as written");
+    let wanted = ["c9999".to_owned(), "c3".to_owned()];
+    let row = store.take(&fixture.url, &[2], Some(&wanted)).expect("there");
+    let cell = |name: &str| row.column_by_name(name).expect("asked for").as_primitive::<Int64Type>().value(0);
+    assert_eq!((row.num_columns(), cell("c9999"), cell("c3")), (2, 7 * 9999, 21));
+}
+
+#[test]
+fn a_million_rows_come_back() {
+    const N_ROWS: i64 = 1_000_000;
+    let fixture = Fixture::new();
+    let batch = |first: i64| {
+        let ids = first..first + N_ROWS / 10;
+        let values = ids.clone().flat_map(|id| [id as f32, 0.5, -1.0, (id as f32).sin()]).collect();
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), embedding.field]));
+        let columns = vec![Arc::new(Int64Array::from_iter_values(ids)) as _, embedding.values];
+        RecordBatch::try_new(schema, columns).expect("one length")
+    };
+    let schema = batch(0).schema();
+    let rows = (0..10).map(|part| Ok(batch(part * N_ROWS / 10)));
+    let info = fixture.store.create(&fixture.url, schema, Box::new(rows)).expect("writable");
+    assert_eq!(info.rows, N_ROWS as u64);
+    let store = fixture.reopened();
+    store.verify(&fixture.url, &Progress::default()).expect("as written");
+    let some = store.take(&fixture.url, &[999_999, 0, 500_000], None).expect("there");
+    assert_eq!(some.column(0).as_primitive::<Int64Type>().values(), &[999_999, 0, 500_000]);
+    let scan = Scan::columns(["id"]).filter(tlc_core::Filter::ge("id", N_ROWS - 5)).limit(3);
+    let last: Vec<RecordBatch> =
+        store.scan(&fixture.url, scan).expect("there").map(|rows| rows.expect("whole")).collect();
+    let ids: Vec<i64> =
+        last.iter().flat_map(|rows| rows.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    assert_eq!(ids, [999_995, 999_996, 999_997]);
 }
 
 #[test]

@@ -126,6 +126,28 @@ fn revisions_know_where_they_come_from_and_can_be_repeated() {
 }
 
 #[test]
+fn the_latest_revision_is_found_although_the_clock_went_backwards() {
+    let shelf = shelf();
+    let table = shelf.create(NewTable::new("initial")).expect("new");
+    let folder = table.url().parent().expect("a folder");
+    let mut of = table.clone();
+    // Each says that it is a year older than what it was made from.
+    for year in (1..4_u64).rev() {
+        let mut lineage = Lineage::new("test/1", Operation::new("edit", 1));
+        lineage.table_id = tlc_core::ulid::Ulid::from_parts(year * 31_536_000_000, 7);
+        lineage.inputs.push(of.info().as_input());
+        let url = folder.join(&format!("initial-{}.lance", lineage.table_id)).expect("a name");
+        let schema = Arc::new(lineage.write_into(table.schema()));
+        let rows = table.scan(Scan::default()).expect("readable");
+        shelf.store.create(&url, schema, rows).expect("writable");
+        of = Table::from_url(shelf.store.clone(), &url).expect("there");
+    }
+    assert_eq!(table.latest().expect("listable").url(), of.url());
+    assert!(of.is_descendant_of(&table).expect("listable"));
+    assert_eq!(of.revisions().expect("listable").len(), 4);
+}
+
+#[test]
 fn rows_are_joined_with_the_table_that_they_describe() {
     let shelf = shelf();
     let toys = shelf.create(NewTable::new("initial")).expect("new");
