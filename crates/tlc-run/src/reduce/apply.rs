@@ -206,7 +206,9 @@ impl<'a> ReducedRows<'a> {
         let compute = || computed_columns(url, batch, has_scores, models, layout_row, progress);
         let computed = match &mut self.pieces {
             None => compute()?,
-            Some(piece) => piece.columns(first as u64, n, compute)?,
+            // Rows that are none finish no piece.
+            Some(piece) if n > 0 => piece.columns(first as u64, n, compute)?,
+            Some(_) => compute()?,
         };
         let kept = self.form.kept.iter();
         let mut columns: Vec<ArrayRef> =

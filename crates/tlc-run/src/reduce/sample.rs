@@ -305,7 +305,7 @@ mod tests {
     fn quotas_are_proportional_and_leave_nobody_out() {
         for (sizes, total, expected) in [
             (vec![100, 100], 10, vec![5, 5]),
-            (vec![990, 9, 1], 100, vec![98, 1, 1]),
+            (vec![990, 9, 1], 100, vec![97, 2, 1]),
             (vec![5], 3, vec![3]),
             (vec![3, 3, 3], 8, vec![3, 3, 2]),
             (vec![1, 1, 1], 3, vec![1, 1, 1]),

@@ -3,6 +3,7 @@
 mod exported;
 mod faults;
 mod places;
+mod scale;
 
 use std::fs;
 use std::path::{Path, PathBuf};
