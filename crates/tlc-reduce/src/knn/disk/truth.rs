@@ -18,7 +18,12 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    pub(super) fn of_sample(cells: &CellFile, k: usize, options: &DiskOptions, progress: &Progress) -> Result<Self, ReduceError> {
+    pub(super) fn of_sample(
+        cells: &CellFile,
+        k: usize,
+        options: &DiskOptions,
+        progress: &Progress,
+    ) -> Result<Self, ReduceError> {
         let n = cells.order.len();
         let places = sample(n, SAMPLED_ROWS, options.seed);
         let rows = places.iter().map(|&place| cells.order[place as usize]).collect();
