@@ -76,10 +76,16 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let collected = collect_metrics(&run, dataset, &mut collectors, &predictor, &options, progress);
     run.set_status(if collected.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted })?;
     let report = collected?;
-    if !report.skipped.is_empty() {
-        let names: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
-        println!("left out, as they cannot be decoded: {}", names.join(", "));
-        run.extend_parameter("undecodable", names)?;
+    // Those whose first bytes are no image's were told when the folder was read.
+    let left_out: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
+    if !left_out.is_empty() {
+        println!("left out, as they cannot be decoded: {}", left_out.join(", "));
+    }
+    // Each part knows all of those; the first writes them down.
+    let not_listed = if matches!(args.shard, None | Some((0, _))) { samples.undecodable } else { Vec::new() };
+    let undecodable = [not_listed, left_out].concat();
+    if !undecodable.is_empty() {
+        run.extend_parameter("undecodable", undecodable)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", report.table.url);
