@@ -39,6 +39,8 @@ pub use tlc_collect as collect;
 
 #[cfg(feature = "collect")]
 pub mod datasets;
+#[cfg(feature = "view")]
+pub mod foreign;
 
 use tlc_core::{PluginError, Reducer};
 

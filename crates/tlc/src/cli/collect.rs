@@ -78,18 +78,18 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let report = collected?;
     if !report.skipped.is_empty() {
         let names: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
-        println!("left out, as they cannot be decoded: {}", names.join(", "));
+        say!("left out, as they cannot be decoded: {}", names.join(", "));
         run.extend_parameter("undecodable", names)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{}", report.table.url);
-    println!("{} rows in {seconds:.1} s ({:.0} per second)", report.table.rows, report.table.rows as f64 / seconds);
+    say!("{}", report.table.url);
+    say!("{} rows in {seconds:.1} s ({:.0} per second)", report.table.rows, report.table.rows as f64 / seconds);
     for (name, mean) in &report.means {
-        println!("  mean {name}: {mean:.4}");
+        say!("  mean {name}: {mean:.4}");
     }
     let (name, project) = (run.name(), args.project.project.display());
-    println!("reduce them: tlc reduce {name} --project {project}");
-    println!("then draw:   tlc plot {name} --project {project}");
+    say!("reduce them: tlc reduce {name} --project {project}");
+    say!("then draw:   tlc plot {name} --project {project}");
     Ok(())
 }
 

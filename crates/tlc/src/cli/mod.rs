@@ -2,6 +2,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
+#[macro_use]
+mod out;
+
 mod bars;
 #[cfg(feature = "collect")]
 mod collect;
@@ -56,7 +59,7 @@ enum Command {
     Runs(ProjectArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
-    /// Show a run, table or project in a page: embeddings move over epochs
+    /// Show a run, table, project or a file with embeddings in a page: they move over epochs
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
     Find(find::FindArgs),
@@ -305,7 +308,8 @@ pub(crate) fn main() -> ExitCode {
     if let Err(error) = stop_on_ctrl_c(&progress) {
         eprintln!("warning: ctrl-C will end the command at once: {error}");
     }
-    match run(cli.command, &screen, &progress) {
+    let result = run(cli.command, &screen, &progress);
+    match result.and_then(|()| out::finish().context("cannot print")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             screen.clear();
@@ -328,7 +332,6 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Demo(args) => demo::run(&args, screen, progress),
         #[cfg(not(feature = "collect"))]
         Command::Demo(_) => {
-            let _ = screen;
             anyhow::bail!("{WITHOUT_LIBTORCH}")
         }
         #[cfg(feature = "collect")]
@@ -339,7 +342,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args.open()?),
         Command::Reduce(args) => runs::reduce(&args, progress),
-        Command::View(args) => view::run(&args, progress),
+        Command::View(args) => view::run(&args, screen, progress),
         Command::Find(args) => find::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
         Command::Ls(args) => tables::list(&args),
@@ -353,7 +356,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {
             for plugin in tlc::core::plugins() {
-                println!(
+                say!(
                     "{:<16} {:<16} {} {}  {}",
                     format!("{:?}", plugin.kind),
                     plugin.tag,

@@ -8,13 +8,13 @@ use tlc::core::{NumberRole, Progress};
 use tlc::view::plot::{scatter_of, write_contact_sheet};
 use tlc::view::{Scene, SceneColumn, SceneLayout};
 
-use super::{ProjectArgs, scene};
+use super::scene::{self, WhatArgs};
 
 /// What is drawn.
 #[derive(Args)]
 pub(crate) struct PlotArgs {
-    /// A run's name, or a table's folder or URL [default: the project's newest run]
-    what: Option<String>,
+    #[command(flatten)]
+    what: WhatArgs,
     /// The reduced column [default: all]
     #[arg(long)]
     layout: Option<String>,
@@ -24,12 +24,10 @@ pub(crate) struct PlotArgs {
     /// The folder to write into
     #[arg(long, default_value = "pictures")]
     out: PathBuf,
-    #[command(flatten)]
-    project: ProjectArgs,
 }
 
 pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
-    let scene = scene::open(args.what.as_deref(), &args.project)?;
+    let scene = scene::open(&args.what, progress)?;
     let layouts: Vec<&SceneLayout> = match &args.layout {
         Some(name) => vec![scene.layout(Some(name))?],
         None => scene.layouts.iter().collect(),
@@ -51,11 +49,11 @@ pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
             }
         }
     }
-    println!("{n_pictures} pictures, each as .png and .svg: {}", args.out.display());
+    say!("{n_pictures} pictures, each as .png and .svg: {}", args.out.display());
     if n_pictures > 1 {
         let path = args.out.join("contact-sheet.png");
         write_contact_sheet(&path, &scene.title, &sheet)?;
-        println!("all of them at once: {}", path.display());
+        say!("all of them at once: {}", path.display());
     }
     Ok(())
 }

@@ -39,14 +39,14 @@ pub(crate) fn list(project: &Project) -> anyhow::Result<()> {
         let run = match project.open_run(&name) {
             Ok(run) => run,
             Err(error) => {
-                println!("{name}  {error}");
+                say!("{name}  {error}");
                 continue;
             }
         };
         let record = run.record()?;
         let bytes = project.store().size_bytes(run.url())?;
         let status = serde_json::to_value(record.status)?;
-        println!(
+        say!(
             "{name}  {}  {} tables  {:.1} MB  {}",
             status.as_str().unwrap_or_default(),
             record.metrics.len(),
@@ -68,7 +68,7 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
         None => run.reduce_embeddings_per_dataset(&options, progress)?,
     };
     if mapping.is_empty() {
-        println!("run {} has no embeddings left to reduce", run.name());
+        say!("run {} has no embeddings left to reduce", run.name());
     }
     print_mapping(&mapping);
     Ok(())
@@ -76,12 +76,12 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
 
 fn print_mapping(mapping: &UrlMapping) {
     for (source, reduced) in mapping.iter() {
-        println!("  {source}\n    -> {reduced}");
+        say!("  {source}\n    -> {reduced}");
     }
 }
 
 pub(crate) fn remove(args: &RunArgs) -> anyhow::Result<()> {
     args.project.open()?.delete_run(&args.name)?;
-    println!("removed run {}", args.name);
+    say!("removed run {}", args.name);
     Ok(())
 }

@@ -146,13 +146,14 @@ impl TableArgs {
     }
 }
 
-fn nearest_project(path: &Path) -> Option<PathBuf> {
+/// The nearest folder above that has datasets or runs.
+pub(super) fn nearest_project(path: &Path) -> Option<PathBuf> {
     let is_project = |folder: &&Path| FOLDERS.iter().any(|name| folder.join(name).is_dir());
     path.ancestors().skip(1).find(is_project).map(Path::to_owned)
 }
 
 /// The same in an object store.
-fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
+pub(super) fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
     for folder in std::iter::successors(table.parent(), Url::parent) {
         let project = open_project(Path::new(&folder.to_string()))?;
         if project.store().list_folders(&folder)?.iter().any(|name| FOLDERS.contains(&name.as_str())) {
@@ -168,44 +169,44 @@ pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
     for info in &inventory.tables {
         let made = info.lineage().map_or("unknown".to_owned(), |lineage| lineage.operation.kind);
         let bytes = project.store().size_bytes(&info.url)? as f64 / 1e6;
-        println!("{}  {} rows  {bytes:.1} MB  {made}", info.url.relative_to(project.root()), info.rows);
+        say!("{}  {} rows  {bytes:.1} MB  {made}", info.url.relative_to(project.root()), info.rows);
     }
     for (name, record) in &inventory.runs {
-        println!("runs/{name}  {} metrics tables", record.metrics.len());
+        say!("runs/{name}  {} metrics tables", record.metrics.len());
     }
     for (url, error) in &inventory.damaged_tables {
-        println!("{}  damaged: {error}", url.relative_to(project.root()));
+        say!("{}  damaged: {error}", url.relative_to(project.root()));
     }
     for (name, error) in &inventory.damaged_runs {
-        println!("runs/{name}  damaged: {error}");
+        say!("runs/{name}  damaged: {error}");
     }
     Ok(())
 }
 
 pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<()> {
     let (project, table) = args.table.table()?;
-    println!("{}\n{} rows, {}", table.url(), table.rows(), table.info().digest.as_deref().unwrap_or("no digest"));
+    say!("{}\n{} rows, {}", table.url(), table.rows(), table.info().digest.as_deref().unwrap_or("no digest"));
     if let Some(description) = table.description() {
-        println!("{description}");
+        say!("{description}");
     }
     if let Some(foreign) = table.info().foreign_table(project.root())? {
-        println!("describes {}", foreign.relative_to(project.root()));
+        say!("describes {}", foreign.relative_to(project.root()));
     }
-    println!("\ncolumns");
+    say!("\ncolumns");
     for field in table.columns() {
         let role = field.role().map(|role| format!("  {role}")).unwrap_or_default();
         let classes = match value_map(field).len() {
             0 => String::new(),
             n => format!("  {n} names"),
         };
-        println!("  {}  {}{role}{classes}", field.name(), field.data_type());
+        say!("  {}  {}{role}{classes}", field.name(), field.data_type());
     }
     let narrow =
         table.columns().iter().filter(|field| embedding_width(field).is_none_or(|width| width <= WIDEST_SHOWN));
     let columns: Vec<&String> = narrow.map(|field| field.name()).collect();
     let rows = table.read(Scan::columns(columns).limit(args.rows))?;
-    println!("\n{}", pretty_format_batches(&[rows])?);
-    println!("\nlineage\n{}", project.lineage_graph(table.url())?.to_text(project.root()));
+    say!("\n{}", pretty_format_batches(&[rows])?);
+    say!("\nlineage\n{}", project.lineage_graph(table.url())?.to_text(project.root()));
     Ok(())
 }
 
@@ -213,11 +214,11 @@ pub(crate) fn lineage(args: &LineageArgs) -> anyhow::Result<()> {
     let (project, url) = args.table.open()?;
     let graph = project.lineage_graph(&url)?;
     match args.format {
-        LineageFormat::Text => print!("{}", graph.to_text(project.root())),
-        LineageFormat::Json => println!("{}", serde_json::to_string_pretty(&graph)?),
-        LineageFormat::Dot => print!("{}", graph.to_dot(project.root())),
+        LineageFormat::Text => say!("{}", graph.to_text(project.root()).trim_end()),
+        LineageFormat::Json => say!("{}", serde_json::to_string_pretty(&graph)?),
+        LineageFormat::Dot => say!("{}", graph.to_dot(project.root()).trim_end()),
         LineageFormat::Openlineage => {
-            graph.to_open_lineage(project.root()).iter().for_each(|event| println!("{event}"));
+            graph.to_open_lineage(project.root()).iter().for_each(|event| say!("{event}"));
         }
     }
     Ok(())
@@ -243,7 +244,7 @@ pub(crate) fn replay(args: &TableArgs, progress: &Progress) -> anyhow::Result<()
         }
     }
     let digest = table.info().digest.as_deref().unwrap_or_default();
-    println!("{kind} gives the same table again: {} rows, {digest}", table.rows());
+    say!("{kind} gives the same table again: {} rows, {digest}", table.rows());
     Ok(())
 }
 
@@ -251,8 +252,8 @@ pub(crate) fn remove(args: &RmArgs) -> anyhow::Result<()> {
     let (project, url) = args.table.open()?;
     let needs = project.inventory()?.needs(&url);
     project.delete_table(&url, args.force)?;
-    println!("deleted {}", url.relative_to(project.root()));
-    needs.iter().for_each(|need| println!("  although {need}"));
+    say!("deleted {}", url.relative_to(project.root()));
+    needs.iter().for_each(|need| say!("  although {need}"));
     Ok(())
 }
 
@@ -262,11 +263,11 @@ pub(crate) fn doctor(args: &DoctorArgs, progress: &Progress) -> anyhow::Result<(
     let findings = project.doctor(&options, progress)?;
     for finding in &findings {
         let repaired = if finding.is_repaired { "  (put right)" } else { "" };
-        println!("{}\n  {}{repaired}", finding.url.relative_to(project.root()), finding.problem);
+        say!("{}\n  {}{repaired}", finding.url.relative_to(project.root()), finding.problem);
     }
     let left = findings.iter().filter(|finding| !finding.is_repaired).count();
     match (left, args.repair) {
-        (0, _) => println!("{}: nothing is wrong", project.root()),
+        (0, _) => say!("{}: nothing is wrong", project.root()),
         (_, true) => bail!("{left} findings cannot be put right by this command"),
         (_, false) => bail!("{left} findings; --repair puts right what can be"),
     }
@@ -286,7 +287,7 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
     let folder = project.root().join("datasets")?.join(&args.dataset)?;
     let table = Table::from_rows(store, &folder, new, &schema, rows)?;
-    println!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
+    say!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
     Ok(())
 }
 
@@ -299,6 +300,6 @@ pub(crate) fn export(args: &ExportArgs, progress: &Progress) -> anyhow::Result<(
         Ok(batch)
     });
     let n = write_file(&args.file, &table.info().schema, Box::new(rows))?;
-    println!("{}\n{n} rows", args.file.display());
+    say!("{}\n{n} rows", args.file.display());
     Ok(())
 }
