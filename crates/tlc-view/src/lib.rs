@@ -10,6 +10,8 @@
 mod error;
 pub mod export;
 pub mod find;
+#[cfg(feature = "server")]
+mod pictures;
 #[cfg(feature = "plot")]
 pub mod plot;
 mod scene;

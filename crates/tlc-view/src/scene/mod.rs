@@ -160,6 +160,13 @@ impl Scene {
         found.ok_or_else(|| unknown("layout", name.unwrap_or_default(), names()))
     }
 
+    /// Of the tables that have `layout`, of one dataset if it is given, the one of the latest epoch; of several such the
+    /// last written.
+    pub fn newest_table(&self, layout: &SceneLayout, dataset: Option<usize>) -> Option<usize> {
+        let is_meant = |table: &usize| dataset.is_none_or(|dataset| self.tables[*table].dataset == dataset);
+        layout.tables.iter().copied().filter(is_meant).max_by_key(|&table| (self.tables[table].epoch, table))
+    }
+
     /// The column called `name`.
     ///
     /// # Errors

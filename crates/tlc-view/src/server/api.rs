@@ -14,10 +14,10 @@ use tlc_core::Progress;
 
 use super::assets::{compressed, takes_gzip};
 use super::errors::{Refused, text_of};
-use super::{Source, State, encode, manifest, numbers, pictures, quality, reduce};
+use super::{Source, State, encode, manifest, numbers, quality, reduce};
 use crate::export::{self, Format};
 use crate::find::{self, Finder, Space};
-use crate::{Scene, SceneLayout, ViewError};
+use crate::{Scene, SceneLayout, ViewError, pictures};
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 /// Compressing less than this gains nothing.
@@ -216,7 +216,7 @@ pub(super) async fn find(OfRouter(state): Shared, Path(finder): Path<String>, Qu
     let found = with_scene(state, query.run, move |_, scene| {
         let limit = query.limit.unwrap_or(100).min(MAX_FOUND);
         let layout = layout(scene, query.layout)?;
-        let table = query.table.or_else(|| layout.tables.last().copied()).unwrap_or(0);
+        let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
         find::find(scene, Finder::named(&finder)?, layout, table, limit, &Progress::default())
     });
     Ok(Json(found.await?).into_response())
@@ -296,7 +296,7 @@ pub(super) async fn quality(OfRouter(state): Shared, Query(query): Query<OfTable
     let report = with_scene(state, query.run, move |_, scene| {
         let index = query.layout.or_else(|| scene.default_layout()).unwrap_or(0);
         let layout = layout(scene, Some(index))?;
-        let table = query.table.or_else(|| layout.tables.last().copied()).unwrap_or(0);
+        let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
         quality::quality(scene, index, table, &Progress::default())
     });
     Ok(Json(report.await?).into_response())

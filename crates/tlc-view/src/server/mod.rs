@@ -4,13 +4,12 @@
 //! `web/API.md`.
 
 mod api;
-mod assets;
-mod encode;
+pub(crate) mod assets;
+pub(crate) mod encode;
 mod errors;
 mod jobs;
-mod manifest;
-mod numbers;
-mod pictures;
+pub(crate) mod manifest;
+pub(crate) mod numbers;
 mod quality;
 mod reduce;
 mod scenes;
