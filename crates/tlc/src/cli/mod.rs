@@ -10,6 +10,7 @@ mod bars;
 mod collect;
 #[cfg(feature = "collect")]
 mod demo;
+mod export;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
@@ -18,6 +19,8 @@ mod runs;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
+mod select;
+mod sql;
 mod tables;
 mod view;
 
@@ -75,8 +78,11 @@ enum Command {
     Replay(tables::TableArgs),
     /// Make a table from a file
     Import(tables::ImportArgs),
-    /// Write a table into a file
-    Export(tables::ExportArgs),
+    /// Write a table into a file, or a run's maps for other programs: one page that opens offline, Embedding Atlas,
+    /// TensorBoard
+    Export(export::ExportArgs),
+    /// Choose rows by a condition, and list them or make a revision of them
+    Select(select::SelectArgs),
     /// Find what is damaged or half done in a project, and put right what can be
     Doctor(tables::DoctorArgs),
     /// Delete a table, unless something needs it
@@ -88,7 +94,7 @@ enum Command {
 }
 
 /// Where a project is.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ProjectArgs {
     /// The project's folder, or its URL, such as s3://bucket/project
     #[arg(long, default_value = "tlc-demo")]
@@ -350,7 +356,8 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Lineage(args) => tables::lineage(&args),
         Command::Replay(args) => tables::replay(&args, progress),
         Command::Import(args) => tables::import(&args),
-        Command::Export(args) => tables::export(&args, progress),
+        Command::Export(args) => export::run(&args, progress),
+        Command::Select(args) => select::run(&args, progress),
         Command::Doctor(args) => tables::doctor(&args, progress),
         Command::Rm(args) => tables::remove(&args),
         Command::RemoveRun(args) => runs::remove(&args),

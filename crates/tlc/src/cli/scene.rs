@@ -16,7 +16,7 @@ use super::tables::{nearest_project, nearest_project_above};
 use super::{ProjectArgs, open_project};
 
 /// What is looked at.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct WhatArgs {
     /// A run's name; a table's or project's folder or URL; or a file of another program with embeddings or columns x
     /// and y: Parquet, CSV, Arrow, npy, safetensors, Lance [default: the project's newest run]
@@ -28,7 +28,7 @@ pub(crate) struct WhatArgs {
 }
 
 /// How a file of another program is read.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct FileArgs {
     /// Of a file: another with further columns of the same rows, such as labels
     #[arg(long, value_name = "FILE")]

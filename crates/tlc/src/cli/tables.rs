@@ -1,4 +1,4 @@
-//! Commands on tables: list, show, lineage, replay, import, export, delete.
+//! Commands on tables: list, show, lineage, replay, import, delete.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
-use tlc::core::{FieldRoles, Operation, Progress, Scan, StoreError, TableStore, Url, embedding_width, value_map};
+use tlc::core::{FieldRoles, Operation, Progress, Scan, TableStore, Url, embedding_width, value_map};
 use tlc::run::{DoctorOptions, Project};
-use tlc::table::{Derivation, LanceStore, NewTable, Table, read_file, write_file};
+use tlc::table::{Derivation, LanceStore, NewTable, Table, read_file};
 
 use super::open_project;
 
@@ -29,10 +29,10 @@ pub(crate) struct LsArgs {
 #[derive(Args)]
 pub(crate) struct TableArgs {
     /// A table's folder or URL, or its place in the project
-    table: String,
+    pub(super) table: String,
     /// The project's folder or URL [default: the nearest above the table that has datasets or runs, or tlc-demo]
     #[arg(long)]
-    project: Option<PathBuf>,
+    pub(super) project: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -105,14 +105,6 @@ pub(crate) struct ImportArgs {
     project: PathBuf,
 }
 
-#[derive(Args)]
-pub(crate) struct ExportArgs {
-    #[command(flatten)]
-    table: TableArgs,
-    /// The file to write: parquet, csv or arrow by its extension
-    file: PathBuf,
-}
-
 impl TableArgs {
     /// The project and the table's place in it.
     fn open(&self) -> anyhow::Result<(Project, Url)> {
@@ -139,7 +131,7 @@ impl TableArgs {
         Ok((project, url))
     }
 
-    fn table(&self) -> anyhow::Result<(Project, Table)> {
+    pub(super) fn table(&self) -> anyhow::Result<(Project, Table)> {
         let (project, url) = self.open()?;
         let table = Table::from_url(project.shared_store(), &url)?;
         Ok((project, table))
@@ -288,18 +280,5 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let folder = project.root().join("datasets")?.join(&args.dataset)?;
     let table = Table::from_rows(store, &folder, new, &schema, rows)?;
     say!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
-    Ok(())
-}
-
-pub(crate) fn export(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> {
-    let (_, table) = args.table.table()?;
-    let task = progress.task("export", table.rows());
-    let rows = table.scan(Scan::default())?.map(|batch| {
-        let batch = batch?;
-        task.advance(batch.num_rows() as u64).map_err(StoreError::from)?;
-        Ok(batch)
-    });
-    let n = write_file(&args.file, &table.info().schema, Box::new(rows))?;
-    say!("{}\n{n} rows", args.file.display());
     Ok(())
 }
