@@ -37,6 +37,8 @@ pub use tlc_view as view;
 #[cfg(feature = "collect")]
 pub use tlc_collect as collect;
 
+#[cfg(feature = "sql")]
+pub mod condition;
 #[cfg(feature = "collect")]
 pub mod datasets;
 #[cfg(feature = "view")]

@@ -20,7 +20,6 @@ mod runs;
 mod samples;
 mod scene;
 mod select;
-mod sql;
 mod tables;
 mod view;
 
@@ -66,7 +65,7 @@ enum Command {
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
     Find(find::FindArgs),
-    /// Draw the layouts of a run or a table as SVG and PNG
+    /// Draw the layouts of a run, a table or a file as SVG, PNG and GIF, or into the terminal
     Plot(plot::PlotArgs),
     /// List a project's tables and runs
     Ls(tables::LsArgs),

@@ -10,6 +10,7 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use clap::Args;
 use serde_json::Value;
+use tlc::condition;
 use tlc::core::{Filter, Progress, TableStore, Url};
 use tlc::table::{Derivation, LanceStore, Table};
 use tlc::view::Scene;
@@ -17,7 +18,7 @@ use tlc::view::export::{Format, encode, rows_of_tables};
 
 use super::export::write;
 use super::scene::{self, WhatArgs};
-use super::{out, sql, view};
+use super::{out, view};
 
 /// Which rows, and what becomes of them.
 #[derive(Args)]
@@ -89,7 +90,7 @@ pub(crate) fn run(args: &SelectArgs, progress: &Progress) -> anyhow::Result<()> 
 }
 
 fn by_condition(args: &SelectArgs, progress: &Progress) -> anyhow::Result<Vec<Chosen>> {
-    let filter = sql::filter(args.condition.as_deref().unwrap_or("true"))?;
+    let filter = condition::parse(args.condition.as_deref().unwrap_or("true"))?;
     let what = args.table.clone().or_else(|| args.what.what.clone());
     let scene = Arc::new(scene::open(&WhatArgs { what, ..args.what.clone() }, progress)?);
     let mut all = Vec::new();

@@ -1,28 +1,64 @@
-//! Conditions as the page copies them and people type them: the part of SQL that says which rows are meant.
+//! Conditions on rows as people type them and the page copies them: the part of SQL that says which rows are meant.
 
-use anyhow::{Context, bail};
 use serde_json::Value;
 use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value as Literal};
 use sqlparser::dialect::GenericDialect;
-use sqlparser::parser::Parser;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
-use tlc::core::{Comparison, Filter};
+use tlc_core::{Comparison, Filter};
 
-const ACCEPTED: &str = "AND, OR, NOT, =, <>, <, <=, >, >=, IN, BETWEEN and IS NULL on columns, numbers, 'texts', true and \
-                        false are; odd names stand in double quotes";
+/// A text that is no condition.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConditionError {
+    /// No SQL.
+    #[error("cannot read the condition {text:?}")]
+    Syntax {
+        /// The condition.
+        text: String,
+        /// Why.
+        #[source]
+        source: ParserError,
+    },
+    /// SQL that says something else.
+    #[error(
+        "the condition has {part}, which is not understood; AND, OR, NOT, =, <>, <, <=, >, >=, IN, BETWEEN and IS NULL on \
+         columns, numbers, 'texts', true and false are; odd names stand in double quotes"
+    )]
+    Unknown {
+        /// The part that is not understood.
+        part: String,
+    },
+}
 
-/// The filter that a condition is.
-pub(super) fn filter(text: &str) -> anyhow::Result<Filter> {
-    let parse = || -> Result<Expr, sqlparser::parser::ParserError> {
+type Result<T> = std::result::Result<T, ConditionError>;
+
+/// The filter that an SQL condition is, such as follows `WHERE`.
+///
+/// ```
+/// use tlc::core::Filter;
+/// let filter = tlc::condition::parse("label NOT IN ('Shirt') AND loss >= 0.5")?;
+/// assert_eq!(filter, Filter::is_in("label", ["Shirt"]).negated().and(Filter::ge("loss", 0.5)));
+/// # Ok::<(), tlc::condition::ConditionError>(())
+/// ```
+///
+/// # Errors
+/// [`ConditionError`]: no SQL; functions, patterns, arithmetic, other queries.
+pub fn parse(text: &str) -> Result<Filter> {
+    let read = || -> std::result::Result<Expr, ParserError> {
         let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text)?;
         let condition = parser.parse_expr()?;
         parser.expect_token(&Token::EOF)?;
         Ok(condition)
     };
-    of(&parse().with_context(|| format!("cannot read the condition {text:?}"))?)
+    of(&read().map_err(|source| ConditionError::Syntax { text: text.to_owned(), source })?)
 }
 
-fn of(condition: &Expr) -> anyhow::Result<Filter> {
+fn unknown<T>(part: impl ToString) -> Result<T> {
+    Err(ConditionError::Unknown { part: part.to_string() })
+}
+
+fn of(condition: &Expr) -> Result<Filter> {
     let negated = |filter: Filter, is_negated: bool| if is_negated { filter.negated() } else { filter };
     Ok(match condition {
         Expr::Nested(inner) => of(inner)?,
@@ -32,7 +68,7 @@ fn of(condition: &Expr) -> anyhow::Result<Filter> {
         Expr::BinaryOp { left, op, right } => compared(condition, left, op, right)?,
         Expr::InList { expr, list, negated: is_negated } => {
             let column = column(expr)?;
-            let values: Vec<Value> = list.iter().map(literal).collect::<anyhow::Result<_>>()?;
+            let values: Vec<Value> = list.iter().map(literal).collect::<Result<_>>()?;
             negated(Filter::In { column, values }, *is_negated)
         }
         Expr::Between { expr, negated: is_negated, low, high } => {
@@ -48,11 +84,11 @@ fn of(condition: &Expr) -> anyhow::Result<Filter> {
         // All of nothing, and any of nothing.
         Expr::Value(value) if value.value == Literal::Boolean(true) => Filter::And(Vec::new()),
         Expr::Value(value) if value.value == Literal::Boolean(false) => Filter::Or(Vec::new()),
-        other => bail!("the condition {other} is not understood; {ACCEPTED}"),
+        other => return unknown(other),
     })
 }
 
-fn compared(whole: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> anyhow::Result<Filter> {
+fn compared(whole: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Filter> {
     let is = match op {
         BinaryOperator::Eq => Comparison::Eq,
         BinaryOperator::NotEq => Comparison::Ne,
@@ -60,7 +96,7 @@ fn compared(whole: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> any
         BinaryOperator::LtEq => Comparison::Le,
         BinaryOperator::Gt => Comparison::Gt,
         BinaryOperator::GtEq => Comparison::Ge,
-        _ => bail!("the condition {whole} is not understood; {ACCEPTED}"),
+        _ => return unknown(whole),
     };
     let mirrored = match is {
         Comparison::Lt => Comparison::Gt,
@@ -77,37 +113,36 @@ fn compared(whole: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> any
     })
 }
 
-fn column(expr: &Expr) -> anyhow::Result<String> {
+fn column(expr: &Expr) -> Result<String> {
     match expr {
         Expr::Identifier(name) => Ok(name.value.clone()),
         Expr::Nested(inner) => column(inner),
-        other => bail!("{other} is no column; {ACCEPTED}"),
+        other => unknown(other),
     }
 }
 
-fn literal(expr: &Expr) -> anyhow::Result<Value> {
-    let number = |text: &str| -> anyhow::Result<Value> {
+fn literal(expr: &Expr) -> Result<Value> {
+    let number = |text: &str| -> Result<Value> {
         // As JSON has them: whole numbers stay whole.
-        serde_json::from_str(text)
-            .or_else(|_| text.parse::<f64>().map(Value::from))
-            .with_context(|| format!("{text:?} is no number"))
+        let whole = serde_json::from_str(text).ok();
+        whole.or_else(|| text.parse::<f64>().ok().map(Value::from)).map_or_else(|| unknown(text), Ok)
     };
     match expr {
         Expr::Nested(inner) => literal(inner),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
             Expr::Value(value) => match &value.value {
                 Literal::Number(text, _) => number(&format!("-{text}")),
-                other => bail!("-{other} is no number"),
+                other => unknown(format!("-{other}")),
             },
-            other => bail!("-{other} is no number"),
+            other => unknown(format!("-{other}")),
         },
         Expr::Value(value) => match &value.value {
             Literal::Number(text, _) => number(text),
             Literal::SingleQuotedString(text) => Ok(text.clone().into()),
             Literal::Boolean(value) => Ok((*value).into()),
-            other => bail!("{other} cannot be compared with; {ACCEPTED}"),
+            other => unknown(other),
         },
-        other => bail!("{other} cannot be compared with; {ACCEPTED}"),
+        other => unknown(other),
     }
 }
 
@@ -116,7 +151,7 @@ mod tests {
     use super::*;
 
     fn text(condition: &str) -> String {
-        filter(condition).expect("understood").to_string()
+        parse(condition).expect("understood").to_string()
     }
 
     #[test]
@@ -128,9 +163,9 @@ mod tests {
             .and(Filter::ge("loss", -0.5))
             .and(Filter::le("odd \"name\"", 3))
             .and(Filter::CompareColumns { column: "label".into(), is: Comparison::Ne, other: "predicted".into() });
-        assert_eq!(filter(copied).expect("understood"), expected);
-        assert_eq!(filter("true").expect("understood"), Filter::And(Vec::new()));
-        assert_eq!(filter("correct NOT IN (true)").expect("understood"), Filter::is_in("correct", [true]).negated());
+        assert_eq!(parse(copied).expect("understood"), expected);
+        assert_eq!(parse("true").expect("understood"), Filter::And(Vec::new()));
+        assert_eq!(parse("correct NOT IN (true)").expect("understood"), Filter::is_in("correct", [true]).negated());
     }
 
     #[test]
@@ -144,9 +179,9 @@ mod tests {
     #[test]
     fn what_is_no_condition_is_refused_with_what_would_be() {
         for condition in ["", "a =", "a = 1; drop table b", "a LIKE 'x%'", "f(a) = 1", "1 = 1", "a = (select 1)"] {
-            assert!(filter(condition).is_err(), "{condition}");
+            assert!(parse(condition).is_err(), "{condition}");
         }
-        let error = filter("a LIKE 'x%'").expect_err("refused").to_string();
+        let error = parse("a LIKE 'x%'").expect_err("refused").to_string();
         assert!(error.contains("LIKE") && error.contains("IS NULL"), "{error}");
     }
 }
