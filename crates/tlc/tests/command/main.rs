@@ -2,6 +2,7 @@
 
 mod exported;
 mod faults;
+mod looking;
 
 use std::fs;
 use std::path::{Path, PathBuf};
