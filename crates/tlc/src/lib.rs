@@ -37,8 +37,12 @@ pub use tlc_view as view;
 #[cfg(feature = "collect")]
 pub use tlc_collect as collect;
 
+#[cfg(feature = "sql")]
+pub mod condition;
 #[cfg(feature = "collect")]
 pub mod datasets;
+#[cfg(feature = "view")]
+pub mod foreign;
 
 use tlc_core::{PluginError, Reducer};
 
