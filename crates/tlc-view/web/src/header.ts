@@ -2,8 +2,9 @@
 import type { Layout } from "./api";
 import { fill, h, icon, iconButton, onFrame, select, setPressed } from "./dom";
 import { count, number, plural } from "./format";
+import { DATASET_COLOUR } from "./scale";
 import type { Stage } from "./stage";
-import { DATASET_COLOUR, type Store, type Tool } from "./store";
+import type { Store, Tool } from "./store";
 
 export interface Actions { help(): void; share(): void; panel(): void }
 
@@ -30,17 +31,17 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
   const renderChips = () => {
     const list: HTMLElement[] = [];
     const chip = (text: string, clear: () => void) => list.push(h("span", { class: "chip" }, h("span", { dir: "auto" }, text), h("button", { type: "button", "aria-label": `Remove the filter ${text}`, onclick: clear }, icon("close"))));
-    for (const [key, codes] of store.hidden) {
+    for (const [key, codes] of store.filters.hidden) {
       const classes = key === DATASET_COLOUR ? store.manifest.datasets.map((d) => d.name) : store.column(key.slice(1))?.classes ?? null;
       const left = classes === null || codes.size < classes.length ? [] : classes.filter((_, i) => !codes.has(i + 1));
-      chip(`${key === DATASET_COLOUR ? "dataset" : key.slice(1)}: ${left.length === 1 ? `only ${left[0]}` : `${codes.size} hidden`}`, () => store.setHidden(key, null));
+      chip(`${key === DATASET_COLOUR ? "dataset" : key.slice(1)}: ${left.length === 1 ? `only ${left[0]}` : `${codes.size} hidden`}`, () => store.filters.setHidden(key, null));
     }
-    for (const [name, range] of store.filters) {
+    for (const [name, range] of store.filters.ranges) {
       const lo = Number.isFinite(range.lo), hi = Number.isFinite(range.hi);
-      chip(lo && hi ? `${name} ${number(range.lo)} … ${number(range.hi)}` : lo ? `${name} ≥ ${number(range.lo)}` : `${name} ≤ ${number(range.hi)}`, () => store.setFilter(name, null));
+      chip(lo && hi ? `${name} ${number(range.lo)} … ${number(range.hi)}` : lo ? `${name} ≥ ${number(range.lo)}` : `${name} ≤ ${number(range.hi)}`, () => store.filters.setRange(name, null));
     }
-    if (store.onlyWrong) chip("only misclassified", () => store.setOnlyWrong(false));
-    if (list.length > 1) list.push(h("button", { type: "button", class: "link", onclick: () => store.clearFilters() }, "clear all"));
+    if (store.filters.onlyWrong) chip("only misclassified", () => store.filters.setOnlyWrong(false));
+    if (list.length > 1) list.push(h("button", { type: "button", class: "link", onclick: () => store.filters.clear() }, "clear all"));
     fill(chips, ...list);
   };
   store.on(["manifest", "layout"], onFrame(renderTitle));
@@ -130,7 +131,7 @@ export function makeTools(store: Store, stage: Stage): HTMLElement {
   const size = h("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, "aria-label": "Point size", oninput: () => store.option("sizeFactor", 3 ** Number(size.value)) });
   const opacity = h("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, "aria-label": "Opacity", oninput: () => store.option("opacityFactor", 3 ** Number(opacity.value)) });
   const labels = h("input", { type: "checkbox", checked: store.labels, onchange: () => store.option("labels", labels.checked) });
-  const wrong = h("input", { type: "checkbox", onchange: () => store.setOnlyWrong(wrong.checked) });
+  const wrong = h("input", { type: "checkbox", onchange: () => store.filters.setOnlyWrong(wrong.checked) });
   const popover = h("div", { class: "card display", role: "group", "aria-label": "Display", hidden: true },
     h("label", {}, "Point size", size), h("label", {}, "Opacity", opacity), h("label", { class: "check" }, labels, "Class names on the map"), h("label", { class: "check wrong" }, wrong, "Only misclassified (M)"));
   const tune = iconButton("tune", "Display", () => { popover.hidden = !popover.hidden; tune.setAttribute("aria-expanded", String(!popover.hidden)); });
@@ -153,7 +154,7 @@ export function makeTools(store: Store, stage: Stage): HTMLElement {
     setPressed(link, store.linked);
     link.hidden = store.views.length < 2;
     labels.checked = store.labels;
-    wrong.checked = store.onlyWrong;
+    wrong.checked = store.filters.onlyWrong;
     wrong.parentElement!.hidden = store.role("label") === undefined || store.role("prediction") === undefined;
   };
   store.on(["tool", "options", "views", "manifest", "layout", "mask"], render);
@@ -167,17 +168,17 @@ export function makeStatus(store: Store): HTMLElement {
   const selected = h("span", { class: "selected", "aria-live": "polite", role: "status" });
   const element = h("div", { class: "status-line" }, selected, points);
   const render = onFrame(() => {
-    const visible = store.visibleCount, all = store.shownCount;
+    const visible = store.selection.visible, all = store.selection.shown;
     let missing = 0;
     store.views.forEach((view, i) => { if (i === store.activeView) for (const dataset of store.datasetsOf(i)) {
       const table = store.tableAt(view.layout, dataset, store.step);
-      if (table !== undefined) missing += store.coordsNow(view.layout, table)?.missing ?? 0;
+      if (table !== undefined) missing += store.data.coordsNow(view.layout, table)?.missing ?? 0;
     } });
     const parts = [visible < all ? `${count(visible)} of ${plural(all, "point")}` : plural(all, "point")];
     if (missing > 0) parts.push(`${count(missing)} without a position here`);
     points.textContent = parts.join(" · ");
-    const chosen = store.chosenCount;
-    const text = chosen > 0 ? `${count(chosen)} selected` : store.hasSelection ? "selection hidden by filters" : "";
+    const chosen = store.selection.chosen;
+    const text = chosen > 0 ? `${count(chosen)} selected` : store.selection.any ? "selection hidden by filters" : "";
     if (selected.textContent !== text) selected.textContent = text;
     element.classList.toggle("has-selection", text !== "");
   });

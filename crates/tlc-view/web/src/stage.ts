@@ -2,11 +2,13 @@
 import { h, onFrame, reducedMotion } from "./dom";
 import { number } from "./format";
 import { boxPolygon, lassoHits } from "./lasso";
+import type { Ref } from "./points";
 import { bounds, Labels } from "./renderer/bounds";
 import { between, fitted, layoutBox, orbit, pan, zoom, type Camera, type Rect } from "./renderer/camera";
 import { Projector, viewMatrix } from "./renderer/project";
 import { Renderer } from "./renderer/renderer";
-import type { Mode, Ref, Store } from "./store";
+import type { Mode } from "./selection";
+import type { Store } from "./store";
 
 const modeOf = (event: { shiftKey: boolean; altKey: boolean }): Mode => (event.altKey ? "subtract" : event.shiftKey ? "add" : "replace");
 
@@ -351,10 +353,10 @@ export class Stage {
       this.lastPick = refs.length === 0 ? null : { x, y, refs, next: 1 };
     }
     if (ref === undefined) {
-      if (mode === "replace" && this.store.tool === "pan") { this.store.clearSelection(); this.store.openSample(null); }
+      if (mode === "replace" && this.store.tool === "pan") { this.store.selection.clear(); this.store.openSample(null); }
       return;
     }
-    this.store.selectRefs([ref], mode);
+    this.store.selection.refs([ref], mode);
     this.store.openSample(ref);
   }
 
@@ -372,7 +374,7 @@ export class Stage {
       lassoHits(polygon, at, mask, hit);
       hits.set(dataset, hit);
     }
-    this.store.selectHits(hits, mode);
+    this.store.selection.hits(hits, mode);
     this.lassoMs = performance.now() - start;
   }
 

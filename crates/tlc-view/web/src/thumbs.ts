@@ -29,7 +29,7 @@ export function thumb(store: Store, dataset: number, slot: number, size: number)
     return box;
   }
   const load = () => {
-    const id = store.idOf(dataset, slot);
+    const id = store.data.idOf(dataset, slot);
     const url = id === undefined ? null : store.source.thumbUrl(dataset, id);
     if (url === null) { none(); return; }
     const image = h("img", { alt: "", decoding: "async", draggable: "false" });
@@ -38,7 +38,7 @@ export function thumb(store: Store, dataset: number, slot: number, size: number)
     image.src = url;
     box.append(image);
   };
-  if (store.idOf(dataset, slot) === undefined) store.loadIds(dataset).then(load, none);
+  if (store.data.idOf(dataset, slot) === undefined) store.data.loadIds(dataset).then(load, none);
   else load();
   return box;
 }

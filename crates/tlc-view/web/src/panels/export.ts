@@ -3,19 +3,20 @@ import { ApiError, type ColumnInfo } from "../api";
 import type { Column } from "../arrow";
 import { download, fill, h, icon } from "../dom";
 import { className, count, plural } from "../format";
-import { DATASET_COLOUR, type Store } from "../store";
+import { DATASET_COLOUR } from "../scale";
+import type { Store } from "../store";
 
 interface Part { dataset: number; table: number; layout: number; ids: number[]; slots: Uint32Array }
 
 /** What would be exported: the selection, or what passes the filters. */
 async function parts(store: Store): Promise<Part[]> {
   const out: Part[] = [];
-  for (const { dataset, slots } of store.rows()) {
-    await store.loadIds(dataset);
+  for (const { dataset, slots } of store.selection.rows()) {
+    await store.data.loadIds(dataset);
     const table = store.currentTable(dataset);
     if (table === undefined) continue;
     const view = store.views.findIndex((_, i) => store.datasetsOf(i).includes(dataset));
-    out.push({ dataset, table, layout: store.views[Math.max(0, view)]?.layout ?? 0, slots, ids: Array.from(slots, (slot) => store.idOf(dataset, slot)!) });
+    out.push({ dataset, table, layout: store.views[Math.max(0, view)]?.layout ?? 0, slots, ids: Array.from(slots, (slot) => store.data.idOf(dataset, slot)!) });
   }
   if (out.length === 0) throw new ApiError("There is nothing to take away.", "Nothing is selected and nothing passes the filters.", 0);
   return out;
@@ -27,10 +28,10 @@ const safeName = (text: string) => text.replace(/[^\p{L}\p{N}._-]+/gu, "_").slic
 async function localRows(store: Store, part: Part): Promise<{ names: string[]; rows: unknown[][] }> {
   const columns: { info: ColumnInfo; values: Column }[] = [];
   for (const info of store.manifest.columns) {
-    try { columns.push({ info, values: await store.values(info.name, part.table) }); } catch { /* not part of the file */ }
+    try { columns.push({ info, values: await store.data.values(info.name, part.table) }); } catch { /* not part of the file */ }
   }
   const layout = store.layouts.get(part.layout);
-  const coords = layout === undefined ? undefined : await store.coords(part.layout, part.table).catch(() => undefined);
+  const coords = layout === undefined ? undefined : await store.data.coords(part.layout, part.table).catch(() => undefined);
   const axes = layout === undefined || coords === undefined ? [] : ["x", "y", "z"].slice(0, layout.dims);
   const rows = Array.from(part.slots, (slot, i) => {
     const row: unknown[] = [part.ids[i]];
@@ -78,7 +79,7 @@ const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 /** The filters in force as an SQL condition. */
 export function whereClause(store: Store): string {
   const out: string[] = [];
-  for (const [key, codes] of store.hidden) {
+  for (const [key, codes] of store.filters.hidden) {
     if (key === DATASET_COLOUR) continue;
     const info = store.column(key.slice(1));
     if (info === undefined) continue;
@@ -87,11 +88,11 @@ export function whereClause(store: Store): string {
     if (names.length > 0) out.push(`${column(info.name)} NOT IN (${names.join(", ")})`);
     if (codes.has(0)) out.push(`${column(info.name)} IS NOT NULL`);
   }
-  for (const [name, { lo, hi }] of store.filters) {
+  for (const [name, { lo, hi }] of store.filters.ranges) {
     if (Number.isFinite(lo)) out.push(`${column(name)} >= ${lo}`);
     if (Number.isFinite(hi)) out.push(`${column(name)} <= ${hi}`);
   }
-  if (store.onlyWrong) out.push(`${column(store.role("label")!.name)} <> ${column(store.role("prediction")!.name)}`);
+  if (store.filters.onlyWrong) out.push(`${column(store.role("label")!.name)} <> ${column(store.role("prediction")!.name)}`);
   return out.join(" AND ");
 }
 
@@ -99,7 +100,7 @@ export async function filterText(store: Store): Promise<string> {
   const lines: string[] = [];
   for (const part of await parts(store)) {
     const url = store.table(part.table)?.url ?? "";
-    if (store.chosenCount === 0) lines.push(`tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`);
+    if (store.selection.chosen === 0) lines.push(`tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`);
     else lines.push(JSON.stringify({ table: url, example_ids: part.ids }));
   }
   return lines.join("\n");
@@ -126,7 +127,7 @@ function revisionDialog(store: Store): void {
   const description = h("textarea", { rows: 3, "aria-label": "Description", placeholder: "Why these rows" });
   const said = h("p", { class: "quiet", role: "status" });
   const save = h("button", { type: "submit", class: "text-button primary" }, "Save");
-  const rows = store.rows();
+  const rows = store.selection.rows();
   const form = h("form", {}, h("label", { class: "field" }, "Name", name), h("label", { class: "field" }, "Description", description), said,
     h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel"), save));
   const dialog = h("dialog", { class: "dialog", "aria-label": "Save as table revision" }, h("h2", {}, "Save as table revision"),

@@ -1,9 +1,11 @@
 // "Find what matters": one button per finder; each list says its rule and leads to its points.
 import { ApiError, type FinderInfo, type Found } from "../api";
+import { showValue } from "../data";
 import { fill, h, icon } from "../dom";
 import { number, plural } from "../format";
 import type { Stage } from "../stage";
-import type { Ref, Store } from "../store";
+import type { Ref } from "../points";
+import type { Store } from "../store";
 import { hasImages, thumb } from "../thumbs";
 
 const LIMIT = 200;
@@ -57,7 +59,7 @@ export class FindersPanel {
       for (const dataset of store.datasetsOf(store.activeView)) {
         const table = store.tableAt(view.layout, dataset, store.step);
         if (table === undefined) continue;
-        await store.loadIds(dataset);
+        await store.data.loadIds(dataset);
         parts.push({ dataset, found: await store.source.find(finder.id, view.layout, table, LIMIT) });
       }
     } catch (error) {
@@ -69,19 +71,19 @@ export class FindersPanel {
 
   private list(parts: { dataset: number; found: Found }[]): void {
     const { store } = this;
-    const rows = parts.flatMap(({ dataset, found }) => found.rows.map((row) => ({ ...row, ref: { dataset, slot: store.slotOf(dataset, row.example_id) } as Ref })))
+    const rows = parts.flatMap(({ dataset, found }) => found.rows.map((row) => ({ ...row, ref: { dataset, slot: store.data.slotOf(dataset, row.example_id) } as Ref })))
       .filter((row) => row.ref.slot >= 0).sort((a, b) => b.score - a.score);
     const first = parts[0]?.found;
     const several = parts.length > 1;
-    const goTo = (refs: Ref[]) => { store.selectRefs(refs, "replace"); this.stage.focusSelection(); };
+    const goTo = (refs: Ref[]) => { store.selection.refs(refs, "replace"); this.stage.focusSelection(); };
     const label = store.role("label");
     fill(this.result,
       h("div", { class: "found-head" }, h("div", {}, h("h3", {}, `${first?.title ?? this.current?.title ?? ""}: ${plural(rows.length, "row")}`), h("p", { class: "quiet" }, first?.rule ?? "")),
-        rows.length > 0 && h("button", { type: "button", class: "text-button primary", onclick: () => { store.selectRefs(rows.map((row) => row.ref), "replace"); } }, "Select all")),
+        rows.length > 0 && h("button", { type: "button", class: "text-button primary", onclick: () => { store.selection.refs(rows.map((row) => row.ref), "replace"); } }, "Select all")),
       rows.length === 0 && h("p", { class: "quiet" }, "Nothing found. That is good news as a rule."),
       h("div", { class: "found", role: "list", onkeydown: walk }, ...rows.map((row) => {
         const table = store.currentTable(row.ref.dataset);
-        const named = label === undefined || table === undefined ? "" : store.show(label, store.valuesNow(label.name, table), row.ref.slot);
+        const named = label === undefined || table === undefined ? "" : showValue(label, store.data.valuesNow(label.name, table), row.ref.slot);
         return h("div", { role: "listitem" }, h("button", {
           type: "button", class: "found-row", onclick: () => { store.openSample(row.ref); goTo([row.ref]); },
           onpointerenter: () => { store.hover = { ...row.ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },

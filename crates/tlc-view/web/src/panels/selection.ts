@@ -3,7 +3,9 @@ import type { ColumnInfo } from "../api";
 import { fill, h, iconButton, onFrame } from "../dom";
 import { count, percent, plural, value } from "../format";
 import { css } from "../palette";
-import { columnKey, type Ref, type Store } from "../store";
+import type { Ref } from "../points";
+import { columnKey } from "../scale";
+import type { Store } from "../store";
 import { thumb } from "../thumbs";
 import { makeTakeAway } from "./export";
 import { Histogram } from "./histogram";
@@ -34,15 +36,15 @@ export class SelectionPanel {
 
   private render(): void {
     const { store } = this;
-    const rows = store.rows();
+    const rows = store.selection.rows();
     const total = rows.reduce((sum, part) => sum + part.slots.length, 0);
-    const selected = store.chosenCount > 0;
+    const selected = store.selection.chosen > 0;
     fill(this.head,
-      h("h2", {}, selected ? `${count(total)} selected` : total < store.shownCount ? `${count(total)} of ${plural(store.shownCount, "row")} pass the filters` : `All ${plural(total, "row")}`),
+      h("h2", {}, selected ? `${count(total)} selected` : total < store.selection.shown ? `${count(total)} of ${plural(store.selection.shown, "row")} pass the filters` : `All ${plural(total, "row")}`),
       h("div", { class: "panel-actions" },
-        iconButton("invert", "Invert the selection", () => store.invertSelection(), "I"),
-        selected && iconButton("close", "Clear the selection", () => store.clearSelection(), "Esc")));
-    if (!selected) this.head.append(h("p", { class: "quiet" }, store.shownCount === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
+        iconButton("invert", "Invert the selection", () => store.selection.invert(), "I"),
+        selected && iconButton("close", "Clear the selection", () => store.selection.clear(), "Esc")));
+    if (!selected) this.head.append(h("p", { class: "quiet" }, store.selection.shown === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
     this.renderGallery(rows, total, selected);
     this.renderClasses(rows, total);
     if (this.charts.length === 0) {
@@ -65,14 +67,14 @@ export class SelectionPanel {
     const images = refs.filter((ref) => store.points.get(ref.dataset)!.info.images);
     const texts = refs.filter((ref) => store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
     const cell = (ref: Ref) => h("button", {
-      type: "button", class: "cell", "aria-label": `Sample ${store.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
+      type: "button", class: "cell", "aria-label": `Sample ${store.data.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
       onpointerenter: () => { store.hover = { ...ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
     }, thumb(store, ref.dataset, ref.slot, 40));
     const line = (ref: Ref) => {
       const button = h("button", { type: "button", class: "text-cell", dir: "auto", onclick: () => store.openSample(ref) }, "…");
       const table = store.currentTable(ref.dataset);
-      void store.loadIds(ref.dataset).then(async () => {
-        const sample = table === undefined ? null : await store.source.sample(ref.dataset, store.idOf(ref.dataset, ref.slot)!, table);
+      void store.data.loadIds(ref.dataset).then(async () => {
+        const sample = table === undefined ? null : await store.source.sample(ref.dataset, store.data.idOf(ref.dataset, ref.slot)!, table);
         button.textContent = sample?.text ?? "(no text)";
       }).catch(() => { button.textContent = "(no text)"; });
       return button;
@@ -93,8 +95,8 @@ export class SelectionPanel {
     const counts = new Map<number, number>();
     for (const { dataset, slots } of rows) {
       const table = store.currentTable(dataset);
-      const ints = table === undefined ? undefined : store.valuesNow(info.name, table)?.ints;
-      if (!ints) { if (table !== undefined) store.values(info.name, table).then(this.soon, () => undefined); continue; }
+      const ints = table === undefined ? undefined : store.data.valuesNow(info.name, table)?.ints;
+      if (!ints) { if (table !== undefined) store.data.values(info.name, table).then(this.soon, () => undefined); continue; }
       const dense = new Uint32Array(Math.max(3, (info.classes?.length ?? 65_536) + 1));
       for (let i = 0; i < slots.length; i++) dense[ints[slots[i]!]! + 1]!++;
       dense.forEach((n, code) => { if (n > 0) counts.set(code, (counts.get(code) ?? 0) + n); });
@@ -107,12 +109,12 @@ export class SelectionPanel {
     const name = (code: number) => (info.kind === "boolean" ? ["no value", "no", "yes"][code] ?? "" : code === 0 ? "no value" : value(info.classes?.[code - 1] ?? `class ${code - 1}`) || "(empty)");
     const keep = (code: number) => {
       const refs: Ref[] = [];
-      for (const { dataset, slots } of store.rows()) {
+      for (const { dataset, slots } of store.selection.rows()) {
         const table = store.currentTable(dataset);
-        const ints = table === undefined ? undefined : store.valuesNow(info.name, table)?.ints;
+        const ints = table === undefined ? undefined : store.data.valuesNow(info.name, table)?.ints;
         if (ints) for (const slot of slots) if (ints[slot] === code - 1) refs.push({ dataset, slot });
       }
-      store.selectRefs(refs, "replace");
+      store.selection.refs(refs, "replace");
     };
     return h("div", { class: "column-card" },
       h("div", { class: "column-head" }, h("span", { class: "column-name", dir: "auto" }, info.name), h("span", { class: "quiet" }, plural(counts.size, "value"))),
