@@ -1,5 +1,5 @@
 // Data of the run as they are fetched: coordinates, columns and ids, kept within a limit of bytes, each asked for once.
-import { ApiError, type ColumnInfo, type Source, type TableInfo } from "./api";
+import { ApiError, type ColumnInfo, type Layout, type Source, type TableInfo } from "./api";
 import { readColumn, readCoords, readIds, type Column, type Coords } from "./arrow";
 import { className, number } from "./format";
 
@@ -35,6 +35,7 @@ class Cache<T> {
 export interface Catalog {
   column(name: string): ColumnInfo | undefined;
   table(id: number): TableInfo | undefined;
+  readonly layouts: ReadonlyMap<number, Layout>;
 }
 
 export class Data {
@@ -67,12 +68,15 @@ export class Data {
     return promise;
   }
 
-  coordsNow(layout: number, table: number): Coords | undefined { return this.coordsCache.get(`${layout}/${table}`); }
+  /** A newer manifest may give other numbers to the same tables, so the keys are names. */
+  private coordsKey(layout: number, table: number): string { return `${this.catalog.layouts.get(layout)?.name} ${this.catalog.table(table)?.url}`; }
+
+  coordsNow(layout: number, table: number): Coords | undefined { return this.coordsCache.get(this.coordsKey(layout, table)); }
 
   coords(layout: number, table: number): Promise<Coords> {
     const now = this.coordsNow(layout, table);
     if (now !== undefined) return Promise.resolve(now);
-    const key = `${layout}/${table}`;
+    const key = this.coordsKey(layout, table);
     return this.once(`coords ${key}`, async () => {
       const coords = readCoords(await this.source.coords(layout, table));
       this.coordsCache.set(key, coords, coords.xyzw.byteLength);
@@ -83,8 +87,8 @@ export class Data {
 
   /** Columns of a dataset are the same for all its tables, so they are kept once. */
   private columnKey(name: string, table: number): string {
-    const dataset = this.catalog.table(table)?.dataset ?? -1;
-    return this.catalog.column(name)?.per === "dataset" ? `d${dataset} ${name}` : `t${table} ${name}`;
+    const { dataset = -1, url = "" } = this.catalog.table(table) ?? {};
+    return this.catalog.column(name)?.per === "dataset" ? `d${dataset} ${name}` : `t${url} ${name}`;
   }
 
   valuesNow(name: string, table: number): Column | undefined { return this.columnCache.get(this.columnKey(name, table)); }

@@ -40,6 +40,16 @@ export class Filters {
     this.changed();
   }
 
+  /** Takes the place of all filters at once; `refresh` is the caller's. */
+  restore(hidden: Map<string, Set<number>>, ranges: Map<string, Range>, onlyWrong: boolean): void {
+    this.hidden.clear();
+    this.ranges.clear();
+    for (const [key, codes] of hidden) this.hidden.set(key, codes);
+    for (const [name, range] of ranges) this.ranges.set(name, range);
+    this.onlyWrong = onlyWrong && this.canCompare;
+    this.version++;
+  }
+
   private changed(): void {
     this.version++;
     void this.store.refresh();

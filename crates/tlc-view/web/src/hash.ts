@@ -99,16 +99,18 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
   const ghost = q.get("g");
   store.ghost = ghost === "first" || ghost === "previous" ? ghost : "none";
   store.showOod = q.get("o") !== "0";
+  const hidden = new Map<string, Set<number>>(), ranges = new Map<string, Range>();
   for (const text of q.getAll("h")) {
     const cut = text.indexOf(" ");
-    try { store.filters.hidden.set(text.slice(cut + 1), new Set(unpackIds(text.slice(0, cut)))); } catch { /* a damaged link */ }
+    try { hidden.set(text.slice(cut + 1), new Set(unpackIds(text.slice(0, cut)))); } catch { /* a damaged link */ }
   }
   for (const text of q.getAll("f")) {
-    const [lo, hi, ...name] = text.split(" ");
+    const [lo, hi, ...words] = text.split(" ");
+    const name = words.join(" ");
     const range: Range = { lo: lo === "" ? -Infinity : Number(lo), hi: hi === "" ? Infinity : Number(hi) };
-    if (store.column(name.join(" ")) !== undefined && !Number.isNaN(range.lo + range.hi) || !Number.isFinite(range.lo) && !Number.isFinite(range.hi)) store.filters.ranges.set(name.join(" "), range);
+    if (store.column(name) !== undefined && !Number.isNaN(range.lo) && !Number.isNaN(range.hi)) ranges.set(name, range);
   }
-  store.filters.onlyWrong = q.has("w") && store.role("label") !== undefined && store.role("prediction") !== undefined;
+  store.filters.restore(hidden, ranges, q.has("w"));
   store.views.forEach((_, i) => {
     const c = (q.get(`v${i}`) ?? "").split("_").map(Number);
     if (c.length !== 6 || c.some((v) => !Number.isFinite(v)) || c[3]! <= 0) return;

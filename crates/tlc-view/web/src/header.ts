@@ -2,6 +2,7 @@
 import type { Layout } from "./api";
 import { fill, h, icon, iconButton, onFrame, select, setPressed } from "./dom";
 import { count, number, plural } from "./format";
+import { METHODS, openReduce, type Jobs } from "./reduce";
 import { DATASET_COLOUR } from "./scale";
 import type { Stage } from "./stage";
 import type { Store, Tool } from "./store";
@@ -50,18 +51,25 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
   return element;
 }
 
-const layoutName = (layout: Layout) => `${layout.method} ${layout.dims}-D`;
+const layoutName = (layout: Layout) => `${METHODS[layout.method] ?? layout.method} ${layout.dims}-D`;
 
-/** Names that tell layouts apart: method and dimensions, and the column's name where that is not enough. */
+/** Names that tell layouts apart: method and dimensions; what was reduced, if that differs; and else the arguments that differ. */
 function layoutOptions(store: Store): { value: number; text: string }[] {
   const { layouts } = store.manifest;
+  const sources = new Set(layouts.map((layout) => layout.source)).size > 1;
+  const name = (layout: Layout) => (sources ? `${layout.source ?? layout.name} · ${layoutName(layout)}` : layoutName(layout));
   return layouts.map((layout) => {
-    const twins = layouts.filter((other) => layoutName(other) === layoutName(layout)).length > 1;
-    return { value: layout.id, text: twins ? `${layoutName(layout)} · ${layout.name}` : layoutName(layout) };
+    const twins = layouts.filter((other) => name(other) === name(layout));
+    if (twins.length === 1) return { value: layout.id, text: name(layout) };
+    const told = (value: unknown) => JSON.stringify(value) ?? "default";
+    const differing = Object.keys(layout.args).filter((key) => twins.some((other) => told(other.args[key]) !== told(layout.args[key])));
+    const args = differing.slice(0, 2).map((key) => `${key} ${told(layout.args[key])}`).join(", ");
+    const unique = args !== "" && twins.every((other) => other === layout || differing.slice(0, 2).some((key) => told(other.args[key]) !== told(layout.args[key])));
+    return { value: layout.id, text: `${name(layout)} · ${unique ? args : layout.name}` };
   });
 }
 
-export function makeViewBars(store: Store, stage: Stage): void {
+export function makeViewBars(store: Store, stage: Stage, jobs: Jobs): void {
   const bars = [0, 1].map((view) => {
     const bar = h("div", { class: "view-bar card", role: "group", "aria-label": `Map ${view + 1}` });
     stage.element.append(bar);
@@ -69,6 +77,7 @@ export function makeViewBars(store: Store, stage: Stage): void {
   });
   const render = () => bars.forEach((bar, view) => {
     stage.element.classList.toggle("split", store.views.length > 1);
+    stage.element.classList.toggle("mapped", store.views.length > 0);
     const there = store.views[view];
     bar.hidden = there === undefined;
     const rect = stage.rects[view];
@@ -77,7 +86,7 @@ export function makeViewBars(store: Store, stage: Stage): void {
     bar.style.top = `${rect.y + 12}px`;
     bar.style.maxWidth = `${rect.width - 24}px`;
     bar.classList.toggle("active", store.views.length > 1 && store.activeView === view);
-    const wanted = JSON.stringify([there, store.manifest.layouts.length, store.manifest.datasets, store.views.length]);
+    const wanted = JSON.stringify([there, store.manifest.layouts.map((layout) => layout.name), store.manifest.datasets, store.views.length, store.manifest.reduce]);
     if (bar.dataset.of === wanted) return;
     bar.dataset.of = wanted;
     const layout = store.layoutOf(view);
@@ -88,6 +97,7 @@ export function makeViewBars(store: Store, stage: Stage): void {
     const datasets = store.manifest.datasets;
     fill(bar, layoutSelect,
       datasets.length > 1 && select("Dataset", [{ value: -1, text: "all datasets" }, ...datasets.map((d) => ({ value: d.id, text: d.name }))], there.dataset, (value) => change({ dataset: Number(value) })),
+      view === 0 && store.source.live && !!store.manifest.reduce && iconButton("plus", "Make another layout", () => openReduce(store, jobs)),
       store.views.length > 1 && view === 1 && iconButton("close", "Close this map", () => store.setViews([store.views[0]!])));
   });
   store.on(["views", "layout", "manifest"], render);

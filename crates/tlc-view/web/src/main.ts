@@ -10,6 +10,7 @@ import { makeNotices, makeTrouble } from "./notices";
 import { copyText } from "./panels/export";
 import { makeHoverCard } from "./panels/sample";
 import { Sidebar } from "./panels/sidebar";
+import { Jobs, makeProgress } from "./reduce";
 import { columnKey, NO_COLOUR } from "./scale";
 import { Stage } from "./stage";
 import { Store } from "./store";
@@ -85,8 +86,9 @@ async function start(app: HTMLElement): Promise<void> {
     }
   };
 
-  stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, () => renderer.works, () => void reload()));
-  makeViewBars(store, stage);
+  const jobs = new Jobs(store, reload);
+  stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, jobs, () => renderer.works, () => void reload()), makeProgress(store, jobs));
+  makeViewBars(store, stage, jobs);
   makeHoverCard(store, stage);
   fill(app, header, h("main", {}, stage.element), timeline.element, sidebar.element, makeNotices(store));
   sidebar.toggle(sidebar.open);
@@ -115,8 +117,6 @@ async function start(app: HTMLElement): Promise<void> {
   window.addEventListener("hashchange", () => {
     if (location.hash === written) return;
     reading = true;
-    store.filters.hidden.clear();
-    store.filters.ranges.clear();
     store.selection.clear();
     void readHash(store, stage, location.hash).then(() => { reading = false; for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
   });

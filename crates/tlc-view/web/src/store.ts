@@ -1,6 +1,6 @@
 // What the page shows: the state, who wants to know of its changes, and the steps and tables of the manifest.
 // Fetched data are in `data`, colours in `scales`, what is visible in `filters`, what is selected in `selection`.
-import { ApiError, type ColumnInfo, type Layout, type Manifest, type Source, type TableInfo } from "./api";
+import { ApiError, type ColumnInfo, type Job, type Layout, type Manifest, type Source, type TableInfo } from "./api";
 import type { Coords } from "./arrow";
 import { Data } from "./data";
 import { Filters } from "./filters";
@@ -13,7 +13,7 @@ import { makeSteps, type Step } from "./steps";
 
 export type Topic =
   | "manifest" | "views" | "time" | "step" | "coords" | "colour" | "mask" | "selection" | "hover" | "highlight"
-  | "sample" | "camera" | "theme" | "options" | "tool" | "notice" | "trouble" | "layout";
+  | "sample" | "job" | "camera" | "theme" | "options" | "tool" | "notice" | "trouble" | "layout";
 
 /** `dataset` -1 means all of them, overlaid. */
 export interface View { layout: number; dataset: number }
@@ -59,6 +59,7 @@ export class Store {
   sample: Ref | null = null;
   notice: Notice | null = null;
   trouble: Trouble | null = null;
+  job: Job | null = null;
 
   private listeners = new Map<Topic, (() => void)[]>();
   private scaleVersion = 0;
@@ -96,6 +97,7 @@ export class Store {
 
   take(manifest: Manifest): void {
     this.manifest = manifest;
+    this.job = manifest.job ?? null;
     this.layouts = new Map(manifest.layouts.map((layout) => [layout.id, layout]));
     this.tables = new Map(manifest.tables.map((table) => [table.id, table]));
     this.layoutTables = new Map(manifest.layouts.map((layout) => [layout.id, new Set(layout.tables)]));
@@ -108,25 +110,30 @@ export class Store {
     this.steps = makeSteps(manifest);
     this.time = Math.min(this.time, Math.max(0, this.steps.length - 1));
     this.data.retry();
+    // Tables may have other numbers now.
+    this.scaleVersion++;
+    this.filters.version++;
   }
 
   /** Takes up a newer manifest of the same run without losing what the user looks at. */
   update(manifest: Manifest): void {
     const before = this.steps.length;
     const status = this.manifest.status;
-    const known = JSON.stringify([this.manifest.tables, this.manifest.layouts, this.manifest.columns, this.manifest.message, this.manifest.datasets]);
-    if (known === JSON.stringify([manifest.tables, manifest.layouts, manifest.columns, manifest.message, manifest.datasets])) {
+    const known = JSON.stringify(shownOf(this.manifest));
+    if (known === JSON.stringify(shownOf(manifest))) {
       this.manifest = manifest;
+      this.job = manifest.job ?? null;
       if (status !== manifest.status) this.emit("layout");
       return;
     }
     const label = this.steps[this.step]?.label;
     const atEnd = this.step >= before - 1;
+    const names = this.views.map((view) => this.layouts.get(view.layout)?.name);
     this.take(manifest);
+    this.views = this.views.map((view, i) => ({ ...view, layout: manifest.layouts.find((layout) => layout.name === names[i])?.id ?? -1 }));
     const same = this.steps.findIndex((step) => step.label === label);
     if (!atEnd && same >= 0) this.time = same;
     else if (atEnd) this.time = Math.max(0, this.steps.length - 1);
-    if (this.views.length === 0) this.views = this.defaultViews();
     this.views = this.views.filter((view) => this.layouts.has(view.layout));
     if (this.views.length === 0) this.views = this.defaultViews();
     if (this.steps.length > before && before > 0) this.tell(`New: ${this.steps[this.steps.length - 1]!.label}`);
@@ -136,7 +143,7 @@ export class Store {
   }
 
   defaultViews(): View[] {
-    const layout = this.manifest.layouts[0];
+    const layout = this.layouts.get(this.manifest.layout ?? -1) ?? this.manifest.layouts[0];
     return layout === undefined ? [] : [{ layout: layout.id, dataset: this.manifest.datasets.length > 1 ? -1 : (this.manifest.datasets[0]?.id ?? -1) }];
   }
 
@@ -315,3 +322,6 @@ export class Store {
     this.emit("tool");
   }
 }
+
+/** The parts of a manifest whose change makes the page begin anew. */
+const shownOf = (m: Manifest) => [m.tables, m.layouts, m.columns, m.message, m.datasets, m.reduce];

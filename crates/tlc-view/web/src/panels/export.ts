@@ -1,9 +1,8 @@
 // Taking the selection away: files, a new table revision, a filter for the command line, a link.
 import { ApiError, type ColumnInfo } from "../api";
 import type { Column } from "../arrow";
-import { download, fill, h, icon } from "../dom";
-import { className, count, plural } from "../format";
-import { DATASET_COLOUR } from "../scale";
+import { download, fill, h } from "../dom";
+import { className, plural } from "../format";
 import type { Store } from "../store";
 
 interface Part { dataset: number; table: number; layout: number; ids: number[]; slots: Uint32Array }
@@ -72,38 +71,19 @@ export async function exportAs(store: Store, format: "csv" | "json" | "parquet")
   } catch (error) { store.fail(error); }
 }
 
-const shellQuote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
-const column = (name: string) => (/^[A-Za-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
+/** A text as Rust writes it. */
+const rust = (text: string) => `"${text.replace(/["\\]/g, "\\$&").replace(/[\n\r\t\0]/g, (c) => ({ "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c] ?? "\\0")}"`;
 
-/** The filters in force as an SQL condition. */
-export function whereClause(store: Store): string {
-  const out: string[] = [];
-  for (const [key, codes] of store.filters.hidden) {
-    if (key === DATASET_COLOUR) continue;
-    const info = store.column(key.slice(1));
-    if (info === undefined) continue;
-    const listed = [...codes].filter((code) => code > 0);
-    const names = listed.map((code) => (info.kind === "boolean" ? (code === 2 ? "true" : "false") : literal(info.classes?.[code - 1] ?? String(code - 1))));
-    if (names.length > 0) out.push(`${column(info.name)} NOT IN (${names.join(", ")})`);
-    if (codes.has(0)) out.push(`${column(info.name)} IS NOT NULL`);
-  }
-  for (const [name, { lo, hi }] of store.filters.ranges) {
-    if (Number.isFinite(lo)) out.push(`${column(name)} >= ${lo}`);
-    if (Number.isFinite(hi)) out.push(`${column(name)} <= ${hi}`);
-  }
-  if (store.filters.onlyWrong) out.push(`${column(store.role("label")!.name)} <> ${column(store.role("prediction")!.name)}`);
-  return out.join(" AND ");
-}
-
-export async function filterText(store: Store): Promise<string> {
-  const lines: string[] = [];
-  for (const part of await parts(store)) {
-    const url = store.table(part.table)?.url ?? "";
-    if (store.selection.chosen === 0) lines.push(`tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`);
-    else lines.push(JSON.stringify({ table: url, example_ids: part.ids }));
-  }
-  return lines.join("\n");
+/** The rows as a `tlc_core::Filter`: ranges as they are; classes and lassos, which no condition on columns says, by their ids. */
+async function filterText(store: Store): Promise<string> {
+  const { filters } = store;
+  const onlyRanges = store.selection.chosen === 0 && filters.ranges.size > 0 && filters.hidden.size === 0 && !filters.onlyWrong;
+  const conditions = [...filters.ranges].flatMap(([name, { lo, hi }]) => [
+    ...(Number.isFinite(lo) ? [`Filter::ge(${rust(name)}, ${lo})`] : []), ...(Number.isFinite(hi) ? [`Filter::le(${rust(name)}, ${hi})`] : [])]);
+  return (await parts(store)).map(({ table, ids }) => {
+    const filter = onlyRanges ? conditions.map((text, i) => (i === 0 ? text : `.and(${text})`)).join("") : `Filter::is_in("example_id", [${ids.join(", ")}])`;
+    return `// ${store.table(table)?.url ?? ""}\n${filter}\n`;
+  }).join("");
 }
 
 export async function copyText(store: Store, text: string, what: string): Promise<void> {
@@ -158,12 +138,12 @@ function revisionDialog(store: Store): void {
 export function makeTakeAway(store: Store): HTMLElement {
   const button = (text: string, title: string, run: () => void) => h("button", { type: "button", class: "text-button", title, onclick: run }, text);
   const live = store.source.live;
-  const element = h("div", { class: "take-away", role: "group", "aria-label": "Take the selection away" }, icon("download"),
+  const element = h("div", { class: "take-away", role: "group", "aria-label": "Take the selection away" },
     button("CSV", "The rows as CSV", () => void exportAs(store, "csv")), button("JSON", "The rows as JSON", () => void exportAs(store, "json")),
     live && button("Parquet", "The rows as Parquet", () => void exportAs(store, "parquet")),
     live && button("Revision…", "A new table of these rows, with its lineage", () => revisionDialog(store)),
-    button("Copy filter", "For the command line: the filters as “tlc select”, a lasso as example ids", () => {
-      filterText(store).then((text) => copyText(store, text, `Filter (${count(text.length)} characters)`), (error: unknown) => store.fail(error));
+    button("Filter", "The rows as a tlc_core::Filter for Rust", () => {
+      filterText(store).then((text) => copyText(store, text, "Filter"), (error: unknown) => store.fail(error));
     }));
   return element;
 }

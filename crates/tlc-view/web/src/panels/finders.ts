@@ -1,7 +1,7 @@
 // "Find what matters": one button per finder; each list says its rule and leads to its points.
 import { ApiError, type FinderInfo, type Found } from "../api";
 import { showValue } from "../data";
-import { fill, h, icon } from "../dom";
+import { fill, h, icon, iconButton, select } from "../dom";
 import { number, plural } from "../format";
 import type { Stage } from "../stage";
 import type { Ref } from "../points";
@@ -38,11 +38,18 @@ export class FindersPanel {
   private renderButtons(): void {
     const { finders } = this.store.manifest;
     const epochs = this.store.steps.length > 1;
-    // Once a list is shown the buttons make room for it; their rules stay as tooltips.
-    this.buttons.classList.toggle("compact", this.current !== null);
+    const usable = (finder: FinderInfo) => !finder.needs_epochs || epochs;
+    // Once a list is shown the buttons make room for it.
+    if (this.current !== null) {
+      const focused = this.buttons.contains(document.activeElement);
+      const picker = select("What to find", finders.filter(usable).map(({ id, title }) => ({ value: id, text: title })), this.current.id, (id) => void this.run(finders.find((finder) => finder.id === id)!));
+      fill(this.buttons, h("div", { class: "finder-picker" }, picker, iconButton("close", "Back to all lists", () => { this.seq++; this.current = null; fill(this.result); this.renderButtons(); })));
+      if (focused) picker.focus();
+      return;
+    }
     fill(this.buttons, ...finders.map((finder) => h("button", {
-      type: "button", class: "finder", disabled: finder.needs_epochs && !epochs, title: finder.rule, "aria-pressed": String(this.current?.id === finder.id), onclick: () => void this.run(finder),
-    }, h("span", { class: "finder-title" }, icon("search"), finder.title), this.current === null && h("span", { class: "quiet" }, finder.needs_epochs && !epochs ? `${finder.rule} Needs several epochs.` : finder.rule))),
+      type: "button", class: "finder", disabled: !usable(finder), onclick: () => void this.run(finder),
+    }, h("span", { class: "finder-title" }, icon("search"), finder.title), h("span", { class: "quiet" }, usable(finder) ? finder.rule : `${finder.rule} Needs several epochs.`))),
     finders.length === 0 && h("p", { class: "quiet" }, "There are no finders for this data: they need a layout."));
   }
 
