@@ -1,7 +1,7 @@
 // The bar on top (run, filters in force, theme, link, help), the pickers of each view, and the tools beside the map.
 import type { Layout } from "./api";
 import { fill, h, icon, iconButton, onFrame, select, setPressed } from "./dom";
-import { count, number, plural } from "./format";
+import { count, number, plainName, plural } from "./format";
 import { METHODS, openReduce, type Jobs } from "./reduce";
 import { DATASET_COLOUR } from "./scale";
 import type { Stage } from "./stage";
@@ -25,9 +25,10 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
     const state = manifest.status === null ? null : h("span", { class: `status ${manifest.status}`, title: live ? "The run is still being written; new epochs appear by themselves." : "" }, manifest.status);
     const runs = manifest.runs.length > 1 && manifest.run !== null && store.source.live
       ? select("Run", manifest.runs.map((run) => ({ value: run, text: run })), manifest.run, (run) => { const url = new URL(location.href); url.searchParams.set("run", run); url.hash = ""; location.assign(url); })
-      : h("h1", { dir: "auto" }, manifest.title);
-    fill(title, h("span", { class: "brand" }, "tlc"), runs, state);
-    document.title = `${manifest.title} · tlc view`;
+      : h("h1", { dir: "auto", title: manifest.title }, plainName(manifest.title));
+    const file = !store.source.live && h("span", { class: "status", title: "A copy in one file: what is in it works without a server." }, "exported file");
+    fill(title, h("span", { class: "brand" }, "tlc"), runs, file || state);
+    document.title = `${plainName(manifest.title)} · tlc view`;
   };
   const renderChips = () => {
     const list: HTMLElement[] = [];
@@ -51,7 +52,8 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
   return element;
 }
 
-const layoutName = (layout: Layout) => `${METHODS[layout.method] ?? layout.method} ${layout.dims}-D`;
+/** A layout that tlc has not made has no method that is known, but a name. */
+const layoutName = (layout: Layout) => `${layout.method === "unknown" ? layout.name : METHODS[layout.method] ?? layout.method} ${layout.dims}-D`;
 
 /** Names that tell layouts apart: method and dimensions; what was reduced, if that differs; and else the arguments that differ. */
 function layoutOptions(store: Store): { value: number; text: string }[] {

@@ -13,7 +13,8 @@ function spriteAt(store: Store, dataset: number, slot: number): { url: string; x
   return i === undefined ? null : { url: sheet.png, x: i % sheet.per_row, y: Math.floor(i / sheet.per_row), size: sheet.size, perRow: sheet.per_row };
 }
 
-export const hasImages = (store: Store, dataset: number) => store.points.get(dataset)?.info.images === true;
+/** An exported file may have come without the pictures. */
+export const hasImages = (store: Store, dataset: number) => store.points.get(dataset)?.info.images === true && (store.source.live || store.source.sprites(dataset) !== null);
 
 /** `size` in CSS pixels. Small images stay crisp; a missing one says so. */
 export function thumb(store: Store, dataset: number, slot: number, size: number): HTMLElement {

@@ -144,6 +144,6 @@ export function makeTakeAway(store: Store): HTMLElement {
     live && button("Revision…", "A new table of these rows, with its lineage", () => revisionDialog(store)),
     button("Filter", "The rows as a tlc_core::Filter for Rust", () => {
       filterText(store).then((text) => copyText(store, text, "Filter"), (error: unknown) => store.fail(error));
-    }));
+    }), !live && h("p", { class: "quiet" }, "Parquet, revisions and neighbours in embedding space need a server: open the run with “tlc view”."));
   return element;
 }

@@ -85,7 +85,7 @@ export class FindersPanel {
     const goTo = (refs: Ref[]) => { store.selection.refs(refs, "replace"); this.stage.focusSelection(); };
     const label = store.role("label");
     fill(this.result,
-      h("div", { class: "found-head" }, h("div", {}, h("h3", {}, `${first?.title ?? this.current?.title ?? ""}: ${plural(rows.length, "row")}`), h("p", { class: "quiet" }, first?.rule ?? "")),
+      h("div", { class: "found-head" }, h("div", {}, h("h3", {}, plural(rows.length, "row")), h("p", { class: "quiet" }, first?.rule ?? "")),
         rows.length > 0 && h("button", { type: "button", class: "text-button primary", onclick: () => { store.selection.refs(rows.map((row) => row.ref), "replace"); } }, "Select all")),
       rows.length === 0 && h("p", { class: "quiet" }, "Nothing found. That is good news as a rule."),
       h("div", { class: "found", role: "list", onkeydown: walk }, ...rows.map((row) => {

@@ -1,12 +1,12 @@
 // What is selected (or visible): images, class counts, histograms with range filters, and ways to take it away.
 import type { ColumnInfo } from "../api";
 import { fill, h, iconButton, onFrame } from "../dom";
-import { count, percent, plural, value } from "../format";
+import { className, count, percent, plural } from "../format";
 import { css } from "../palette";
 import type { Ref } from "../points";
 import { columnKey } from "../scale";
 import type { Store } from "../store";
-import { thumb } from "../thumbs";
+import { hasImages, thumb } from "../thumbs";
 import { makeTakeAway } from "./export";
 import { Histogram } from "./histogram";
 
@@ -64,8 +64,8 @@ export class SelectionPanel {
     const wanted = refs.map((r) => `${r.dataset}.${r.slot}`).join();
     if (wanted === this.galleryOf) return;
     this.galleryOf = wanted;
-    const images = refs.filter((ref) => store.points.get(ref.dataset)!.info.images);
-    const texts = refs.filter((ref) => store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
+    const images = refs.filter((ref) => hasImages(store, ref.dataset));
+    const texts = refs.filter((ref) => store.source.live && store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
     const cell = (ref: Ref) => h("button", {
       type: "button", class: "cell", "aria-label": `Sample ${store.data.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
       onpointerenter: () => { store.hover = { ...ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
@@ -106,7 +106,7 @@ export class SelectionPanel {
     const shown = this.wide.has(info.name) ? sorted.slice(0, 300) : sorted.slice(0, FIRST_CLASSES);
     const most = sorted[0]![1];
     const coloured = store.colour === columnKey(info.name) || (info.role === "prediction" && store.role("label") !== undefined && store.colour === columnKey(store.role("label")!.name));
-    const name = (code: number) => (info.kind === "boolean" ? ["no value", "no", "yes"][code] ?? "" : code === 0 ? "no value" : value(info.classes?.[code - 1] ?? `class ${code - 1}`) || "(empty)");
+    const name = (code: number) => (info.kind === "boolean" ? ["no value", "no", "yes"][code] ?? "" : className(info.classes, code - 1));
     const keep = (code: number) => {
       const refs: Ref[] = [];
       for (const { dataset, slots } of store.selection.rows()) {

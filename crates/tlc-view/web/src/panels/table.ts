@@ -149,7 +149,7 @@ export class TablePanel {
   private get images(): boolean { return this.datasetIds.some((d) => hasImages(this.store, d)); }
 
   private drawHead(): void {
-    const cell = (text: string, key: string) => {
+    const cell = (text: string, key: string, number = false) => {
       const sorted = this.sort.key === key;
       const button = h("button", { type: "button", class: "t-sort", dir: "auto", onclick: () => {
         this.sort = sorted ? (this.sort.down ? { key: "", down: false } : { key, down: true }) : { key, down: false };
@@ -157,10 +157,10 @@ export class TablePanel {
         this.scroller.scrollTop = 0;
         void this.resort();
       } }, text, h("span", { "aria-hidden": "true" }, sorted ? (this.sort.down ? " ↓" : " ↑") : ""));
-      return h("div", { class: "t-cell", role: "columnheader", "aria-sort": sorted ? (this.sort.down ? "descending" : "ascending") : "none" }, button);
+      return h("div", { class: number ? "t-cell number" : "t-cell", role: "columnheader", "aria-sort": sorted ? (this.sort.down ? "descending" : "ascending") : "none" }, button);
     };
     const focused = (document.activeElement as HTMLElement | null)?.closest(".t-head") === this.head ? [...this.head.querySelectorAll("button")].indexOf(document.activeElement as HTMLButtonElement) : -1;
-    fill(this.head, this.images && h("div", { class: "t-cell", role: "columnheader", "aria-label": "image" }), cell("id", "#id"), this.store.manifest.datasets.length > 1 && cell("dataset", "#dataset"), ...this.columns.map((c) => cell(c.name, `=${c.name}`)));
+    fill(this.head, this.images && h("div", { class: "t-cell", role: "columnheader", "aria-label": "image" }), cell("id", "#id", true), this.store.manifest.datasets.length > 1 && cell("dataset", "#dataset"), ...this.columns.map((c) => cell(c.name, `=${c.name}`, c.kind === "number")));
     this.head.style.gridTemplateColumns = this.template();
     if (focused >= 0) this.head.querySelectorAll("button")[focused]?.focus();
   }
