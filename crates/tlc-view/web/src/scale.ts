@@ -57,6 +57,13 @@ export class Scales {
     return known.codes;
   }
 
+  /** Names of the codes 1, 2, … of a column with classes; truth values and class numbers are themselves. */
+  namesOf(info: ColumnInfo): (string | number | boolean)[] {
+    if (info.kind === "boolean") return [false, true];
+    if (info.kind === "text") return this.texts.get(info.name)?.names ?? [];
+    return info.classes ?? Array.from({ length: this.current.colours.length - 1 }, (_, i) => i);
+  }
+
   /** The scale of the colour chosen; `tables` are those shown, by dataset. */
   make(tables: Map<number, number>): void { this.current = this.scaleOf(this.store.colour, tables); }
 

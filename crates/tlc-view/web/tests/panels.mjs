@@ -116,3 +116,19 @@ test("export of a selection", async () => {
   }
   return page;
 });
+
+test("the filters as a command for the terminal", async () => {
+  const page = await open({ permissions: ["clipboard-read", "clipboard-write"] });
+  const { columns } = await state(page);
+  const number = columns.find((c) => c.kind === "number");
+  if (number === undefined || (await page.locator(".legend-row").count()) < 2) return page;
+  const name = await page.locator(".legend-row .name").first().textContent();
+  await page.locator(".legend-toggle").first().click();
+  await page.getByRole("slider", { name: `${number.name} at least` }).press("ArrowRight");
+  await settle(page);
+  await page.getByRole("button", { name: "Filter", exact: true }).click();
+  await settle(page);
+  const command = await page.evaluate(() => navigator.clipboard.readText());
+  check(command.startsWith("tlc select --table 'file:") && command.includes(`NOT IN ('\\''${name.replaceAll("'", "''")}'\\'')`) && command.includes(`${number.name} >= `), `it holds both conditions: ${command}`);
+  return page;
+});

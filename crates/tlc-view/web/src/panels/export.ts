@@ -3,6 +3,7 @@ import { ApiError, type ColumnInfo } from "../api";
 import type { Column } from "../arrow";
 import { download, fill, h } from "../dom";
 import { className, plural } from "../format";
+import { DATASET_COLOUR } from "../scale";
 import type { Store } from "../store";
 
 interface Part { dataset: number; table: number; layout: number; ids: number[]; slots: Uint32Array }
@@ -71,19 +72,45 @@ export async function exportAs(store: Store, format: "csv" | "json" | "parquet")
   } catch (error) { store.fail(error); }
 }
 
-/** A text as Rust writes it. */
-const rust = (text: string) => `"${text.replace(/["\\]/g, "\\$&").replace(/[\n\r\t\0]/g, (c) => ({ "\n": "\\n", "\r": "\\r", "\t": "\\t" })[c] ?? "\\0")}"`;
+const shellQuote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
+const column = (name: string) => (/^[A-Za-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
+const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
-/** The rows as a `tlc_core::Filter`: ranges as they are; classes and lassos, which no condition on columns says, by their ids. */
+/** Hidden classes as a condition: what is hidden or what is left, whichever is shorter. Rows without a value stay unless hidden too. */
+function classCondition(store: Store, info: ColumnInfo, hidden: Set<number>): string {
+  const names = store.scales.namesOf(info).map((name) => (typeof name === "string" ? literal(name) : String(name)));
+  const [off, on] = [true, false].map((wanted) => names.filter((_, i) => hidden.has(i + 1) === wanted));
+  const inverse = on!.length < off!.length, listed = inverse ? on! : off!;
+  const name = column(info.name);
+  if (listed.length === 0) return inverse && hidden.has(0) ? "false" : `${name} IS ${inverse ? "" : "NOT "}NULL`;
+  const condition = `${name} ${inverse ? "IN" : "NOT IN"} (${listed.join(", ")})`;
+  return hidden.has(0) ? condition : `(${condition} OR ${name} IS NULL)`;
+}
+
+/** The filters in force as an SQL condition. */
+function whereClause(store: Store): string {
+  const out: string[] = [];
+  for (const [key, codes] of store.filters.hidden) {
+    const info = key === DATASET_COLOUR ? undefined : store.column(key.slice(1));
+    if (info !== undefined) out.push(classCondition(store, info, codes));
+  }
+  for (const [name, { lo, hi }] of store.filters.ranges) {
+    if (Number.isFinite(lo)) out.push(`${column(name)} >= ${lo}`);
+    if (Number.isFinite(hi)) out.push(`${column(name)} <= ${hi}`);
+  }
+  if (store.filters.onlyWrong) out.push(`${column(store.role("label")!.name)} <> ${column(store.role("prediction")!.name)}`);
+  return out.join(" AND ");
+}
+
+/** For `tlc select`: the filters as a condition; a selection, which no condition says, as ids for its `--ids`. */
 async function filterText(store: Store): Promise<string> {
-  const { filters } = store;
-  const onlyRanges = store.selection.chosen === 0 && filters.ranges.size > 0 && filters.hidden.size === 0 && !filters.onlyWrong;
-  const conditions = [...filters.ranges].flatMap(([name, { lo, hi }]) => [
-    ...(Number.isFinite(lo) ? [`Filter::ge(${rust(name)}, ${lo})`] : []), ...(Number.isFinite(hi) ? [`Filter::le(${rust(name)}, ${hi})`] : [])]);
-  return (await parts(store)).map(({ table, ids }) => {
-    const filter = onlyRanges ? conditions.map((text, i) => (i === 0 ? text : `.and(${text})`)).join("") : `Filter::is_in("example_id", [${ids.join(", ")}])`;
-    return `// ${store.table(table)?.url ?? ""}\n${filter}\n`;
-  }).join("");
+  const lines: string[] = [];
+  for (const part of await parts(store)) {
+    const url = store.table(part.table)?.url ?? "";
+    if (store.selection.chosen === 0) lines.push(`tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`);
+    else lines.push(JSON.stringify({ table: url, example_ids: part.ids }));
+  }
+  return lines.join("\n");
 }
 
 export async function copyText(store: Store, text: string, what: string): Promise<void> {
@@ -142,8 +169,8 @@ export function makeTakeAway(store: Store): HTMLElement {
     button("CSV", "The rows as CSV", () => void exportAs(store, "csv")), button("JSON", "The rows as JSON", () => void exportAs(store, "json")),
     live && button("Parquet", "The rows as Parquet", () => void exportAs(store, "parquet")),
     live && button("Revision…", "A new table of these rows, with its lineage", () => revisionDialog(store)),
-    button("Filter", "The rows as a tlc_core::Filter for Rust", () => {
-      filterText(store).then((text) => copyText(store, text, "Filter"), (error: unknown) => store.fail(error));
+    button("Filter", "For the command line: the filters as “tlc select”, a selection as its example ids", () => {
+      filterText(store).then((text) => copyText(store, text, "Filter for “tlc select”"), (error: unknown) => store.fail(error));
     }), !live && h("p", { class: "quiet" }, "Parquet, revisions and neighbours in embedding space need a server: open the run with “tlc view”."));
   return element;
 }
