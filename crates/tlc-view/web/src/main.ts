@@ -86,7 +86,10 @@ async function start(app: HTMLElement): Promise<void> {
     }
   };
 
-  const jobs = new Jobs(store, reload);
+  const jobs = new Jobs(store, reload, (layout) => {
+    store.setViews(store.views.map((view, i) => (i === store.activeView ? { ...view, layout } : view)));
+    stage.wantFit(store.activeView);
+  });
   stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, jobs, () => renderer.works, () => void reload()), makeProgress(store, jobs));
   makeViewBars(store, stage, jobs);
   makeHoverCard(store, stage);

@@ -9,8 +9,10 @@ const POLL_MS = 500;
 /** Follows the server's work, and has the manifest read again when it is done. */
 export class Jobs {
   private timer = 0;
+  /** Started here: then its layout is shown as soon as it is there. */
+  private own = false;
 
-  constructor(private readonly store: Store, private readonly reload: () => Promise<void>) {
+  constructor(private readonly store: Store, private readonly reload: () => Promise<void>, private readonly showLayout: (id: number) => void) {
     store.on("manifest", () => this.watch());
     this.watch();
   }
@@ -30,11 +32,20 @@ export class Jobs {
     this.store.job = job;
     this.store.emit("job");
     if (job.state === "running") this.watch();
-    else if (before === "running" && job.state === "done") void this.reload();
+    else if (before === "running" && job.state === "done") void this.done();
     else if (job.state === "failed" && this.store.views.length > 0) this.store.tell(job.error ?? "The reduction failed.", job.advice ?? "", true);
   }
 
+  private async done(): Promise<void> {
+    const known = new Set(this.store.manifest.layouts.map((layout) => layout.name));
+    await this.reload();
+    const made = this.store.manifest.layouts.find((layout) => !known.has(layout.name));
+    if (made !== undefined && this.own) this.showLayout(made.id);
+    this.own = false;
+  }
+
   async start(request: ReduceRequest): Promise<void> {
+    this.own = true;
     try { this.take(await this.store.source.reduce(request)); } catch (error) { this.take(failure(error)); }
   }
 
@@ -90,9 +101,9 @@ export function makeReduceForm(store: Store, jobs: Jobs, started: () => void = (
 
 export function openReduce(store: Store, jobs: Jobs): void {
   const form = makeReduceForm(store, jobs, () => dialog.close());
+  form?.append(h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel"));
   const dialog = h("dialog", { class: "dialog", "aria-label": "Make another layout" }, h("h2", {}, "Make another layout"),
-    h("p", { class: "quiet" }, "The server reduces the embeddings with one model for all tables. You can go on looking meanwhile."),
-    form, h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel")));
+    h("p", { class: "quiet" }, "The server reduces the embeddings with one model for all tables. You can go on looking meanwhile."), form);
   document.body.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.showModal();

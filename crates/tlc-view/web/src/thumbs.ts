@@ -16,6 +16,9 @@ function spriteAt(store: Store, dataset: number, slot: number): { url: string; x
 /** An exported file may have come without the pictures. */
 export const hasImages = (store: Store, dataset: number) => store.points.get(dataset)?.info.images === true && (store.source.live || store.source.sprites(dataset) !== null);
 
+/** An exported file holds the pictures of some samples only. */
+export const hasThumb = (store: Store, dataset: number, slot: number) => hasImages(store, dataset) && (store.source.live || spriteAt(store, dataset, slot) !== null);
+
 /** `size` in CSS pixels. Small images stay crisp; a missing one says so. */
 export function thumb(store: Store, dataset: number, slot: number, size: number): HTMLElement {
   const box = h("span", { class: "thumb", style: { width: `${size}px`, height: `${size}px` } });

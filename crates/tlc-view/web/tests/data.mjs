@@ -116,3 +116,37 @@ testOwn("no layout: says so, offers what helps, and the rows can be read", async
   await shot(page, "no-layout");
   return page;
 });
+
+testOwn("embeddings without a layout: the page reduces them, with progress", async () => {
+  const n = 600;
+  const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => (k === i % 8 ? 5 : 0) + Math.sin(i * 12.9898 + k * 78.233)));
+  const page = await openTable("vectors", { embeddings: { kind: "vector8", values: vectors, metadata: role("nn_embedding") }, label: label(Array.from({ length: n }, (_, i) => i % 8), "abcdefgh".split("")) });
+  check((await state(page)).layouts.length === 0, "there is no layout");
+  await page.getByRole("combobox", { name: "Method" }).selectOption("pca");
+  await page.getByRole("button", { name: "Reduce" }).click();
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 60_000 });
+  await settle(page, 900);
+  check(!(await page.locator(".trouble").isVisible()), "the map is there");
+  check((await counts(page)).shown === n && (await page.evaluate(() => window.__tlc.project(0))) !== null, "with all points");
+  await page.getByRole("button", { name: "Make another layout" }).click();
+  await page.getByRole("combobox", { name: "Dimensions" }).selectOption("3");
+  await page.getByRole("button", { name: "Reduce" }).click();
+  await page.waitForFunction(() => window.__tlc.state().dims[0] === 3, null, { timeout: 60_000 });
+  check((await state(page)).layouts.length === 2, "another layout is made beside it and shown");
+  await shot(page, "reduced-here");
+  return page;
+});
+
+testOwn("a reduction can be stopped", async () => {
+  const n = 6000;
+  const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => Math.sin(i * 12.9898 + k * 78.233)));
+  const page = await openTable("slow", { embeddings: { kind: "vector8", values: vectors, metadata: role("nn_embedding") } });
+  await page.getByRole("combobox", { name: "Method" }).selectOption("umap");
+  await page.getByRole("button", { name: "Reduce" }).click();
+  const progress = page.getByRole("group", { name: "Work of the server" });
+  await progress.waitFor();
+  await progress.getByRole("button", { name: "Stop" }).click();
+  await page.waitForFunction(() => /Stopped/.test(document.querySelector(".trouble").textContent), null, { timeout: 10_000 });
+  check(await page.getByRole("button", { name: "Reduce" }).isVisible(), "and offered again");
+  return page;
+});

@@ -11,7 +11,7 @@ export const testOwn = (name, run) => tests.push({ name, run, needsBinary: true 
 /** The address of the run that most tests look at. */
 let base;
 export const setBase = (url) => { base = url; };
-const shots = process.env.TLC_VIEW_SHOTS;
+export const shots = process.env.TLC_VIEW_SHOTS;
 if (shots) mkdirSync(shots, { recursive: true });
 
 const paths = [process.env.TLC_CHROMIUM, "/usr/bin/chromium-headless-shell", "/usr/bin/chromium", "/usr/bin/chromium-browser"];

@@ -51,7 +51,7 @@ export function copyOfProject() {
 export const role = (name, more = {}) => ({ "tlc:number_role": name, ...more });
 export const classes = (names) => ({ "tlc:value_map": JSON.stringify(Object.fromEntries(names.map((name, i) => [i, name]))) });
 
-const TYPES = { map2: () => fixedSizeList(float32(), 2), map3: () => fixedSizeList(float32(), 3), number: float32, class: int32, text: utf8 };
+const TYPES = { vector8: () => fixedSizeList(float32(), 8), map2: () => fixedSizeList(float32(), 2), map3: () => fixedSizeList(float32(), 3), number: float32, class: int32, text: utf8 };
 
 /** Makes a table of columns `{ name: { kind, values, metadata } }` and returns its URL. */
 export function table(name, columns) {

@@ -6,7 +6,7 @@ import { css } from "../palette";
 import type { Ref } from "../points";
 import { columnKey } from "../scale";
 import type { Store } from "../store";
-import { hasImages, thumb } from "../thumbs";
+import { hasThumb, thumb } from "../thumbs";
 import { makeTakeAway } from "./export";
 import { Histogram } from "./histogram";
 
@@ -44,7 +44,7 @@ export class SelectionPanel {
       h("div", { class: "panel-actions" },
         iconButton("invert", "Invert the selection", () => store.selection.invert(), "I"),
         selected && iconButton("close", "Clear the selection", () => store.selection.clear(), "Esc")));
-    if (!selected) this.head.append(h("p", { class: "quiet" }, store.selection.shown === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
+    if (!selected) this.head.append(h("p", { class: "quiet" }, store.selection.shown === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : store.views.length === 0 ? "Without a map nothing can be selected there yet; the table has the same rows." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
     this.renderGallery(rows, total, selected);
     this.renderClasses(rows, total);
     if (this.charts.length === 0) {
@@ -58,13 +58,14 @@ export class SelectionPanel {
     const { store } = this;
     const limit = selected ? 48 * this.more : 16;
     const refs: Ref[] = [];
-    const stride = selected ? 1 : Math.max(1, Math.floor(total / limit));
+    const shown = store.source.live ? rows : rows.map(({ dataset, slots }) => ({ dataset, slots: slots.filter((slot) => hasThumb(store, dataset, slot)) }));
+    const stride = selected ? 1 : Math.max(1, Math.floor(shown.reduce((sum, { slots }) => sum + slots.length, 0) / limit));
     let i = 0;
-    for (const { dataset, slots } of rows) for (const slot of slots) if (i++ % stride === 0 && refs.length < limit) refs.push({ dataset, slot });
+    for (const { dataset, slots } of shown) for (const slot of slots) if (i++ % stride === 0 && refs.length < limit) refs.push({ dataset, slot });
     const wanted = refs.map((r) => `${r.dataset}.${r.slot}`).join();
     if (wanted === this.galleryOf) return;
     this.galleryOf = wanted;
-    const images = refs.filter((ref) => hasImages(store, ref.dataset));
+    const images = refs.filter((ref) => hasThumb(store, ref.dataset, ref.slot));
     const texts = refs.filter((ref) => store.source.live && store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
     const cell = (ref: Ref) => h("button", {
       type: "button", class: "cell", "aria-label": `Sample ${store.data.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
@@ -80,7 +81,7 @@ export class SelectionPanel {
       return button;
     };
     fill(this.gallery, ...images.map(cell), ...texts.map(line),
-      selected && total > limit && images.length > 0 && h("button", { type: "button", class: "link more", onclick: () => { this.more++; this.soon(); } }, `${count(total - limit)} more`));
+      selected && refs.length === limit && total > limit && images.length > 0 && h("button", { type: "button", class: "link more", onclick: () => { this.more++; this.soon(); } }, `${count(total - limit)} more`));
     if (!selected) this.more = 1;
   }
 
