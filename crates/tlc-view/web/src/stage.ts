@@ -12,8 +12,8 @@ import type { Store } from "./store";
 
 const modeOf = (event: { shiftKey: boolean; altKey: boolean }): Mode => (event.altKey ? "subtract" : event.shiftKey ? "add" : "replace");
 
-/** CSS pixels that the tools and the open legend take from the map. */
-const TOOLS = 60, LEGEND = 232;
+/** CSS pixels that the tools, the open legend and the pickers take from the map. */
+const TOOLS = 60, LEGEND = 232, PICKERS = 56;
 
 interface Drag { kind: "pan" | "orbit" | "lasso" | "box"; view: number; mode: Mode; x: number; y: number; startX: number; startY: number; moved: boolean; path: number[] }
 
@@ -90,11 +90,12 @@ export class Stage {
     const { width, height } = this.surface.getBoundingClientRect();
     const two = this.store.views.length > 1;
     let rects: Rect[];
-    if (!two) rects = [{ x: 0, y: 0, width, height, shift: 0, room: width }];
-    else if (width >= height * 0.9) rects = [0, 1].map((i) => ({ x: i * Math.ceil(width / 2), y: 0, width: Math.floor(width / 2), height, shift: 0, room: Math.floor(width / 2) }));
-    else rects = [0, 1].map((i) => ({ x: 0, y: i * Math.ceil(height / 2), width, height: Math.floor(height / 2), shift: 0, room: width }));
+    if (!two) rects = [{ x: 0, y: 0, width, height, shift: 0, room: width, sink: 0, tall: height }];
+    else if (width >= height * 0.9) rects = [0, 1].map((i) => ({ x: i * Math.ceil(width / 2), y: 0, width: Math.floor(width / 2), height, shift: 0, room: Math.floor(width / 2), sink: 0, tall: height }));
+    else rects = [0, 1].map((i) => ({ x: 0, y: i * Math.ceil(height / 2), width, height: Math.floor(height / 2), shift: 0, room: width, sink: 0, tall: Math.floor(height / 2) }));
     // Tools lie over the left edge of the first map, the legend over the right edge of the last in a row.
     rects.forEach((rect, i) => {
+      if (rect.height > 4 * PICKERS) { rect.sink = PICKERS / 2; rect.tall = rect.height - PICKERS; }
       const left = i === 0 ? TOOLS : 0, right = this.legendOpen && (i === rects.length - 1 || rect.y !== rects[1]!.y) && !(i === 1 && rect.y > 0) ? LEGEND : 0;
       if (rect.width - left - right < 180) return;
       rect.shift = (left - right) / 2;
@@ -125,7 +126,7 @@ export class Stage {
     const rect = this.rects[view], layout = this.store.layoutOf(view);
     const box = bounds(this.store, view, onlySelected);
     if (rect === undefined || rect.height < 2 || layout === undefined || box === null) return null;
-    return fitted(this.store.cameras[view]!, layout.dims, box.centre, box.size, rect.room / rect.height);
+    return fitted(this.store.cameras[view]!, layout.dims, box.centre, box.size, rect);
   }
 
   changeCamera(view: number, change: (camera: Camera, dims: number, rect: Rect) => void): void {
@@ -183,7 +184,7 @@ export class Stage {
   }
 
   zoomBy(factor: number): void {
-    this.changeCamera(this.store.activeView, (camera, dims, rect) => zoom(camera, dims, factor, rect.width / 2 + rect.shift, rect.height / 2, rect));
+    this.changeCamera(this.store.activeView, (camera, dims, rect) => zoom(camera, dims, factor, rect.width / 2 + rect.shift, rect.height / 2 + rect.sink, rect));
   }
 
   moveBy(dx: number, dy: number): void {

@@ -68,6 +68,13 @@ test("keyboard only: everything can be reached and used", async () => {
     const moved = dims === 2 ? after.x > before.x && after.y > before.y : after.theta !== before.theta && after.phi !== before.phi;
     check(moved, dims === 2 ? "arrows move a 2-D map" : "arrows turn a 3-D map");
   }
+  const edge = page.getByRole("separator", { name: "Width of the panel" });
+  const width = () => page.locator(".sidebar").evaluate((node) => node.getBoundingClientRect().width);
+  const narrow = await width();
+  await edge.focus();
+  await press(page, "ArrowLeft", "ArrowLeft");
+  check((await width()) > narrow + 50, "the panel's edge moves");
+  await page.locator(".surface").focus();
   await press(page, "?");
   check(await page.getByRole("dialog").isVisible(), "the help opens");
   await shot(page, "help");

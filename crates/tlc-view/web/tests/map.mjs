@@ -53,12 +53,34 @@ test("plays, pauses, steps", async () => {
   return page;
 });
 
+test("with reduced motion playing jumps from epoch to epoch", async () => {
+  const page = await open();
+  const { steps } = await state(page);
+  if (steps.length < 2) return page;
+  await page.evaluate(() => window.__tlc.setTime(0));
+  await page.locator(".surface").focus();
+  await press(page, " ");
+  const times = [];
+  for (let i = 0; i < 30; i++) { times.push((await state(page)).time); await page.waitForTimeout(80); }
+  check(times.every(Number.isInteger) && new Set(times).size > 1, `times are whole and go on (${[...new Set(times)]})`);
+  return page;
+});
+
 test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
   const page = await open();
   await show(page, 2);
   const [x, y, w, h] = await lassoMiddle(page, 0.3, () => shot(page, "lasso-drawing"));
   const all = await counts(page);
   check(all.selected > 0 && (all.selected < all.shown || all.shown < 10), `the lasso selects some (${all.selected})`);
+  const vivid = await page.evaluate(() => {
+    const { datasets } = window.__tlc.state();
+    const chosen = new Set(window.__tlc.selected(datasets[0].id));
+    const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
+    const of = (wanted) => median(Array.from({ length: Math.min(400, datasets[0].rows) }, (_, slot) => slot).filter((slot) => chosen.has(slot) === wanted).slice(0, 60)
+      .map((slot) => window.__tlc.project(slot)).filter((at) => at !== null).map(([x, y]) => { const [r, g, b] = window.__tlc.pixel(x, y); return Math.max(r, g, b) - Math.min(r, g, b); }));
+    return { chosen: of(true), rest: of(false) };
+  });
+  check(vivid.chosen > 2 * vivid.rest && vivid.rest < 40, `the selected points keep their colours, the others turn grey (${vivid.chosen}, ${vivid.rest})`);
   await shot(page, "lasso-2d");
   await page.keyboard.down("Alt");
   await ellipse(page, x, y, w * 0.12, h * 0.12);
