@@ -146,9 +146,17 @@ export function makeTools(store: Store, stage: Stage): HTMLElement {
   const wrong = h("input", { type: "checkbox", onchange: () => store.filters.setOnlyWrong(wrong.checked) });
   const popover = h("div", { class: "card display", role: "group", "aria-label": "Display", hidden: true },
     h("label", {}, "Point size", size), h("label", {}, "Opacity", opacity), h("label", { class: "check" }, labels, "Class names on the map"), h("label", { class: "check wrong" }, wrong, "Only misclassified (M)"));
-  const tune = iconButton("tune", "Display", () => { popover.hidden = !popover.hidden; tune.setAttribute("aria-expanded", String(!popover.hidden)); });
-  tune.setAttribute("aria-expanded", "false");
-  popover.addEventListener("keydown", (event) => { if (event.key === "Escape") { popover.hidden = true; tune.setAttribute("aria-expanded", "false"); tune.focus(); event.stopPropagation(); } });
+  const expand = (on: boolean) => { popover.hidden = !on; tune.setAttribute("aria-expanded", String(on)); };
+  const tune = iconButton("tune", "Display", () => expand(popover.hidden !== false));
+  expand(false);
+  // It goes away by Esc, and when anything else is used.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || popover.hidden) return;
+    expand(false);
+    tune.focus();
+    event.stopImmediatePropagation();
+  });
+  document.addEventListener("pointerdown", (event) => { if (!popover.hidden && !popover.contains(event.target as Node) && !tune.contains(event.target as Node)) expand(false); });
 
   const element = h("div", { class: "tools card", role: "toolbar", "aria-label": "Map tools", "aria-orientation": "vertical" },
     ...tools.map(([, button]) => button), h("hr"),

@@ -109,7 +109,19 @@ export class Stage {
 
   /** Called when a share link has given the cameras: no fit must move them. */
   keepCamera(view: number): void { this.fitWanted[view] = false; }
-  wantFit(view: number): void { this.fitWanted[view] = true; this.renderer.homes[view] = undefined; this.fitIfWanted(); }
+  wantFit(view: number): void {
+    for (const each of this.together ? [0, 1] : [view]) {
+      this.fitWanted[each] = true;
+      this.renderer.homes[each] = undefined;
+    }
+    this.fitIfWanted();
+  }
+
+  /** Two linked maps of one layout show the same part of it, whatever datasets they hold. */
+  private get together(): boolean {
+    const [a, b] = this.store.views;
+    return this.store.linked && a !== undefined && b !== undefined && a.layout === b.layout;
+  }
 
   private fitIfWanted(): void {
     this.store.views.forEach((_, view) => {
@@ -123,6 +135,16 @@ export class Stage {
   }
 
   private fitCamera(view: number, onlySelected: boolean): Camera | null {
+    const own = this.fitAlone(view, onlySelected);
+    if (!this.together || onlySelected) return own;
+    const other = this.fitAlone(1 - view, onlySelected);
+    if (own === null || other === null) return null;
+    // What fits into the smaller room fits into both; ties go to the first map, so that both take the same.
+    const wider = own.h === other.h ? (view === 0 ? own : other) : own.h > other.h ? own : other;
+    return { ...own, x: wider.x, y: wider.y, z: wider.z, h: wider.h };
+  }
+
+  private fitAlone(view: number, onlySelected: boolean): Camera | null {
     const rect = this.rects[view], layout = this.store.layoutOf(view);
     const box = bounds(this.store, view, onlySelected);
     if (rect === undefined || rect.height < 2 || layout === undefined || box === null) return null;
@@ -171,7 +193,7 @@ export class Stage {
   fit(): void {
     this.store.views.forEach((_, view) => {
       const to = this.fitCamera(view, false);
-      if (to !== null) { this.renderer.homes[view] = to; if (!(view === 1 && this.store.linked && this.store.views[0]!.layout === this.store.views[1]!.layout)) this.fly(view, to); }
+      if (to !== null) { this.renderer.homes[view] = to; if (!(view === 1 && this.together)) this.fly(view, to); }
     });
   }
 

@@ -147,6 +147,30 @@ test("selection is the same in two maps, cameras linked", async () => {
   return page;
 });
 
+test("train and validation side by side show the same part of the map", async () => {
+  const page = await open({ width: 1500 });
+  const { datasets } = await state(page);
+  if (datasets.length < 2) return page;
+  await press(page, "s");
+  await settle(page, 500);
+  const pick = (name, view, value) => page.getByRole("combobox", { name }).nth(view).selectOption(String(value));
+  await pick("Layout", 1, (await state(page)).views[0].layout);
+  await pick("Dataset", 0, datasets[0].id);
+  await pick("Dataset", 1, datasets[1].id);
+  await settle(page, 600);
+  const same = async (when) => { const [a, b] = (await state(page)).cameras; check(Math.abs(a.h / b.h - 1) < 1e-6 && Math.abs(a.x - b.x) < 1e-6, `${when} both cameras are the same`); };
+  await same("at first");
+  await page.locator(".surface").focus();
+  await press(page, "+", "ArrowRight");
+  await same("after moves");
+  await press(page, "f");
+  await settle(page, 700);
+  await same("after a fit");
+  check((await counts(page)).shown === datasets[0].rows + datasets[1].rows, "both datasets are counted");
+  await shot(page, "train-val");
+  return page;
+});
+
 test("trails and ghost", async () => {
   const page = await open();
   if ((await state(page)).steps.length < 2) return page;
