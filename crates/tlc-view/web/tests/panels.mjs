@@ -1,5 +1,8 @@
 // What stands beside the map: legend, filters, table, finders, numbers, files.
-import { check, counts, lassoMiddle, open, press, settle, shot, state, test } from "./lib.mjs";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { check, counts, lassoMiddle, open, positions, press, settle, shot, state, test, testOwn } from "./lib.mjs";
+import { copyOfProject, serve } from "./serve.mjs";
 
 test("legend hides and isolates, filters limit the lasso", async () => {
   const page = await open();
@@ -130,5 +133,43 @@ test("the filters as a command for the terminal", async () => {
   await settle(page);
   const command = await page.evaluate(() => navigator.clipboard.readText());
   check(command.startsWith("tlc select --table 'file:") && command.includes(`NOT IN ('\\''${name.replaceAll("'", "''")}'\\'')`) && command.includes(`${number.name} >= `), `it holds both conditions: ${command}`);
+  return page;
+});
+
+test("a sample shows its values and its neighbours", async () => {
+  const page = await open();
+  const [first] = await positions(page, 500);
+  await page.mouse.click(first.x, first.y);
+  await page.waitForFunction(() => document.querySelectorAll(".sample-card .neighbours").length === 2 && !/Searching/.test(document.querySelector(".sample-card").textContent));
+  await settle(page, 500);
+  const card = page.locator(".sample-card");
+  check((await card.locator("dd").count()) >= 1, "values are shown");
+  const rows = (await counts(page)).shown;
+  const [embedding, map] = await card.locator(".neighbours").evaluateAll((all) => all.map((box) => box.querySelectorAll("button.cell, button.chip-cell").length));
+  check(map === Math.min(10, rows - 1), `neighbours on the map (${map})`);
+  check(embedding === map, `and as many in embedding space (${embedding})`);
+  await card.getByRole("button", { name: "select these" }).last().click();
+  await settle(page);
+  check((await counts(page)).selected === map + 1, "they can be selected with the sample");
+  return page;
+});
+
+testOwn("a selection becomes a revision of the table", async () => {
+  const project = copyOfProject();
+  const server = await serve("--project", project);
+  const page = await open({ url: server.url });
+  await page.getByRole("combobox", { name: "Dataset" }).first().selectOption({ index: 1 });
+  await lassoMiddle(page, 0.2);
+  const { selected } = await counts(page);
+  await page.getByRole("button", { name: "Revision…" }).click();
+  const dialog = page.getByRole("dialog");
+  check((await dialog.textContent()).includes(`${selected.toLocaleString("en")} row`), "the dialog says how many rows it will have");
+  await dialog.getByRole("textbox", { name: "Name" }).fill("suspects");
+  await dialog.getByRole("textbox", { name: "Description" }).fill("chosen on the map");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.locator("code").waitFor();
+  const url = await dialog.locator("code").textContent();
+  check(existsSync(fileURLToPath(url)), `the table is there: ${url}`);
+  await shot(page, "revision");
   return page;
 });

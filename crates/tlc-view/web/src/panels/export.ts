@@ -133,10 +133,11 @@ function revisionDialog(store: Store): void {
   const name = h("input", { type: "text", required: true, maxlength: 80, "aria-label": "Name", placeholder: "suspects" });
   const description = h("textarea", { rows: 3, "aria-label": "Description", placeholder: "Why these rows" });
   const said = h("p", { class: "quiet", role: "status" });
+  const cancel = h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel");
   const save = h("button", { type: "submit", class: "text-button primary" }, "Save");
   const rows = store.selection.rows();
   const form = h("form", {}, h("label", { class: "field" }, "Name", name), h("label", { class: "field" }, "Description", description), said,
-    h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel"), save));
+    h("div", { class: "dialog-actions" }, cancel, save));
   const dialog = h("dialog", { class: "dialog", "aria-label": "Save as table revision" }, h("h2", {}, "Save as table revision"),
     h("p", { class: "quiet" }, `A new table with ${plural(rows.reduce((sum, r) => sum + r.slots.length, 0), "row")}; where they come from is written down in its lineage.`), form);
   form.addEventListener("submit", (event) => {
@@ -152,6 +153,7 @@ function revisionDialog(store: Store): void {
         }
         fill(said, "Saved: ", ...urls.map((url) => h("code", {}, url)));
         save.hidden = true;
+        cancel.textContent = "Close";
       } catch (error) {
         said.textContent = error instanceof ApiError ? `${error.message} ${error.advice}` : String(error);
       } finally { save.disabled = false; }
