@@ -86,7 +86,7 @@ export class Scales {
       case "text": {
         for (const values of columns) if (values.texts !== null) this.codesOfText(info.name, values);
         const names = this.texts.get(info.name)?.names ?? [];
-        return category(info.name, info, names.length, (code) => names[code - 1] ?? "");
+        return category(info.name, info, names.length, (code) => names[code - 1]?.trim() || "(empty)");
       }
       case "category": {
         let classes = info.classes?.length ?? 0;

@@ -4,6 +4,7 @@ import { ApiError, type ColumnInfo, type Job, type Layout, type Manifest, type S
 import type { Coords } from "./arrow";
 import { Data } from "./data";
 import { Filters } from "./filters";
+import { plainName } from "./format";
 import { makePoints, recount, type Points, type Ref } from "./points";
 
 import { startCamera, type Camera } from "./renderer/camera";
@@ -96,6 +97,7 @@ export class Store {
   // ---- manifest, steps, tables ----
 
   take(manifest: Manifest): void {
+    for (const dataset of manifest.datasets) dataset.name = plainName(dataset.name);
     this.manifest = manifest;
     this.job = manifest.job ?? null;
     this.layouts = new Map(manifest.layouts.map((layout) => [layout.id, layout]));
@@ -324,4 +326,4 @@ export class Store {
 }
 
 /** The parts of a manifest whose change makes the page begin anew. */
-const shownOf = (m: Manifest) => [m.tables, m.layouts, m.columns, m.message, m.datasets, m.reduce];
+const shownOf = (m: Manifest) => [m.tables, m.layouts, m.columns, m.message, m.datasets.map((d) => [d.id, d.rows]), m.reduce];

@@ -108,7 +108,7 @@ export class SampleCard {
       // In the order of the columns elsewhere: roles first.
       const rank = new Map(store.manifest.columns.map((c, i) => [c.name, i]));
       const order = (name: string) => rank.get(name) ?? rank.size;
-      show(Object.entries(sample.values).sort(([a], [b]) => order(a) - order(b)).map(([key, v]) => [key, value(v)]));
+      show(Object.entries(sample.values).filter(([, v]) => sample.text === null || v !== sample.text).sort(([a], [b]) => order(a) - order(b)).map(([key, v]) => [key, value(v)]));
       if (sample.file !== null) values.append(h("dt", {}, "file"), h("dd", { dir: "auto", class: "file" }, sample.file));
       if (sample.text !== null) { text.hidden = false; text.textContent = sample.text; }
     }, (error: unknown) => { if (mine === this.seq) store.fail(error); });

@@ -76,7 +76,7 @@ export class SelectionPanel {
       const table = store.currentTable(ref.dataset);
       void store.data.loadIds(ref.dataset).then(async () => {
         const sample = table === undefined ? null : await store.source.sample(ref.dataset, store.data.idOf(ref.dataset, ref.slot)!, table);
-        button.textContent = sample?.text ?? "(no text)";
+        button.textContent = sample?.text?.trim() ? sample.text : "(no text)";
       }).catch(() => { button.textContent = "(no text)"; });
       return button;
     };
