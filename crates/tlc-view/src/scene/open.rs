@@ -61,16 +61,16 @@ impl Scene {
     /// # Errors
     /// A failing store.
     pub fn of_table(project: &Project, url: &Url) -> Result<Self, ViewError> {
-        let (store, root) = (project.shared_store(), project.root());
+        let (store, places) = (project.shared_store(), project.places());
         let info = store.info(url)?;
         let name = UniqueName::stem_of(url.file_name()).to_owned();
         // Only what can be opened: a table that was copied from elsewhere may describe one that is not here.
-        let foreign_table = info.foreign_table(root)?.filter(|url| url.is_within(root) && store.info(url).is_ok());
+        let foreign_table = info.foreign_table(places)?.filter(|url| places.covers(url) && store.info(url).is_ok());
         let lineage = info.lineage();
         let input = lineage.as_ref().filter(|lineage| !lineage.models.is_empty()).and_then(|it| it.inputs.first());
-        let reduced_from = input.map(|input| input.url.resolve(root)).transpose()?;
+        let reduced_from = input.map(|input| places.expanded(&input.url)).transpose()?;
         let source = Source { info, name: name.clone(), foreign_table, reduced_from, constants: Map::new() };
-        Self::new(store, Some(root.clone()), name, None, None, vec![source])
+        Self::new(store, Some(places.root().clone()), name, None, None, vec![source])
     }
 
     fn new(
