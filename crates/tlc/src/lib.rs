@@ -5,7 +5,11 @@
 //! - [`table`]: immutable tables in Lance format or in memory; in object stores too (features `s3`, `gcs`, `azure`);
 //! - [`reduce`]: PCA, UMAP, PaCMAP;
 //! - [`run`]: runs, and reduction with one model over epochs and splits;
+//! - [`view`]: scenes of runs and tables, finders, pictures, the page and its server;
 //! - `collect` (feature `collect`, links libtorch): activations of tch models.
+//!
+//! Besides these, `foreign` (feature `view`) opens files of other programs to look at them, and `condition` (feature
+//! `sql`) reads conditions on rows.
 //!
 //! ```
 //! use std::sync::Arc;

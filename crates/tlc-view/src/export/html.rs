@@ -11,7 +11,7 @@ use tlc_core::Progress;
 use crate::find::{Finder, find};
 use crate::pictures::sheet;
 use crate::server::assets::{INDEX, SCRIPT, STYLE};
-use crate::server::{encode, manifest, numbers};
+use crate::server::{encode, manifest, numbers, quality};
 use crate::{Scene, ViewError};
 
 /// Samples of a list; more are not looked at one by one.
@@ -74,6 +74,12 @@ pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result
         }
     }
     files.insert("numbers".to_owned(), numbers::numbers(scene)?);
+    for (id, layout) in scene.layouts.iter().enumerate() {
+        for table in (0..scene.datasets.len()).filter_map(|dataset| scene.newest_table(layout, Some(dataset))) {
+            let report = quality::quality(scene, id, table, progress)?;
+            files.insert(format!("quality?layout={id}&table={table}"), report);
+        }
+    }
     let mut thumbs = Map::new();
     for (id, dataset) in scene.datasets.iter().enumerate().filter(|(_, dataset)| dataset.image_column.is_some()) {
         let slots = chosen(&found_slots[id], dataset.example_ids.len(), options.images);

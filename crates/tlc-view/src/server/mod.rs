@@ -10,7 +10,7 @@ mod errors;
 mod jobs;
 pub(crate) mod manifest;
 pub(crate) mod numbers;
-mod quality;
+pub(crate) mod quality;
 mod reduce;
 mod scenes;
 mod security;

@@ -19,12 +19,19 @@ enum Version {
     OfTable(Url),
 }
 
+struct Opened {
+    version: Version,
+    scene: Arc<Scene>,
+    /// When it was asked for, counted in openings.
+    asked: u64,
+}
+
 pub(super) struct Scenes {
     source: Source,
     /// The table that is shown, if it is one and there already.
     table: Mutex<Option<(Project, Url)>>,
-    /// By run, with when it was last asked for.
-    opened: Mutex<HashMap<String, (Version, Arc<Scene>, u64)>>,
+    /// By run.
+    opened: Mutex<HashMap<String, Opened>>,
 }
 
 impl Scenes {
@@ -79,15 +86,15 @@ impl Scenes {
         open: impl FnOnce() -> Result<Scene, ViewError>,
     ) -> Result<Arc<Scene>, ViewError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = opened.values().map(|(.., asked)| asked + 1).max().unwrap_or(0);
-        if let Some((_, scene, asked)) = opened.get_mut(name).filter(|(known, ..)| *known == version) {
-            *asked = now;
-            return Ok(scene.clone());
+        let now = opened.values().map(|known| known.asked + 1).max().unwrap_or(0);
+        if let Some(known) = opened.get_mut(name).filter(|known| known.version == version) {
+            known.asked = now;
+            return Ok(known.scene.clone());
         }
         let scene = Arc::new(open()?);
-        opened.insert(name.to_owned(), (version, scene.clone(), now));
+        opened.insert(name.to_owned(), Opened { version, scene: scene.clone(), asked: now });
         if opened.len() > MAX_OPEN {
-            let oldest = opened.iter().min_by_key(|(_, (.., asked))| *asked).map(|(name, _)| name.clone());
+            let oldest = opened.iter().min_by_key(|(_, known)| known.asked).map(|(name, _)| name.clone());
             oldest.and_then(|name| opened.remove(&name));
         }
         Ok(scene)
