@@ -94,7 +94,7 @@ pub struct SceneLayout {
     pub fitted_table: Option<usize>,
     /// Indices of the tables that have it.
     pub tables: Vec<usize>,
-    /// Least and largest coordinates over all tables.
+    /// Least and largest coordinates over all tables, of points that have all of them.
     pub bounds: Vec<[f32; 2]>,
     /// The column of scores that say how far outside the fitted data a row is, if there is one.
     pub ood_column: Option<String>,

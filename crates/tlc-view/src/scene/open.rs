@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::Schema;
-use ndarray::Axis;
 use serde_json::{Map, Value};
 use tlc_core::{
     FieldRoles, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, UniqueName, Url, columns_with_role,
@@ -208,8 +207,10 @@ impl Scene {
             let mut bounds = vec![[f32::INFINITY, f32::NEG_INFINITY]; self.layouts[index].n_components];
             for &table in &self.layouts[index].tables {
                 let coordinates = self.coordinates(&self.layouts[index], table)?;
-                for (bound, axis) in bounds.iter_mut().zip(coordinates.axis_iter(Axis(1))) {
-                    for &x in axis.iter().filter(|x| x.is_finite()) {
+                // Without one of its coordinates a point has no place.
+                let placed = coordinates.outer_iter().filter(|point| point.iter().all(|x| x.is_finite()));
+                for point in placed {
+                    for (bound, &x) in bounds.iter_mut().zip(point) {
                         *bound = [bound[0].min(x), bound[1].max(x)];
                     }
                 }
