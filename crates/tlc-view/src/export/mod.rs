@@ -66,6 +66,7 @@ impl Format {
         }
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",

@@ -12,6 +12,7 @@ pub(crate) struct Space {
     /// As rules name it.
     pub(crate) name: String,
     /// Whether it is that of the embeddings.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the server tells it"))]
     pub(crate) is_embedding: bool,
     /// For each row of `points` its slot.
     pub(crate) slots: Vec<usize>,

@@ -24,12 +24,12 @@ pub(crate) struct WhatArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
     #[command(flatten)]
-    pub(super) file: FileArgs,
+    pub(crate) file: FileArgs,
 }
 
 /// How a file of another program is read.
 #[derive(Args, Clone)]
-pub(super) struct FileArgs {
+pub(crate) struct FileArgs {
     /// Of a file: another with further columns of the same rows, such as labels
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
