@@ -78,7 +78,10 @@ fn missing_credentials_are_named() {
 fn a_server_that_is_down_is_given_up_soon() {
     let down = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback has a free port");
     let text = listing("s3://any/p", down, &[]);
-    assert!(text.starts_with("error: cannot list s3://any/p/runs\n  because: the server cannot be reached: "), "{text}");
+    assert!(
+        text.starts_with("error: cannot list s3://any/p/runs\n  because: the server cannot be reached: "),
+        "{text}"
+    );
     let busy = Proxy::before(address(), |_| Fate::Refused("503 Slow Down", "SlowDown"));
     assert_eq!(
         listing("s3://any/p", busy.address, &[]),
