@@ -8,7 +8,7 @@ import { plainName } from "./format";
 import { makePoints, recount, type Points, type Ref } from "./points";
 
 import { startCamera, type Camera } from "./renderer/camera";
-import { NO_COLOUR, Scales, type Scale } from "./scale";
+import { firstColour, NO_COLOUR, Scales, type Scale } from "./scale";
 import { Selection } from "./selection";
 import { makeSteps, type Step } from "./steps";
 
@@ -130,8 +130,10 @@ export class Store {
     }
     const label = this.steps[this.step]?.label;
     const atEnd = this.step >= before - 1;
+    const unlabelled = this.manifest.columns.length === 0;
     const names = this.views.map((view) => this.layouts.get(view.layout)?.name);
     this.take(manifest);
+    if (unlabelled && this.colour === NO_COLOUR) this.colour = firstColour(manifest);
     this.views = this.views.map((view, i) => ({ ...view, layout: manifest.layouts.find((layout) => layout.name === names[i])?.id ?? -1 }));
     const same = this.steps.findIndex((step) => step.label === label);
     if (!atEnd && same >= 0) this.time = same;
