@@ -105,6 +105,9 @@ test("numbers", async () => {
   await page.getByRole("tab", { name: "Numbers" }).click();
   await page.waitForFunction(() => !/Reading/.test(document.querySelector("#panel-3").textContent));
   check(/Quality/.test(await page.locator("#panel-3").textContent()), "the panel is filled");
+  const { steps } = await state(page);
+  const epochs = (await page.locator("#panel-3 svg .axis").allTextContents()).filter((text) => text.startsWith("epoch")).map((text) => `Epoch ${text.slice(6)}`);
+  check(epochs.every((epoch) => steps.includes(epoch)), `the charts run over the run's epochs (${[...new Set(epochs)]})`);
   await shot(page, "numbers");
   return page;
 });

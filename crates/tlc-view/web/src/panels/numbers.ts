@@ -3,7 +3,7 @@ import { ApiError, type Numbers } from "../api";
 import { fill, h, s } from "../dom";
 import { number, value } from "../format";
 import { categorical, css } from "../palette";
-import { METHODS } from "../reduce";
+import { layoutTitle } from "../layoutnames";
 import type { Store } from "../store";
 
 /** What people look at first comes first. */
@@ -87,8 +87,11 @@ export class NumbersPanel {
     });
     const still = numbers.epochs.filter((e) => e.epoch === null);
     const drifts = store.manifest.layouts.map((layout) => {
-      const lines = series((d) => numbers.drift.filter((x) => x.layout === layout.id && x.dataset === d).map((x) => [x.to, x.median]));
-      return lines.length === 0 ? null : lineChart(`${layout.source ?? layout.name} · ${METHODS[layout.method] ?? layout.method} ${layout.dims}-D`, lines, pick);
+      const lines = series((d) => numbers.drift.filter((x) => x.layout === layout.id && x.dataset === d).flatMap((x) => {
+        const epoch = store.table(x.to)?.epoch ?? null;
+        return epoch === null ? [] : [[epoch, x.median] as [number, number]];
+      }));
+      return lines.length === 0 ? null : lineChart(layoutTitle(store, layout), lines, pick);
     });
     this.charts = [...charts, ...drifts].filter((chart) => chart !== null);
     this.mark();
@@ -136,7 +139,7 @@ export class NumbersPanel {
   private quality(numbers: Numbers): HTMLElement {
     const { store } = this;
     const keys = [...new Set(numbers.quality.flatMap((q) => Object.keys(q.report)))];
-    const name = (layout: number, table: number) => { const l = store.layouts.get(layout); return `${l === undefined ? layout : `${l.method} ${l.dims}-D`} · ${store.table(table)?.name ?? table}`; };
+    const name = (layout: number, table: number) => { const l = store.layouts.get(layout); return `${l === undefined ? layout : layoutTitle(store, l)} · ${store.table(table)?.name ?? table}`; };
     return h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layouts" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "layout · table"), ...keys.map((key) => h("th", { scope: "col", dir: "auto" }, key.replaceAll("_", " "))))),
       h("tbody", {}, ...numbers.quality.map((q) => h("tr", {}, h("th", { scope: "row", dir: "auto" }, name(q.layout, q.table)), ...keys.map((key) => h("td", {}, value(q.report[key])))))))); 
