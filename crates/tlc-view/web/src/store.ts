@@ -105,9 +105,10 @@ export class Store {
     this.layoutTables = new Map(manifest.layouts.map((layout) => [layout.id, new Set(layout.tables)]));
     for (const info of manifest.datasets) {
       const old = this.points.get(info.id);
-      if (old !== undefined && old.info.rows === info.rows) { old.info = info; continue; }
+      if (old !== undefined && old.info.rows === info.rows && old.info.name === info.name) { old.info = info; continue; }
       this.points.set(info.id, makePoints(info));
       this.data.forgetIds(info.id);
+      this.selection.rebase();
     }
     this.steps = makeSteps(manifest);
     this.time = Math.min(this.time, Math.max(0, this.steps.length - 1));
