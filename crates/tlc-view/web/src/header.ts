@@ -65,9 +65,10 @@ export function makeViewBars(store: Store, stage: Stage, jobs: Jobs): void {
     bar.hidden = there === undefined;
     const rect = stage.rects[view];
     if (there === undefined || rect === undefined) return;
-    bar.style.left = `${rect.x + 12}px`;
+    // Above each other the second map's pickers must not lie on the tools.
+    bar.style.left = `${rect.x + (rect.y > 0 ? 60 : 12)}px`;
     bar.style.top = `${rect.y + 12}px`;
-    bar.style.maxWidth = `${rect.width - 24}px`;
+    bar.style.maxWidth = `${Math.max(240, Math.min(rect.room, rect.width - (rect.y > 0 ? 72 : 24)))}px`;
     bar.classList.toggle("active", store.views.length > 1 && store.activeView === view);
     const wanted = JSON.stringify([there, store.manifest.layouts.map((layout) => layout.name), store.manifest.datasets, store.views.length, store.manifest.reduce]);
     if (bar.dataset.of === wanted) return;

@@ -124,6 +124,8 @@ test("400 px wide", async () => {
   await page.getByRole("button", { name: "Show or hide the panel" }).click();
   await settle(page, 400);
   check(await page.locator(".sidebar").isVisible(), "the drawer opens");
+  const top = (await page.locator(".sidebar").boundingBox()).y;
+  check((await page.evaluate(() => window.__tlc.project(0)))[1] < top, "the map moves into the room above it");
   await shot(page, "narrow-drawer");
   return page;
 });
