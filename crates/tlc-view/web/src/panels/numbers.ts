@@ -119,6 +119,7 @@ export class NumbersPanel {
     fill(this.measured, h("p", { class: "quiet", role: "status" }, "Measuring …"));
     try {
       const reports: Node[] = [];
+      const notes = new Set<string>();
       for (const dataset of store.datasetsOf(store.activeView)) {
         const table = store.tableAt(view.layout, dataset, store.step);
         if (table === undefined) continue;
@@ -127,9 +128,9 @@ export class NumbersPanel {
         reports.push(h("table", {}, h("caption", { dir: "auto" }, store.table(table)?.name ?? `table ${table}`),
           h("tbody", {}, ...report.lines.map((line) => h("tr", { title: `of ${line.of}` }, h("th", { scope: "row", dir: "auto" }, line.name),
             h("td", {}, number(line.value), line.standard_error !== null && h("span", { class: "quiet" }, ` ± ${number(line.standard_error)}`)))))));
-        if (report.note !== null) reports.push(h("p", { class: "quiet", dir: "auto" }, report.note));
+        if (report.note !== null) notes.add(report.note);
       }
-      fill(this.measured, h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layout shown" }, ...reports));
+      fill(this.measured, h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layout shown" }, ...reports), ...[...notes].map((note) => h("p", { class: "quiet", dir: "auto" }, note)));
     } catch (error) {
       if (mine !== this.seq) return;
       fill(this.measured, h("p", { class: "quiet" }, error instanceof ApiError ? `${error.message} ${error.advice}` : String(error)));
