@@ -1,8 +1,8 @@
 // The bar on top (run, filters in force, theme, link, help), the pickers of each view, and the tools beside the map.
-import type { Layout } from "./api";
 import { fill, h, icon, iconButton, onFrame, select, setPressed } from "./dom";
 import { count, number, plainName, plural } from "./format";
-import { METHODS, openReduce, type Jobs } from "./reduce";
+import { layoutOptions } from "./layoutnames";
+import { openReduce, type Jobs } from "./reduce";
 import { DATASET_COLOUR } from "./scale";
 import type { Stage } from "./stage";
 import type { Store, Tool } from "./store";
@@ -52,25 +52,6 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
   return element;
 }
 
-/** A layout that tlc has not made has no method that is known, but a name. */
-const layoutName = (layout: Layout) => `${layout.method === "unknown" ? layout.name : METHODS[layout.method] ?? layout.method} ${layout.dims}-D`;
-
-/** Names that tell layouts apart: method and dimensions; what was reduced, if that differs; and else the arguments that differ. */
-function layoutOptions(store: Store): { value: number; text: string }[] {
-  const { layouts } = store.manifest;
-  const sources = new Set(layouts.map((layout) => layout.source)).size > 1;
-  const name = (layout: Layout) => (sources ? `${layout.source ?? layout.name} · ${layoutName(layout)}` : layoutName(layout));
-  return layouts.map((layout) => {
-    const twins = layouts.filter((other) => name(other) === name(layout));
-    if (twins.length === 1) return { value: layout.id, text: name(layout) };
-    const told = (value: unknown) => JSON.stringify(value) ?? "default";
-    const differing = Object.keys(layout.args).filter((key) => twins.some((other) => told(other.args[key]) !== told(layout.args[key])));
-    const args = differing.slice(0, 2).map((key) => `${key} ${told(layout.args[key])}`).join(", ");
-    const unique = args !== "" && twins.every((other) => other === layout || differing.slice(0, 2).some((key) => told(other.args[key]) !== told(layout.args[key])));
-    return { value: layout.id, text: `${name(layout)} · ${unique ? args : layout.name}` };
-  });
-}
-
 export function makeViewBars(store: Store, stage: Stage, jobs: Jobs): void {
   const bars = [0, 1].map((view) => {
     const bar = h("div", { class: "view-bar card", role: "group", "aria-label": `Map ${view + 1}` });
@@ -84,9 +65,10 @@ export function makeViewBars(store: Store, stage: Stage, jobs: Jobs): void {
     bar.hidden = there === undefined;
     const rect = stage.rects[view];
     if (there === undefined || rect === undefined) return;
-    bar.style.left = `${rect.x + 12}px`;
+    // Above each other the second map's pickers must not lie on the tools.
+    bar.style.left = `${rect.x + (rect.y > 0 ? 60 : 12)}px`;
     bar.style.top = `${rect.y + 12}px`;
-    bar.style.maxWidth = `${rect.width - 24}px`;
+    bar.style.maxWidth = `${Math.max(240, Math.min(rect.room, rect.width - (rect.y > 0 ? 72 : 24)))}px`;
     bar.classList.toggle("active", store.views.length > 1 && store.activeView === view);
     const wanted = JSON.stringify([there, store.manifest.layouts.map((layout) => layout.name), store.manifest.datasets, store.views.length, store.manifest.reduce]);
     if (bar.dataset.of === wanted) return;

@@ -11,7 +11,7 @@ import { copyText } from "./panels/export";
 import { makeHoverCard } from "./panels/sample";
 import { Sidebar } from "./panels/sidebar";
 import { Jobs, makeProgress } from "./reduce";
-import { columnKey, NO_COLOUR } from "./scale";
+import { firstColour } from "./scale";
 import { Stage } from "./stage";
 import { Store } from "./store";
 import { Timeline } from "./timeline";
@@ -28,12 +28,6 @@ let tellReady: () => void = () => undefined;
 const ready = new Promise<void>((resolve) => { tellReady = resolve; });
 window.__tlc = { ready, state: () => ({ started: false }) };
 
-function firstColour(store: Store): string {
-  const { columns } = store.manifest;
-  const column = columns.find((c) => c.role === "label") ?? columns.find((c) => c.role === "prediction") ?? columns.find((c) => c.kind === "category") ?? columns.find((c) => c.kind === "boolean") ?? columns.find((c) => c.kind === "number");
-  return column === undefined ? NO_COLOUR : columnKey(column.name);
-}
-
 async function start(app: HTMLElement): Promise<void> {
   const store = new Store(openSource());
   let stored: string | null = null;
@@ -46,7 +40,7 @@ async function start(app: HTMLElement): Promise<void> {
   store.take(await store.source.manifest());
   store.views = store.defaultViews();
   store.time = Math.max(0, store.steps.length - 1);
-  store.colour = firstColour(store);
+  store.colour = firstColour(store.manifest);
 
   const stage = new Stage(store);
   const { renderer } = stage;

@@ -2,6 +2,7 @@
 import { ApiError, type Job, type ReduceRequest } from "./api";
 import { fill, h, select } from "./dom";
 import { percent } from "./format";
+import { METHODS } from "./layoutnames";
 import type { Store } from "./store";
 
 const POLL_MS = 500;
@@ -78,9 +79,6 @@ export function makeProgress(store: Store, jobs: Jobs): HTMLElement {
   render();
   return element;
 }
-
-/** As papers write them. */
-export const METHODS: Record<string, string> = { pacmap: "PaCMAP", umap: "UMAP", localmap: "LocalMAP", pca: "PCA" };
 
 /** Null if the server cannot reduce what is shown. */
 export function makeReduceForm(store: Store, jobs: Jobs, started: () => void = () => undefined): HTMLElement | null {

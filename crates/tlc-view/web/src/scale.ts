@@ -1,5 +1,5 @@
 // From the values of a column to colours: one code per point, and the colour and name of every code.
-import type { ColumnInfo } from "./api";
+import type { ColumnInfo, Manifest } from "./api";
 import type { Column } from "./arrow";
 import { className } from "./format";
 import { categorical, diverging, NO_VALUE, sequential, type Rgb } from "./palette";
@@ -26,6 +26,13 @@ export const RAMP = 255;
 export const columnKey = (name: string) => `=${name}`;
 export const DATASET_COLOUR = "dataset";
 export const NO_COLOUR = "none";
+/** What a map is coloured by at first: labels if there are any. */
+export function firstColour({ columns }: Manifest): string {
+  const order = [(c: ColumnInfo) => c.role === "label", (c: ColumnInfo) => c.role === "prediction", ...(["category", "boolean", "number"] as const).map((kind) => (c: ColumnInfo) => c.kind === kind)];
+  const column = order.map((wanted) => columns.find(wanted)).find((found) => found !== undefined);
+  return column === undefined ? NO_COLOUR : columnKey(column.name);
+}
+
 /** Codes are 16 bits wide, and the palette's texture has as many texels. */
 const MOST_CLASSES = 65_534;
 

@@ -31,6 +31,12 @@ export class Selection {
     });
   }
 
+  /** Datasets have got other rows: what was selected in them is gone. */
+  rebase(): void {
+    this.history.length = 0;
+    this.any = [...this.store.points.values()].some((points) => points.selected.includes(1));
+  }
+
   private change(run: (points: Points) => void): void {
     let any = false;
     for (const points of this.store.points.values()) {

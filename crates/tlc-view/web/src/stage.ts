@@ -20,6 +20,8 @@ export class Stage {
   readonly surface: HTMLElement;
   readonly renderer: Renderer;
   legendOpen = false;
+  /** CSS pixels that a drawer covers from below. */
+  covered: () => number = () => 0;
   /** Milliseconds from the last lasso's end to its selection, projection and linked panels' notice included. */
   lassoMs = 0;
   private readonly picking: Picking;
@@ -59,7 +61,7 @@ export class Stage {
     this.resize();
   }
 
-  private resize(): void {
+  resize(): void {
     this.place();
     const { width, height } = this.surface.getBoundingClientRect();
     this.overlay.resize(width, height);
@@ -90,7 +92,9 @@ export class Stage {
     else rects = [0, 1].map((i) => ({ x: 0, y: i * Math.ceil(height / 2), width, height: Math.floor(height / 2), shift: 0, room: width, sink: 0, tall: Math.floor(height / 2) }));
     // Tools lie over the left edge of the first map, the legend over the right edge of the last in a row.
     rects.forEach((rect, i) => {
-      if (rect.height > 4 * PICKERS) { rect.sink = PICKERS / 2; rect.tall = rect.height - PICKERS; }
+      // The drawer hides the second of two maps above each other altogether.
+      const below = i === rects.length - 1 || rect.y === rects[1]!.y ? Math.min(this.covered(), rect.height) : 0;
+      if (rect.height - below > 3 * PICKERS) { rect.sink = (PICKERS - below) / 2; rect.tall = rect.height - PICKERS - below; }
       const left = i === 0 ? TOOLS : 0, right = this.legendOpen && (i === rects.length - 1 || rect.y !== rects[1]!.y) && !(i === 1 && rect.y > 0) ? LEGEND : 0;
       if (rect.width - left - right < 180) return;
       rect.shift = (left - right) / 2;

@@ -8,7 +8,7 @@ import { plainName } from "./format";
 import { makePoints, recount, type Points, type Ref } from "./points";
 
 import { startCamera, type Camera } from "./renderer/camera";
-import { NO_COLOUR, Scales, type Scale } from "./scale";
+import { firstColour, NO_COLOUR, Scales, type Scale } from "./scale";
 import { Selection } from "./selection";
 import { makeSteps, type Step } from "./steps";
 
@@ -105,9 +105,10 @@ export class Store {
     this.layoutTables = new Map(manifest.layouts.map((layout) => [layout.id, new Set(layout.tables)]));
     for (const info of manifest.datasets) {
       const old = this.points.get(info.id);
-      if (old !== undefined && old.info.rows === info.rows) { old.info = info; continue; }
+      if (old !== undefined && old.info.rows === info.rows && old.info.name === info.name) { old.info = info; continue; }
       this.points.set(info.id, makePoints(info));
       this.data.forgetIds(info.id);
+      this.selection.rebase();
     }
     this.steps = makeSteps(manifest);
     this.time = Math.min(this.time, Math.max(0, this.steps.length - 1));
@@ -130,8 +131,10 @@ export class Store {
     }
     const label = this.steps[this.step]?.label;
     const atEnd = this.step >= before - 1;
+    const unlabelled = this.manifest.columns.length === 0;
     const names = this.views.map((view) => this.layouts.get(view.layout)?.name);
     this.take(manifest);
+    if (unlabelled && this.colour === NO_COLOUR) this.colour = firstColour(manifest);
     this.views = this.views.map((view, i) => ({ ...view, layout: manifest.layouts.find((layout) => layout.name === names[i])?.id ?? -1 }));
     const same = this.steps.findIndex((step) => step.label === label);
     if (!atEnd && same >= 0) this.time = same;

@@ -19,6 +19,8 @@ if (!url && !(bin && project)) {
   console.error("set TLC_BIN and TLC_VIEW_PROJECT (see `tlc demo --no-view`), or TLC_VIEW_URL to the address of a served run");
   process.exit(2);
 }
+// The browser ends by itself; servers and tables are ours.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => { cleanUp(); process.exit(130); });
 const wanted = process.argv[2] ?? "";
 let failed = 0, left = 0;
 try {

@@ -1,6 +1,6 @@
 // Tables that are strange in one way each, made by the tests and served by the real binary.
 import { check, counts, open, press, settle, shot, state, testOwn } from "./lib.mjs";
-import { classes, role, serve, spiral, table } from "./serve.mjs";
+import { classes, file, role, serve, spiral, table } from "./serve.mjs";
 
 const map = (values) => ({ kind: "map2", values, metadata: role("reduced_embedding") });
 const label = (values, names) => ({ kind: "class", values, metadata: role("label", classes(names)) });
@@ -128,11 +128,6 @@ testOwn("embeddings without a layout: the page reduces them, with progress", asy
   await settle(page, 900);
   check(!(await page.locator(".trouble").isVisible()), "the map is there");
   check((await counts(page)).shown === n && (await page.evaluate(() => window.__tlc.project(0))) !== null, "with all points");
-  await page.getByRole("button", { name: "Make another layout" }).click();
-  await page.getByRole("combobox", { name: "Dimensions" }).selectOption("3");
-  await page.getByRole("button", { name: "Reduce" }).click();
-  await page.waitForFunction(() => window.__tlc.state().dims[0] === 3, null, { timeout: 60_000 });
-  check((await state(page)).layouts.length === 2, "another layout is made beside it and shown");
   await shot(page, "reduced-here");
   return page;
 });
@@ -148,5 +143,29 @@ testOwn("a reduction can be stopped", async () => {
   await progress.getByRole("button", { name: "Stop" }).click();
   await page.waitForFunction(() => /Stopped/.test(document.querySelector(".trouble").textContent), null, { timeout: 10_000 });
   check(await page.getByRole("button", { name: "Reduce" }).isVisible(), "and offered again");
+  return page;
+});
+
+testOwn("a CSV file with x and y is shown as it is", async () => {
+  const rows = spiral(120).map(([x, y], i) => `${x},${y},${i % 3 === 0 ? "red" : "blue"},${i / 120}`);
+  const server = await serve(file("points.csv", ["x,y,colour,weight", ...rows].join("\n")));
+  const page = await open({ url: server.url });
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 60_000 });
+  await settle(page, 600);
+  check((await counts(page)).shown === 120, "all rows are points");
+  check((await page.locator(".legend-row").count()) === 2, "and coloured by what tells them apart");
+  await shot(page, "csv");
+  return page;
+});
+
+testOwn("a CSV file with vectors is reduced while the page tells how far it is", async () => {
+  const rows = Array.from({ length: 400 }, (_, i) => [...Array.from({ length: 6 }, (_, k) => (k === i % 4 ? 4 : 0) + Math.sin(i * 12.9898 + k * 78.233)), "abcd"[i % 4]].join());
+  const server = await serve(file("vectors.csv", ["e0,e1,e2,e3,e4,e5,label", ...rows].join("\n")));
+  const page = await open({ url: server.url });
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 120_000 });
+  await settle(page, 900);
+  const now = await state(page);
+  check((await counts(page)).shown === 400 && now.trouble === null, "the map comes by itself");
+  check(now.colour === "=label", "and gets the colours of the labels, which were not there when the page was opened");
   return page;
 });

@@ -1,4 +1,4 @@
-// Pictures for the documentation, made of whatever run is served: `docs-*.webp` in TLC_VIEW_SHOTS.
+// Pictures for the documentation, made of whatever run is served: `view-*.webp` in TLC_VIEW_SHOTS, as kept in docs/images.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { check, counts, lassoMiddle, launch, open, press, settle, show, shots, state, test } from "./lib.mjs";
@@ -20,7 +20,7 @@ async function keep(name, png) {
   check(bytes.length > 5_000 && bytes.length <= MOST_BYTES, `${name} has ${bytes.length} bytes, at most ${MOST_BYTES} are wanted`);
   if (!shots) return;
   mkdirSync(shots, { recursive: true });
-  writeFileSync(join(shots, `docs-${name}.webp`), Buffer.from(bytes));
+  writeFileSync(join(shots, `view-${name}.webp`), Buffer.from(bytes));
 }
 
 /** The deepest layer's layout, whose clusters are clearest, with so many dimensions. */
@@ -43,10 +43,16 @@ test("picture: a 3-D map with a lasso and what is in it", async () => {
   return page;
 });
 
-test("picture: dark, with trails of a selection", async () => {
+test("picture: dark, with trails of the longest movers", async () => {
   const page = await open({ width: 1440, height: 860, colorScheme: "dark" });
   if (!(await deepest(page, 2))) return page;
-  await lassoMiddle(page, 0.05);
+  if ((await state(page)).finders.includes("movers") && (await state(page)).steps.length > 1) {
+    await page.getByRole("tab", { name: "Find" }).click();
+    await page.getByRole("button", { name: /Longest movers/ }).click();
+    await page.getByRole("button", { name: "Select all" }).click();
+    await page.getByRole("tab", { name: "Selection" }).click();
+    await page.locator(".surface").focus();
+  } else await lassoMiddle(page, 0.05);
   await press(page, "t");
   await page.mouse.move(5, 5);
   await settle(page, 1500);
@@ -84,7 +90,7 @@ test("picture: mislabelled suspects", async () => {
 });
 
 test("picture: all epochs in one sheet", async () => {
-  const page = await open({ width: 760, height: 600 });
+  const page = await open({ width: 640, height: 740 });
   if (!(await deepest(page, 2))) return page;
   const { steps } = await state(page);
   if (steps.length < 2) return page;
@@ -98,10 +104,16 @@ test("picture: all epochs in one sheet", async () => {
   for (const step of shown) {
     await page.evaluate((step) => window.__tlc.setTime(step), step);
     await settle(page, 500);
-    pictures.push({ label: steps[step], png: (await page.locator(".surface canvas.gl").evaluate((canvas) => canvas.toDataURL("image/png"))) });
+    pictures.push({ label: steps[step], png: await page.evaluate(() => {
+      // The points, and the names above them.
+      const [points, names] = document.querySelectorAll(".surface canvas");
+      const both = Object.assign(document.createElement("canvas"), { width: points.width, height: points.height });
+      for (const layer of [points, names]) both.getContext("2d").drawImage(layer, 0, 0);
+      return both.toDataURL("image/png");
+    }) });
   }
   const sheet = await (await launch()).newPage({ viewport: { width: 1440, height: 200 }, colorScheme: "light" });
-  await sheet.setContent(`<style>body{margin:0;padding:8px;display:grid;align-items:start;grid-template-columns:repeat(${Math.min(3, pictures.length)},1fr);gap:8px;font:600 15px system-ui,sans-serif;background:#fff;color:#14181f}figure{margin:0;border:1px solid #dfe5ec;border-radius:8px;overflow:hidden}figcaption{padding:6px 10px}img{width:100%;display:block}</style>`);
+  await sheet.setContent(`<!doctype html><style>body{margin:0;padding:8px;display:grid;align-items:start;grid-template-columns:repeat(${Math.min(3, pictures.length)},1fr);gap:8px;font:600 15px system-ui,sans-serif;background:#fff;color:#14181f}figure{margin:0;border:1px solid #dfe5ec;border-radius:8px;overflow:hidden}figcaption{padding:6px 10px}img{width:100%;display:block}</style>`);
   await sheet.evaluate(async (pictures) => {
     for (const { label, png } of pictures) {
       const image = Object.assign(new Image(), { src: png });

@@ -1,4 +1,5 @@
 // What stands beside the map: legend, filters, table, finders, numbers, files.
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { check, counts, lassoMiddle, open, positions, press, settle, shot, state, test, testOwn } from "./lib.mjs";
@@ -105,6 +106,9 @@ test("numbers", async () => {
   await page.getByRole("tab", { name: "Numbers" }).click();
   await page.waitForFunction(() => !/Reading/.test(document.querySelector("#panel-3").textContent));
   check(/Quality/.test(await page.locator("#panel-3").textContent()), "the panel is filled");
+  const { steps } = await state(page);
+  const epochs = (await page.locator("#panel-3 svg .axis").allTextContents()).filter((text) => text.startsWith("epoch")).map((text) => `Epoch ${text.slice(6)}`);
+  check(epochs.every((epoch) => steps.includes(epoch)), `the charts run over the run's epochs (${[...new Set(epochs)]})`);
   await shot(page, "numbers");
   return page;
 });
@@ -120,7 +124,7 @@ test("export of a selection", async () => {
   return page;
 });
 
-test("the filters as a command for the terminal", async () => {
+testOwn("the filters as a command for the terminal, which chooses the same rows", async () => {
   const page = await open({ permissions: ["clipboard-read", "clipboard-write"] });
   const { columns } = await state(page);
   const number = columns.find((c) => c.kind === "number");
@@ -133,6 +137,17 @@ test("the filters as a command for the terminal", async () => {
   await settle(page);
   const command = await page.evaluate(() => navigator.clipboard.readText());
   check(command.startsWith("tlc select --table 'file:") && command.includes(`NOT IN ('\\''${name.replaceAll("'", "''")}'\\'')`) && command.includes(`${number.name} >= `), `it holds both conditions: ${command}`);
+  const rows = (text) => execFileSync("sh", ["-c", text.replaceAll(/^tlc /gm, `"$TLC_BIN" `)], { encoding: "utf8", maxBuffer: 1 << 28 }).trim().split("\n").length;
+  const chosen = command.split("\n").reduce((sum, line) => sum + rows(line) - 1, 0);
+  check(chosen === (await counts(page)).visible, `the command chooses as many rows as the page shows (${chosen}, ${(await counts(page)).visible})`);
+  await page.locator(".surface").focus();
+  await press(page, "d");
+  await lassoMiddle(page, 0.15);
+  await page.getByRole("button", { name: "Filter", exact: true }).click();
+  await settle(page);
+  const ids = await page.evaluate(() => navigator.clipboard.readText());
+  const listed = execFileSync(process.env.TLC_BIN, ["select", "--ids", "-"], { input: ids, encoding: "utf8", maxBuffer: 1 << 28 }).trim().split("\n").length - 1;
+  check(listed === (await counts(page)).selected, `and the ids of a lasso are those rows (${listed}, ${(await counts(page)).selected})`);
   return page;
 });
 

@@ -64,6 +64,13 @@ export function table(name, columns) {
   return out.match(/file:\S+/)[0];
 }
 
+/** Writes a file and returns its path. */
+export function file(name, text) {
+  const path = join(temporary(), name);
+  writeFileSync(path, text);
+  return path;
+}
+
 /** Places on a spiral, so that no two coincide. */
 export const spiral = (n, dims = 2) => Array.from({ length: n }, (_, i) => {
   const r = Math.sqrt(i + 1), a = i * 2.39996;

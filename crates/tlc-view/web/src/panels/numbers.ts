@@ -3,7 +3,7 @@ import { ApiError, type Numbers } from "../api";
 import { fill, h, s } from "../dom";
 import { number, value } from "../format";
 import { categorical, css } from "../palette";
-import { METHODS } from "../reduce";
+import { layoutTitle } from "../layoutnames";
 import type { Store } from "../store";
 
 /** What people look at first comes first. */
@@ -87,8 +87,11 @@ export class NumbersPanel {
     });
     const still = numbers.epochs.filter((e) => e.epoch === null);
     const drifts = store.manifest.layouts.map((layout) => {
-      const lines = series((d) => numbers.drift.filter((x) => x.layout === layout.id && x.dataset === d).map((x) => [x.to, x.median]));
-      return lines.length === 0 ? null : lineChart(`${layout.source ?? layout.name} · ${METHODS[layout.method] ?? layout.method} ${layout.dims}-D`, lines, pick);
+      const lines = series((d) => numbers.drift.filter((x) => x.layout === layout.id && x.dataset === d).flatMap((x) => {
+        const epoch = store.table(x.to)?.epoch ?? null;
+        return epoch === null ? [] : [[epoch, x.median] as [number, number]];
+      }));
+      return lines.length === 0 ? null : lineChart(layoutTitle(store, layout), lines, pick);
     });
     this.charts = [...charts, ...drifts].filter((chart) => chart !== null);
     this.mark();
@@ -116,6 +119,7 @@ export class NumbersPanel {
     fill(this.measured, h("p", { class: "quiet", role: "status" }, "Measuring …"));
     try {
       const reports: Node[] = [];
+      const notes = new Set<string>();
       for (const dataset of store.datasetsOf(store.activeView)) {
         const table = store.tableAt(view.layout, dataset, store.step);
         if (table === undefined) continue;
@@ -124,9 +128,9 @@ export class NumbersPanel {
         reports.push(h("table", {}, h("caption", { dir: "auto" }, store.table(table)?.name ?? `table ${table}`),
           h("tbody", {}, ...report.lines.map((line) => h("tr", { title: `of ${line.of}` }, h("th", { scope: "row", dir: "auto" }, line.name),
             h("td", {}, number(line.value), line.standard_error !== null && h("span", { class: "quiet" }, ` ± ${number(line.standard_error)}`)))))));
-        if (report.note !== null) reports.push(h("p", { class: "quiet", dir: "auto" }, report.note));
+        if (report.note !== null) notes.add(report.note);
       }
-      fill(this.measured, h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layout shown" }, ...reports));
+      fill(this.measured, h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layout shown" }, ...reports), ...[...notes].map((note) => h("p", { class: "quiet", dir: "auto" }, note)));
     } catch (error) {
       if (mine !== this.seq) return;
       fill(this.measured, h("p", { class: "quiet" }, error instanceof ApiError ? `${error.message} ${error.advice}` : String(error)));
@@ -136,7 +140,7 @@ export class NumbersPanel {
   private quality(numbers: Numbers): HTMLElement {
     const { store } = this;
     const keys = [...new Set(numbers.quality.flatMap((q) => Object.keys(q.report)))];
-    const name = (layout: number, table: number) => { const l = store.layouts.get(layout); return `${l === undefined ? layout : `${l.method} ${l.dims}-D`} · ${store.table(table)?.name ?? table}`; };
+    const name = (layout: number, table: number) => { const l = store.layouts.get(layout); return `${l === undefined ? layout : layoutTitle(store, l)} · ${store.table(table)?.name ?? table}`; };
     return h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layouts" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "layout · table"), ...keys.map((key) => h("th", { scope: "col", dir: "auto" }, key.replaceAll("_", " "))))),
       h("tbody", {}, ...numbers.quality.map((q) => h("tr", {}, h("th", { scope: "row", dir: "auto" }, name(q.layout, q.table)), ...keys.map((key) => h("td", {}, value(q.report[key])))))))); 

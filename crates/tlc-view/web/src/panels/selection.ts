@@ -24,8 +24,11 @@ export class SelectionPanel {
   private wide = new Set<string>();
   private shown = false;
 
+  private readonly takeAway: HTMLElement;
+
   constructor(private readonly store: Store) {
-    this.element = h("div", { class: "panel" }, this.head, this.gallery, makeTakeAway(store), this.classes, this.histograms);
+    this.takeAway = makeTakeAway(store);
+    this.element = h("div", { class: "panel" }, this.head, this.gallery, this.takeAway, this.classes, this.histograms);
     store.on(["selection", "mask", "step", "views", "manifest", "colour"], this.soon);
     store.on("manifest", () => { this.charts = []; });
   }
@@ -40,11 +43,12 @@ export class SelectionPanel {
     const total = rows.reduce((sum, part) => sum + part.slots.length, 0);
     const selected = store.selection.chosen > 0;
     fill(this.head,
-      h("h2", {}, selected ? `${count(total)} selected` : total < store.selection.shown ? `${count(total)} of ${plural(store.selection.shown, "row")} pass the filters` : `All ${plural(total, "row")}`),
+      h("h2", {}, selected ? `${count(total)} selected` : total < store.selection.shown ? `${count(total)} of ${plural(store.selection.shown, "row")} pass the filters` : total === 0 ? "No rows" : `All ${plural(total, "row")}`),
       h("div", { class: "panel-actions" },
         iconButton("invert", "Invert the selection", () => store.selection.invert(), "I"),
         selected && iconButton("close", "Clear the selection", () => store.selection.clear(), "Esc")));
     if (!selected) this.head.append(h("p", { class: "quiet" }, store.selection.shown === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : store.views.length === 0 ? "Without a map nothing can be selected there yet; the table has the same rows." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
+    this.takeAway.hidden = total === 0;
     this.renderGallery(rows, total, selected);
     this.renderClasses(rows, total);
     if (this.charts.length === 0) {

@@ -18,7 +18,7 @@ export class Sidebar {
   private current = 0;
   open = !matchMedia("(max-width: 900px)").matches;
 
-  constructor(private readonly store: Store, stage: Stage) {
+  constructor(private readonly store: Store, private readonly stage: Stage) {
     this.panels = [new SelectionPanel(store), new TablePanel(store), new FindersPanel(store, stage), new NumbersPanel(store)];
     this.tabs = this.names.map((name, i) => h("button", { type: "button", role: "tab", id: `tab-${i}`, "aria-controls": `panel-${i}`, onclick: () => this.show(i) }, name));
     const list = h("div", { class: "tabs", role: "tablist", "aria-label": "Panels" }, ...this.tabs);
@@ -37,6 +37,8 @@ export class Sidebar {
     });
     const close = h("button", { type: "button", class: "drawer-handle", "aria-label": "Close the panel", onclick: () => this.toggle(false) });
     this.element = h("aside", { class: "sidebar", "aria-label": "Panel" }, this.resizer(), close, list, h("div", { class: "sidebar-body" }, card.element, ...this.panels.map((panel) => panel.element)));
+    const drawer = matchMedia("(max-width: 900px)");
+    stage.covered = () => (this.open && drawer.matches ? this.element.offsetHeight : 0);
     store.on("sample", () => { if (store.sample !== null && !this.open) this.toggle(true); });
     this.show(0);
     this.toggle(this.open);
@@ -83,5 +85,6 @@ export class Sidebar {
     if (button !== null) setPressed(button, on);
     this.panels[this.current]!.show(on);
     this.store.emit("layout");
+    this.stage.resize();
   }
 }
