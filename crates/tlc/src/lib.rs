@@ -56,7 +56,7 @@ use tlc_core::{PluginError, Reducer};
 /// ```
 /// let umap = tlc::create_reducer("umap", [("n_components", 2.into()), ("n_neighbors", 5.into())])?;
 /// assert_eq!(umap.n_components(), 2);
-/// assert!(tlc::create_reducer("umpa", []).unwrap_err().to_string().contains("did you mean umap"));
+/// assert!(tlc::create_reducer("umpa", []).unwrap_err().to_string().contains("near: umap"));
 /// # Ok::<(), tlc::core::PluginError>(())
 /// ```
 ///
