@@ -19,6 +19,7 @@ use tlc_core::{Reducer, Url};
 
 use crate::RunError;
 
+pub(crate) use fit::check_model;
 pub(crate) use pieces::PIECES_SUFFIX;
 pub use sample::{FitRows, FitSize};
 pub use tables::{

@@ -1,12 +1,16 @@
 //! Parsing, dispatch, and how errors reach the user: the one place that prints and sets exit codes.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#![expect(clippy::print_stderr, reason = "this is the command line")]
+
+#[macro_use]
+mod out;
 
 mod bars;
 #[cfg(feature = "collect")]
 mod collect;
 #[cfg(feature = "collect")]
 mod demo;
+mod export;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
@@ -16,6 +20,7 @@ mod runs;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
+mod select;
 mod tables;
 mod view;
 
@@ -45,7 +50,6 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "it is parsed once; whether one stands out depends on features")]
 enum Command {
     /// Train a ResNet-18, collect embeddings after every epoch, reduce them, draw them
     Demo(DemoArgs),
@@ -57,13 +61,13 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
-    /// Show a run, table or project in a page: embeddings move over epochs
+    /// Show a run, table, project or a file with embeddings in a page: they move over epochs
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
     Find(find::FindArgs),
     /// Find the nearest rows of each row of a large table, and near duplicates
     Neighbours(neighbours::NeighboursArgs),
-    /// Draw the layouts of a run or a table as SVG and PNG
+    /// Draw the layouts of a run, a table or a file as SVG, PNG and GIF, or into the terminal
     Plot(plot::PlotArgs),
     /// List a project's tables and runs
     Ls(tables::LsArgs),
@@ -75,8 +79,11 @@ enum Command {
     Replay(tables::TableArgs),
     /// Make a table from a file
     Import(tables::ImportArgs),
-    /// Write a table into a file
-    Export(tables::ExportArgs),
+    /// Write a table into a file, or a run's maps for other programs: one page that opens offline, Embedding Atlas,
+    /// TensorBoard
+    Export(export::ExportArgs),
+    /// Choose rows by a condition, and list them or make a revision of them
+    Select(select::SelectArgs),
     /// Find what is damaged or half done in a project, and put right what can be
     Doctor(tables::DoctorArgs),
     /// Delete a table, unless something needs it
@@ -88,7 +95,7 @@ enum Command {
 }
 
 /// Where a project is.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ProjectArgs {
     /// The project's folder, or its URL, such as s3://bucket/project
     #[arg(long, default_value = "tlc-demo")]
@@ -311,7 +318,8 @@ pub(crate) fn main() -> ExitCode {
     if let Err(error) = stop_on_ctrl_c(&progress) {
         eprintln!("warning: ctrl-C will end the command at once: {error}");
     }
-    match run(cli.command, &screen, &progress) {
+    let result = run(cli.command, &screen, &progress);
+    match result.and_then(|()| out::finish().context("cannot print")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             screen.clear();
@@ -334,7 +342,6 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Demo(args) => demo::run(&args, screen, progress),
         #[cfg(not(feature = "collect"))]
         Command::Demo(_) => {
-            let _ = screen;
             anyhow::bail!("{WITHOUT_LIBTORCH}")
         }
         #[cfg(feature = "collect")]
@@ -345,7 +352,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args),
         Command::Reduce(args) => runs::reduce(&args, progress),
-        Command::View(args) => view::run(&args, progress),
+        Command::View(args) => view::run(&args, screen, progress),
         Command::Find(args) => find::run(&args, progress),
         Command::Neighbours(args) => neighbours::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
@@ -354,13 +361,14 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Lineage(args) => tables::lineage(&args),
         Command::Replay(args) => tables::replay(&args, progress),
         Command::Import(args) => tables::import(&args),
-        Command::Export(args) => tables::export(&args, progress),
+        Command::Export(args) => export::run(&args, progress),
+        Command::Select(args) => select::run(&args, progress),
         Command::Doctor(args) => tables::doctor(&args, progress),
         Command::Rm(args) => tables::remove(&args),
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {
             for plugin in tlc::core::plugins() {
-                println!(
+                say!(
                     "{:<16} {:<16} {} {}  {}",
                     format!("{:?}", plugin.kind),
                     plugin.tag,
