@@ -37,12 +37,12 @@ pub(crate) fn run(args: &NeighboursArgs, progress: &Progress) -> anyhow::Result<
         ..DiskOptions::default()
     };
     let (info, report) = write_neighbours(&project, &url, args.column.as_deref(), args.k, &options, progress)?;
-    println!("{}\n{} rows, {} neighbours each, recall {:.3}", info.url, info.rows, args.k, report.recall);
+    say!("{}\n{} rows, {} neighbours each, recall {:.3}", info.url, info.rows, args.k, report.recall);
     let pairs = near_duplicates(&project, &info.url, args.duplicates)?;
     for pair in &pairs {
         let [row, other] = pair.rows;
-        println!("{row:>10}  {other:>10}  {:.4} apart, {:.0} times nearer than is usual", pair.distance, pair.ratio);
+        say!("{row:>10}  {other:>10}  {:.4} apart, {:.0} times nearer than is usual", pair.distance, pair.ratio);
     }
-    println!("{} near duplicates listed", pairs.len());
+    say!("{} near duplicates listed", pairs.len());
     Ok(())
 }
