@@ -1,8 +1,8 @@
 //! `kill -9` at random moments: nothing is lost, nothing half-made is visible, and the work can be done again.
 //!
-//! 264 rounds at random, and three of a large reduction at certain ones; seeded: 100 of a reduction that replaces its sources, 60 of an import, 40 of a deletion, 40 of updates of
-//! a run, 24 of a collection. How far a command got before it was killed differs from machine to machine; what must
-//! hold afterwards does not.
+//! 264 rounds, seeded: 100 of a reduction that replaces its sources, 60 of an import, 40 of a deletion, 40 of updates of
+//! a run, 24 of a collection. A large reduction is killed three times more, after some of its pieces. How far a command
+//! got before it was killed differs from machine to machine; what must hold afterwards does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
