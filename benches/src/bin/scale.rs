@@ -2,7 +2,7 @@
 //! all rows are placed by the streaming path. Prints a row of the tables of measured figures in `docs/scale.md`.
 //!
 //! ```text
-//! cargo run --workspace --all-features --bin scale -- --rows 10000000 --width 128 --folder /tmp/scale
+//! cargo run --workspace --all-features --bin scale -- --rows 10000000 --width 128 --folder large
 //! ```
 //!
 //! What is there already is not made again: killed and typed again, the command goes on where it ended, and says at how
