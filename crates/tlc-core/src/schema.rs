@@ -9,7 +9,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_array::{
-    Array as _, ArrayRef, FixedSizeListArray, Float16Array, Float32Array, RecordBatch,
+    Array as _, ArrayRef, BinaryArray, FixedSizeListArray, Float16Array, Float32Array, Int64Array, RecordBatch,
+    StringArray,
     cast::AsArray,
     types::{Float16Type, Float32Type},
 };
@@ -209,6 +210,59 @@ impl Column {
     /// As there.
     pub fn embedding_f16(name: impl Into<String>, width: usize, values: Vec<f16>, role: NumberRole) -> Self {
         Self::vectors(vector_field(name, width, DataType::Float16, role), Arc::new(Float16Array::from(values)))
+    }
+
+    /// A column of classes: numbers, and the names of those that have one. A row may be without a class.
+    ///
+    /// ```
+    /// use tlc_core::{Column, value_map};
+    /// let column = Column::labels("label", [Some(1), None, Some(0)], ["cat", "dog"]);
+    /// assert_eq!(value_map(&column.field)[&1], "dog");
+    /// ```
+    pub fn labels(
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = impl Into<Option<i64>>>,
+        class_names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let values: Int64Array = values.into_iter().map(Into::into).collect();
+        let names: BTreeMap<i64, String> = (0..).zip(class_names.into_iter().map(Into::into)).collect();
+        let field = Field::new(name, DataType::Int64, true).with_role(NumberRole::Label);
+        Self { field: if names.is_empty() { field } else { field.with_value_map(&names) }, values: Arc::new(values) }
+    }
+
+    /// A column of texts, with the role `text`.
+    ///
+    /// # Panics
+    /// If they take 2 GiB or more: write these batch by batch.
+    pub fn texts(name: impl Into<String>, values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let values = StringArray::from_iter_values(values);
+        Self { field: Field::new(name, DataType::Utf8, true).with_role(NumberRole::Text), values: Arc::new(values) }
+    }
+
+    /// A column of pictures, each an encoded file's bytes (PNG, JPEG, …), with the role `image`.
+    ///
+    /// # Panics
+    /// If they take 2 GiB or more: write these batch by batch, or [by their paths](Self::image_paths).
+    pub fn images(name: impl Into<String>, files: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        let values = BinaryArray::from_iter_values(files);
+        let field = Field::new(name, DataType::Binary, true).with_role(NumberRole::Image);
+        Self { field, values: Arc::new(values) }
+    }
+
+    /// A column of pictures by the paths of their files, with the role `image`.
+    ///
+    /// # Panics
+    /// If the paths take 2 GiB or more.
+    pub fn image_paths(name: impl Into<String>, paths: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let values = StringArray::from_iter_values(paths);
+        Self { field: Field::new(name, DataType::Utf8, true).with_role(NumberRole::Image), values: Arc::new(values) }
+    }
+
+    /// A column that says how much each sample counts, 0 or more, with the role `weight`.
+    pub fn weights(name: impl Into<String>, values: impl IntoIterator<Item = f32>) -> Self {
+        let values = Float32Array::from_iter_values(values);
+        let field = Field::new(name, DataType::Float32, false).with_role(NumberRole::Weight);
+        Self { field, values: Arc::new(values) }
     }
 
     fn vectors(field: Field, items: ArrayRef) -> Self {

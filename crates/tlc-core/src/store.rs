@@ -8,7 +8,7 @@ use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave_record_batch;
 
 use crate::schema::{NumberRole, columns_with_role, value_map};
-use crate::{Filter, Lineage, LineageInput, Progress, StoreError, Url, UrlError};
+use crate::{Filter, Lineage, LineageInput, Places, Progress, StoreError, Url, UrlError};
 
 /// Rows of a table, batch by batch; the first error ends it.
 pub type BatchStream<'a> = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send + 'a>;
@@ -34,15 +34,15 @@ impl TableInfo {
     }
 
     /// The table whose rows it describes, as its column with the role `foreign_table_id` says; `None` if there is no
-    /// such column. `root` is the project that a relative URL is in.
+    /// such column. It stays below its alias where `places` does not know that.
     ///
     /// # Errors
     /// A text that is no URL.
-    pub fn foreign_table(&self, root: &Url) -> Result<Option<Url>, UrlError> {
+    pub fn foreign_table(&self, places: &Places) -> Result<Option<Url>, UrlError> {
         let columns = columns_with_role(&self.schema, &NumberRole::ForeignTableId);
         let field = columns.first().and_then(|column| self.schema.field_with_name(column).ok());
         let text = field.and_then(|field| value_map(field).into_values().next());
-        text.map(|text| text.parse::<Url>()?.resolve(root)).transpose()
+        text.map(|text| places.expanded_if_known(&text.parse()?)).transpose()
     }
 
     /// The table as an input of what is made of it.
@@ -250,6 +250,16 @@ pub trait TableStore: Debug + Send + Sync {
     /// # Errors
     /// A failing backend.
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError>;
+
+    /// Puts right what is damaged about the table at `url`, if there is a way that loses nothing, and says what was found;
+    /// `None` if nothing was, or nothing helps. A `dry_run` only looks. The default knows no way.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn repair(&self, url: &Url, dry_run: bool, progress: &Progress) -> Result<Option<String>, StoreError> {
+        let _ = (url, dry_run, progress);
+        Ok(None)
+    }
 
     /// Reads the whole table at `url` and checks it against its digest.
     ///

@@ -192,10 +192,19 @@ impl Url {
     pub fn expand(&self, lookup: impl FnOnce(&str) -> Option<Url>) -> Result<Url, UrlError> {
         match &self.base {
             Base::Alias(name) => lookup(name)
-                .ok_or_else(|| UrlError::new(self.to_string(), "the alias is not defined"))?
+                .ok_or_else(|| {
+                    let variable = format!("{}{name}", crate::Places::VARIABLE_PREFIX);
+                    UrlError::new(self.to_string(), format!("the alias is not defined; set {variable} to its folder"))
+                })?
                 .join(&self.path),
             _ => Ok(self.clone()),
         }
+    }
+
+    /// This URL, which lies below `folder`, as `<name>/…`.
+    pub(crate) fn below_alias(&self, name: &str, folder: &Url) -> Url {
+        let path = self.path[folder.path.len()..].trim_start_matches('/').to_owned();
+        Url { base: Base::Alias(name.to_owned()), path }
     }
 
     fn absolute(text: &str, scheme: Scheme, authority: String, path: &str) -> Result<Self, UrlError> {

@@ -79,8 +79,23 @@ impl Project {
         Ok(self.store().list_tables(&folder)?.contains(url))
     }
 
+    /// Refuses what a symbolic link takes out of the project: the text of a URL does not show it, and whoever wrote the
+    /// record or unpacked the project may have made it. A link itself may be deleted, since that is all that goes.
+    pub(crate) fn check_deletable(&self, url: &Url) -> Result<(), RunError> {
+        let folder = url.parent().and_then(|folder| folder.to_path());
+        let (Some(root), Some(folder)) = (self.root().to_path(), folder) else { return Ok(()) };
+        match (root.canonicalize(), folder.canonicalize()) {
+            (Ok(root), Ok(folder)) if !folder.starts_with(&root) => {
+                Err(RunError::Outside { url: url.clone(), project: self.root().clone() })
+            }
+            // What is not there is not deleted either.
+            _ => Ok(()),
+        }
+    }
+
     /// Notes and deletes; nothing at `url` is fine.
     pub(crate) fn delete_recorded(&self, url: &Url, replaced_by: Vec<Url>) -> Result<(), RunError> {
+        self.check_deletable(url)?;
         self.note_deletion(url, replaced_by)?;
         match self.store().delete(url) {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),

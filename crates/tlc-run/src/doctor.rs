@@ -1,5 +1,6 @@
 //! What is wrong with a project, and how it is put right.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use tlc_core::ulid::Ulid;
 use tlc_core::{Progress, StoreError, TableInfo, Url};
 
-use crate::inventory::DEPTH;
+use crate::inventory::{DEPTH, id_of};
 use crate::{Project, RunError};
 
 /// How a project is looked over.
@@ -44,6 +45,9 @@ pub struct Finding {
 pub enum Problem {
     /// A table that cannot be opened, or whose rows are not those that were written. Cannot be put right.
     DamagedTable(String),
+    /// A table with a manifest that is torn or lost, while its rows are whole. Put right: by a copy, or where another
+    /// program left a torn one, by setting that aside. Nothing is deleted.
+    TornManifest(String),
     /// A run whose record cannot be read. Cannot be put right.
     DamagedRun(String),
     /// A run lists a table that is not there. Put right: the entry is removed.
@@ -67,6 +71,7 @@ impl fmt::Display for Problem {
             Self::DamagedTable(reason) => {
                 write!(f, "damaged: {reason}; restore it from a copy, or delete it with `tlc rm --force`")
             }
+            Self::TornManifest(reason) => f.write_str(reason),
             Self::DamagedRun(reason) => write!(f, "its record cannot be read: {reason}; restore run.json from a copy"),
             Self::MissingTable { run } => write!(f, "run {run:?} lists it, but it is not there"),
             Self::InterruptedDeletion => f.write_str("was replaced and is to be deleted; the deletion was interrupted"),
@@ -85,13 +90,23 @@ impl Project {
     pub fn doctor(&self, options: &DoctorOptions, progress: &Progress) -> Result<Vec<Finding>, RunError> {
         let inventory = self.inventory()?;
         let mut findings = Vec::new();
-        for (url, error) in &inventory.damaged_tables {
+        // What a store can put right is looked for first: it would seem to be damaged, or no table at all.
+        let unfinished = self.unfinished_tables(self.root(), DEPTH)?;
+        let mut torn = BTreeSet::new();
+        let tables = inventory.tables.iter().map(|info| &info.url);
+        for url in tables.chain(inventory.damaged_tables.iter().map(|(url, _)| url)).chain(&unfinished) {
+            if let Some(reason) = self.store().repair(url, true, progress)? {
+                torn.insert(url.clone());
+                findings.push((url.clone(), Problem::TornManifest(reason)));
+            }
+        }
+        for (url, error) in inventory.damaged_tables.iter().filter(|(url, _)| !torn.contains(url)) {
             findings.push((url.clone(), damaged(error)));
         }
         for (name, error) in &inventory.damaged_runs {
             findings.push((self.root().join("runs")?.join(name)?, Problem::DamagedRun(error.to_string())));
         }
-        for info in inventory.tables.iter().filter(|_| options.verify) {
+        for info in inventory.tables.iter().filter(|info| options.verify && !torn.contains(&info.url)) {
             match self.store().verify(&info.url, progress) {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
                 Err(StoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
@@ -105,6 +120,7 @@ impl Project {
             for entry in &record.metrics {
                 let url = self.inside(&entry.url)?;
                 if inventory.table(&url).is_none()
+                    && !torn.contains(&url)
                     && !inventory.damaged_tables.iter().any(|(damaged, _)| *damaged == url)
                 {
                     findings.push((url, Problem::MissingTable { run: name.clone() }));
@@ -114,15 +130,17 @@ impl Project {
         let is_old = |id: Option<Ulid>| id.is_none_or(|id| age(id) >= options.least_age);
         let leftovers = inventory.tables.iter().filter(|info| inventory.is_leftover(info) && is_old(id_of(info)));
         findings.extend(leftovers.map(|info| (info.url.clone(), Problem::UnlistedTable)));
-        for url in self.unfinished_tables(self.root(), DEPTH)? {
+        for url in unfinished.into_iter().filter(|url| !torn.contains(url)) {
             if is_old(id_in_name(&url)) {
                 findings.push((url, Problem::UnfinishedTable));
             }
         }
-        for url in self.models()? {
+        // What cannot be read may have been made with any of them.
+        let is_any_unreadable = !inventory.damaged_tables.is_empty() || !torn.is_empty();
+        for url in self.models()?.into_iter().filter(|_| !is_any_unreadable) {
             let is_used = |info: &TableInfo| {
                 let models = info.lineage().map(|lineage| lineage.models).unwrap_or_default();
-                models.values().any(|model| model.url.resolve(self.root()).is_ok_and(|used| used == url))
+                models.values().any(|model| self.places().expanded(&model.url).is_ok_and(|used| used == url))
             };
             if is_old(id_in_name(&url)) && !inventory.tables.iter().any(is_used) {
                 findings.push((url, Problem::UnusedModel));
@@ -130,16 +148,17 @@ impl Project {
         }
         let mut result = Vec::new();
         for (url, problem) in findings {
-            let is_repaired = options.repair && self.repair(&url, &problem)?;
+            let is_repaired = options.repair && self.put_right(&url, &problem, progress)?;
             result.push(Finding { problem, url, is_repaired });
         }
         Ok(result)
     }
 
     /// Puts right what can be. Whether it could.
-    fn repair(&self, url: &Url, problem: &Problem) -> Result<bool, RunError> {
+    fn put_right(&self, url: &Url, problem: &Problem, progress: &Progress) -> Result<bool, RunError> {
         match problem {
             Problem::DamagedTable(_) | Problem::DamagedRun(_) => return Ok(false),
+            Problem::TornManifest(_) => return Ok(self.store().repair(url, false, progress)?.is_some()),
             Problem::MissingTable { run } => {
                 let relative = url.relative_to(self.root());
                 self.open_run(run)?.update(|record| record.metrics.retain(|entry| entry.url != relative))?;
@@ -150,7 +169,10 @@ impl Project {
                 self.open_run(run.file_name())?.finish_deletions()?;
             }
             Problem::UnlistedTable => self.delete_recorded(url, Vec::new())?,
-            Problem::UnfinishedTable | Problem::UnusedModel => self.store().delete_folder(url)?,
+            Problem::UnfinishedTable | Problem::UnusedModel => {
+                self.check_deletable(url)?;
+                self.store().delete_folder(url)?;
+            }
         }
         Ok(true)
     }
@@ -190,10 +212,6 @@ fn damaged(error: &StoreError) -> Problem {
         StoreError::Damaged { reason, .. } => reason.clone(),
         other => other.to_string(),
     })
-}
-
-fn id_of(info: &TableInfo) -> Option<Ulid> {
-    info.lineage().map(|lineage| lineage.table_id)
 }
 
 /// The identity in `name-<ulid>.lance`, `….lance.deleted-<ulid>` or `name-<ulid>`.
@@ -278,6 +296,17 @@ mod tests {
         let manifest = files.find(|file| file.extension().is_some_and(|e| e == "manifest")).expect("a manifest");
         std::fs::write(&manifest, b"torn").expect("writable");
         let project = Project::new(Arc::new(tlc_table::LanceStore::default()), root);
+        let looking = DoctorOptions { repair: false, ..repairing };
+        let found = project.doctor(&looking, &Progress::default()).expect("readable");
+        assert!(matches!(&found[..], [it] if matches!(it.problem, Problem::TornManifest(_))), "{found:?}");
+        assert_eq!(std::fs::read(&manifest).expect("there"), b"torn", "nothing was touched");
+        let found = project.doctor(&repairing, &Progress::default()).expect("readable");
+        assert!(found.len() == 1 && found[0].is_repaired, "{found:?}");
+        assert_eq!(project.doctor(&looking, &Progress::default()).expect("sound again"), []);
+
+        let copy = whole.to_path().expect("local").join("_tlc_manifest");
+        std::fs::write(&manifest, b"torn").expect("writable");
+        std::fs::remove_dir_all(copy).expect("the copy is lost, too");
         let found = project.doctor(&repairing, &Progress::default()).expect("readable");
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(matches!(found[0].problem, Problem::DamagedTable(_)) && !found[0].is_repaired, "{found:?}");

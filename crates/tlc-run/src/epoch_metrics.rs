@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use tlc_core::{Aggregate, Url};
 
-use crate::{MetricsEntry, Run, RunError};
+use crate::{MetricsEntry, Run, RunError, record};
 
 /// The metrics of one epoch of one split: of the run's tables that describe one table's rows under the same constants.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,12 +23,12 @@ pub struct EpochMetrics {
 impl EpochMetrics {
     /// The constant `epoch`, if it is a whole number.
     pub fn epoch(&self) -> Option<i64> {
-        self.constants.get("epoch")?.as_i64()
+        record::epoch(&self.constants)
     }
 
     /// The constant `split`, if it is a text.
     pub fn split(&self) -> Option<&str> {
-        self.constants.get("split")?.as_str()
+        record::split(&self.constants)
     }
 
     /// The mean of each column over all samples, named `{split}_{column}_avg`, or `{column}_avg` without a split. NaN

@@ -13,6 +13,9 @@ mod epoch_metrics;
 mod error;
 mod inventory;
 mod lineage_graph;
+mod listing;
+#[cfg(test)]
+mod moved_tests;
 mod project;
 mod record;
 mod reduce;
@@ -24,6 +27,7 @@ pub use epoch_metrics::EpochMetrics;
 pub use error::RunError;
 pub use inventory::{Inventory, Need};
 pub use lineage_graph::{LineageGraph, LineageNode, NodeState, Origin};
+pub use listing::{ListedRun, ListedTable, Listing};
 pub use project::Project;
 pub use record::{MetricsEntry, RunRecord, RunStatus};
 pub use reduce::{

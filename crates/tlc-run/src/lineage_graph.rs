@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tlc_core::ulid::Ulid;
-use tlc_core::{ColumnLineage, LineageInput, ModelRef, Operation, StoreError, Url};
+use tlc_core::{ColumnLineage, LineageInput, ModelRef, Operation, StoreError, TableInfo, Url};
 
+use crate::inventory::id_of;
 use crate::{Deletion, Inventory, Project, RunError};
 
 /// Tables that a graph holds at most: lineage comes from files that anybody may have written.
@@ -77,8 +78,8 @@ pub struct Origin {
 impl Project {
     /// The table at `url`, relative or absolute, and everything that it was made from.
     ///
-    /// A table that was moved within the project is found by its identity; a table that was deleted is explained by the
-    /// log of deletions. Nothing outside of the project is opened.
+    /// A table that was moved within the project, or with it, is found by its identity; a table that was deleted is
+    /// explained by the log of deletions. Outside of the project, only what lies below a folder with an alias is opened.
     ///
     /// # Errors
     /// [`RunError::Outside`]; a failing store; [`StoreError::NotFound`] if `url` never was a table that is known of.
@@ -96,7 +97,7 @@ impl Project {
         graph.nodes.push(first.0);
         while let Some(at) = waiting.pop_front() {
             for input in std::mem::take(&mut inputs_of[at]) {
-                let place = input.url.resolve(self.root()).unwrap_or_else(|_| input.url.clone());
+                let place = self.places().expanded(&input.url).unwrap_or_else(|_| input.url.clone());
                 let known = graph.nodes.iter().position(|node| match (node.table_id, input.table_id) {
                     (Some(known), Some(wanted)) => known == wanted,
                     _ => node.url == place,
@@ -137,43 +138,41 @@ impl Tracer<'_> {
             state,
             origin: None,
         };
-        let Ok(url) = self.project.inside(&input.url) else {
-            return (node(input.url.clone(), NodeState::Outside), Vec::new());
+        let place = self.project.inside(&input.url);
+        let here = place.as_ref().ok().and_then(|url| self.inventory.table(url));
+        let is_it = |info: &&TableInfo| input.table_id.is_none() || id_of(info) == input.table_id;
+        if let Some(info) = here.filter(is_it).or_else(|| self.inventory.table_with_id(input.table_id?)) {
+            let inputs = info.lineage().map(|lineage| lineage.inputs).unwrap_or_default();
+            return (found(info), inputs);
+        }
+        let state = match (&place, self.project.readable(&input.url)) {
+            (Ok(url), _) => self.state_of_absent(url, input.table_id),
+            // Of another project, with another root: what that was made from is not followed.
+            (Err(_), Ok(url)) => match self.project.store().info(&url) {
+                Ok(info) if is_it(&&info) => return (found(&info), Vec::new()),
+                Ok(info) => NodeState::Replaced(id_of(&info)),
+                Err(StoreError::NotFound { .. }) => NodeState::Missing,
+                Err(error) => NodeState::Damaged(error.to_string()),
+            },
+            // It may have been inside before the project was moved.
+            (Err(_), Err(_)) => self.deletion(None, input.table_id).map_or(NodeState::Outside, NodeState::Deleted),
         };
-        let moved = || input.table_id.and_then(|id| self.inventory.table_with_id(id));
-        let here = self.inventory.table(&url);
-        let id_of = |info: &tlc_core::TableInfo| info.lineage().map(|lineage| lineage.table_id);
-        let is_it = |info: &&tlc_core::TableInfo| input.table_id.is_none() || id_of(info) == input.table_id;
-        let Some(info) = here.filter(is_it).or_else(moved) else {
-            return (node(url.clone(), self.state_of_absent(&url, input.table_id)), Vec::new());
+        (node(place.unwrap_or_else(|_| input.url.clone()), state), Vec::new())
+    }
+
+    /// The latest note on a table with this identity; where one of them has none, on what was at this place.
+    fn deletion(&self, url: Option<&Url>, id: Option<Ulid>) -> Option<Deletion> {
+        let stored = url.map(|url| url.relative_to(self.project.root()));
+        let is_it = |deletion: &&Deletion| match (id, deletion.table_id) {
+            (Some(wanted), Some(deleted)) => wanted == deleted,
+            _ => stored.as_ref() == Some(&deletion.url),
         };
-        let lineage = info.lineage();
-        let found = LineageNode {
-            url: info.url.clone(),
-            table_id: lineage.as_ref().map(|lineage| lineage.table_id),
-            rows: info.rows,
-            digest: info.digest.clone(),
-            state: NodeState::Present,
-            origin: lineage.as_ref().map(|lineage| Origin {
-                created: lineage.created,
-                producer: lineage.producer.clone(),
-                operation: lineage.operation.clone(),
-                inputs: Vec::new(),
-                models: lineage.models.clone(),
-                columns: lineage.columns.clone(),
-            }),
-        };
-        (found, lineage.map(|lineage| lineage.inputs).unwrap_or_default())
+        self.deletions.iter().rev().find(is_it).cloned()
     }
 
     fn state_of_absent(&self, url: &Url, id: Option<Ulid>) -> NodeState {
-        let relative = url.relative_to(self.project.root());
-        let is_it = |deletion: &&Deletion| match (id, deletion.table_id) {
-            (Some(wanted), Some(deleted)) => wanted == deleted,
-            _ => deletion.url == relative,
-        };
-        if let Some(deletion) = self.deletions.iter().rev().find(is_it) {
-            return NodeState::Deleted(deletion.clone());
+        if let Some(deletion) = self.deletion(Some(url), id) {
+            return NodeState::Deleted(deletion);
         }
         if let Some((_, error)) = self.inventory.damaged_tables.iter().find(|(damaged, _)| damaged == url) {
             return NodeState::Damaged(error.to_string());
@@ -182,6 +181,26 @@ impl Tracer<'_> {
             Some(other) => NodeState::Replaced(other.lineage().map(|lineage| lineage.table_id)),
             None => NodeState::Missing,
         }
+    }
+}
+
+/// The node of a table that is there.
+fn found(info: &TableInfo) -> LineageNode {
+    let lineage = info.lineage();
+    LineageNode {
+        url: info.url.clone(),
+        table_id: lineage.as_ref().map(|lineage| lineage.table_id),
+        rows: info.rows,
+        digest: info.digest.clone(),
+        state: NodeState::Present,
+        origin: lineage.map(|lineage| Origin {
+            created: lineage.created,
+            producer: lineage.producer,
+            operation: lineage.operation,
+            inputs: Vec::new(),
+            models: lineage.models,
+            columns: lineage.columns,
+        }),
     }
 }
 

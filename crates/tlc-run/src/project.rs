@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tlc_core::ulid::Ulid;
 use tlc_core::{
-    BatchStream, Lineage, MetricsTable, StoreError, TableInfo, TableStore, UniqueName, Url, WriteCondition, digest,
+    BatchStream, Lineage, MetricsTable, Places, StoreError, TableInfo, TableStore, UniqueName, Url, WriteCondition,
+    digest,
 };
 
 use crate::record::FORMAT;
@@ -25,18 +26,28 @@ use crate::{Run, RunError, RunRecord, RunStatus};
 #[derive(Debug, Clone)]
 pub struct Project {
     store: Arc<dyn TableStore>,
-    root: Url,
+    places: Places,
 }
 
 impl Project {
     /// The project at `root`, which need not exist yet.
     pub fn new(store: Arc<dyn TableStore>, root: Url) -> Self {
-        Self { store, root }
+        Self::in_places(store, Places::new(root))
+    }
+
+    /// The project with aliases of folders outside of it.
+    pub fn in_places(store: Arc<dyn TableStore>, places: Places) -> Self {
+        Self { store, places }
     }
 
     /// Its folder.
     pub fn root(&self) -> &Url {
-        &self.root
+        self.places.root()
+    }
+
+    /// Its folder and the aliases: how URLs that are stored in it are read and written.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Where its tables are kept.
@@ -76,7 +87,7 @@ impl Project {
         let url = folder.join(&format!("{}.lance", UniqueName::with_id(name, lineage.table_id)))?;
         let info = self.store.create(&url, Arc::new(lineage.write_into(schema)), rows)?;
         loop {
-            let content = serde_json::to_vec(&url.relative_to(&self.root)).expect("a URL is plain data");
+            let content = serde_json::to_vec(&url.relative_to(self.root())).expect("a URL is plain data");
             match self.store.write_object(&pointer, &content, condition) {
                 Ok(_) => return Ok(info),
                 Err(StoreError::AlreadyExists { .. } | StoreError::Conflict { .. }) => {}
@@ -176,7 +187,7 @@ impl Project {
     /// # Errors
     /// A failing store.
     pub fn run_names(&self) -> Result<Vec<String>, RunError> {
-        let folder = self.root.join("runs")?;
+        let folder = self.root().join("runs")?;
         let mut names = Vec::new();
         for name in self.store.list_folders(&folder)? {
             // A folder without a record is what a killed writer left.
@@ -194,11 +205,12 @@ impl Project {
     /// [`RunError::UnknownRun`]; a failing store.
     pub fn delete_run(&self, name: &str) -> Result<(), RunError> {
         check_name("run", name)?;
-        let folder = self.root.join("runs")?;
+        let folder = self.root().join("runs")?;
         if !self.store.list_folders(&folder)?.iter().any(|known| known == name) {
             return Err(self.unknown_run(name)?);
         }
         let folder = folder.join(name)?;
+        self.check_deletable(&folder)?;
         self.note_deletions_below(&folder)?;
         Ok(self.store.delete_folder(&folder)?)
     }
@@ -219,22 +231,31 @@ impl Project {
     /// The absolute form of a URL that a record or a lineage names; refuses what leads out of the project, since
     /// anybody may have written these.
     pub(crate) fn inside(&self, url: &Url) -> Result<Url, RunError> {
-        let absolute = url.resolve(&self.root)?;
-        match absolute.is_within(&self.root) {
+        let absolute = self.places.expanded(url)?;
+        match absolute.is_within(self.root()) {
             true => Ok(absolute),
-            false => Err(RunError::Outside { url: absolute, project: self.root.clone() }),
+            false => Err(RunError::Outside { url: absolute, project: self.root().clone() }),
+        }
+    }
+
+    /// As [`inside`](Self::inside), but what lies below a folder with an alias is accepted, too: for what is only read.
+    pub(crate) fn readable(&self, url: &Url) -> Result<Url, RunError> {
+        let absolute = self.places.expanded(url)?;
+        match self.places.covers(&absolute) {
+            true => Ok(absolute),
+            false => Err(RunError::Outside { url: absolute, project: self.root().clone() }),
         }
     }
 
     fn unknown_run(&self, name: &str) -> Result<RunError, RunError> {
         let names = self.run_names()?;
         let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        Ok(RunError::UnknownRun { name: name.to_owned(), project: self.root.clone(), known })
+        Ok(RunError::UnknownRun { name: name.to_owned(), project: self.root().clone(), known })
     }
 
     fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {
         check_name("dataset", dataset)?;
-        Ok(self.root.join("datasets")?.join(dataset)?)
+        Ok(self.root().join("datasets")?.join(dataset)?)
     }
 }
 

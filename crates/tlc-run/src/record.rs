@@ -1,6 +1,7 @@
 //! A run's record, `run.json`: what the run consists of.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,16 @@ pub enum RunStatus {
     Interrupted,
 }
 
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Interrupted => "interrupted",
+        })
+    }
+}
+
 /// One metrics table of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricsEntry {
@@ -76,4 +87,24 @@ pub struct MetricsEntry {
     /// The table it was reduced from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduced_from: Option<Url>,
+}
+
+impl MetricsEntry {
+    /// The constant `epoch`, if it is a whole number.
+    pub fn epoch(&self) -> Option<i64> {
+        epoch(&self.constants)
+    }
+
+    /// The constant `split`, if it is a text.
+    pub fn split(&self) -> Option<&str> {
+        split(&self.constants)
+    }
+}
+
+pub(crate) fn epoch(constants: &Map<String, Value>) -> Option<i64> {
+    constants.get("epoch")?.as_i64()
+}
+
+pub(crate) fn split(constants: &Map<String, Value>) -> Option<&str> {
+    constants.get("split")?.as_str()
 }

@@ -93,6 +93,14 @@ impl Run {
         })
     }
 
+    /// How the run stands.
+    ///
+    /// # Errors
+    /// An unreadable record; a failing store.
+    pub fn status(&self) -> Result<RunStatus, RunError> {
+        Ok(self.record()?.status)
+    }
+
     /// Records how the run stands.
     ///
     /// # Errors
@@ -132,19 +140,43 @@ impl Run {
         })
     }
 
-    /// Its metrics tables, oldest first, with absolute URLs.
+    /// Its metrics tables, oldest first, with absolute URLs; only below an alias that is not defined here, a foreign table's
+    /// stays as it is.
     ///
     /// # Errors
     /// An unreadable record; a failing store.
     pub fn metrics(&self) -> Result<Vec<MetricsEntry>, RunError> {
-        let root = self.project.root();
         let mut metrics = self.record()?.metrics;
         for entry in &mut metrics {
             entry.url = self.project.inside(&entry.url)?;
             for url in [&mut entry.foreign_table, &mut entry.reduced_from].into_iter().flatten() {
-                *url = url.resolve(root)?;
+                *url = self.project.places().expanded_if_known(url)?;
             }
         }
+        Ok(metrics)
+    }
+
+    /// Those of its metrics tables whose constants are `epoch` and `split`, oldest first; `None` takes any. What they are
+    /// on average is said by [`epoch_metrics`](Self::epoch_metrics). One read of the record, whatever the number of
+    /// tables.
+    ///
+    /// ```no_run
+    /// # fn show(run: &tlc_run::Run) -> Result<(), tlc_run::RunError> {
+    /// for table in run.metrics_of(Some(3), Some("val"))? {
+    ///     println!("{}: {} rows", table.url, table.rows);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An unreadable record; a failing store.
+    pub fn metrics_of(&self, epoch: Option<i64>, split: Option<&str>) -> Result<Vec<MetricsEntry>, RunError> {
+        let mut metrics = self.metrics()?;
+        metrics.retain(|entry| {
+            epoch.is_none_or(|epoch| entry.epoch() == Some(epoch))
+                && split.is_none_or(|split| entry.split() == Some(split))
+        });
         Ok(metrics)
     }
 
@@ -170,12 +202,12 @@ impl Run {
 
     /// The entry of a new table, with URLs as the record keeps them.
     pub(crate) fn entry(&self, table: &MetricsTable, info: &TableInfo) -> MetricsEntry {
-        let root = self.project.root();
+        let places = self.project.places();
         MetricsEntry {
-            url: info.url.relative_to(root),
+            url: places.stored(&info.url),
             table_id: table.lineage.table_id,
             name: table.name.clone(),
-            foreign_table: table.foreign_table.as_ref().map(|url| url.relative_to(root)),
+            foreign_table: table.foreign_table.as_ref().map(|url| places.stored(url)),
             constants: table.constants.clone(),
             rows: info.rows,
             digest: info.digest.clone(),
@@ -184,15 +216,15 @@ impl Run {
         }
     }
 
-    /// The schema with foreign tables named relative to the project, so that it can be moved.
-    fn with_relative_tables(&self, schema: &Schema) -> Schema {
-        let root = self.project.root();
-        let relative = |text: String| text.parse().map_or(text, |url: Url| url.relative_to(root).to_string());
+    /// The schema with foreign tables named relative to the project or by their alias, so that both can be moved.
+    fn with_stored_tables(&self, schema: &Schema) -> Schema {
+        let places = self.project.places();
+        let stored = |text: String| text.parse().map_or(text, |url: Url| places.stored(&url).to_string());
         let field = |field: &Arc<Field>| {
             if field.role() != Some(NumberRole::ForeignTableId) {
                 return field.as_ref().clone();
             }
-            let names = value_map(field).into_iter().map(|(id, url)| (id, relative(url))).collect();
+            let names = value_map(field).into_iter().map(|(id, url)| (id, stored(url))).collect();
             field.as_ref().clone().with_value_map(&names)
         };
         let fields: Vec<Field> = schema.fields().iter().map(field).collect();
@@ -209,10 +241,10 @@ impl MetricsSink for Run {
         schema: &Schema,
         rows: BatchStream<'_>,
     ) -> Result<TableInfo, StoreError> {
-        let root = self.project.root();
-        table.lineage.run = Some(self.url.relative_to(root));
+        let places = self.project.places();
+        table.lineage.run = Some(places.stored(&self.url));
         for input in &mut table.lineage.inputs {
-            input.url = input.url.relative_to(root);
+            input.url = places.stored(&input.url);
         }
         let mut aggregates = BTreeMap::new();
         let rows = rows.inspect(|rows| {
@@ -220,7 +252,7 @@ impl MetricsSink for Run {
                 aggregate(rows, &mut aggregates);
             }
         });
-        let schema = self.with_relative_tables(schema);
+        let schema = self.with_stored_tables(schema);
         let info = self.project.write_table(&self.url.join("metrics")?, &table, &schema, Box::new(rows))?;
         aggregates.retain(|column, _| !table.constants.contains_key(column));
         let entry = MetricsEntry { aggregates, ..self.entry(&table, &info) };

@@ -25,7 +25,7 @@ pub(crate) trait Backend: Send + Sync {
     /// Gives the place back, with all that was written there since.
     fn withdraw(&self, url: &Url) -> Result<(), StoreError>;
 
-    /// Makes a committed table survive a power loss.
+    /// Makes a committed table survive a power loss, and where the medium may lose a file, the loss of its manifest.
     fn flush(&self, url: &Url) -> Result<(), StoreError>;
 
     fn delete(&self, url: &Url) -> Result<(), StoreError>;

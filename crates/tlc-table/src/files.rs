@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tlc_core::{ObjectVersion, StoreError, UniqueName, Url, WriteCondition, digest};
 
 use crate::backend::{Backend, MANIFEST_FOLDER, MANIFEST_SUFFIX, TABLE_SUFFIX};
+use crate::manifests::Manifests;
 
 /// Marks what is being deleted; such names are never listed.
 const DELETED_SUFFIX: &str = "deleted";
@@ -42,7 +43,9 @@ impl Backend for LocalFiles {
     }
 
     fn flush(&self, url: &Url) -> Result<(), StoreError> {
-        sync_tree(&local_path(url)?).map_err(|error| StoreError::backend("flush", url, error))
+        let path = local_path(url)?;
+        let kept = Manifests::of(&path).keep_copy().and_then(|()| sync_tree(&path));
+        kept.map_err(|error| StoreError::backend("flush", url, error))
     }
 
     fn delete(&self, url: &Url) -> Result<(), StoreError> {

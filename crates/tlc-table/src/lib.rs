@@ -33,6 +33,7 @@ mod error;
 mod files;
 mod formats;
 mod lance;
+mod manifests;
 mod memory;
 #[cfg(feature = "remote")]
 mod remote;

@@ -231,10 +231,10 @@ fn arrays_from_transformed(transformed: Transformed) -> (ArrayRef, ArrayRef) {
 }
 
 fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &FittedColumns) -> Lineage {
-    let root = place.project.root();
+    let places = place.project.places();
     let input = |table: &Source| {
         let input = table.info.as_input();
-        LineageInput { url: input.url.relative_to(root), ..input }
+        LineageInput { url: places.stored(&input.url), ..input }
     };
     let columns: serde_json::Map<String, serde_json::Value> = models
         .columns
@@ -245,7 +245,7 @@ fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &Fitted
         })
         .collect();
     let mut lineage = Lineage::new(PRODUCER, Operation::new(REDUCE, 1).with("columns", columns));
-    lineage.run = place.run.map(|run| run.url().relative_to(root));
+    lineage.run = place.run.map(|run| places.stored(run.url()));
     lineage.inputs.push(input(source));
     if models.producer.url() != source.url() {
         lineage.inputs.push(input(&models.producer));

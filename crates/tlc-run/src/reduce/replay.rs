@@ -75,18 +75,32 @@ impl Project {
     /// The input as it was when `of` was made.
     fn unchanged(&self, of: &TableInfo, input: &LineageInput) -> Result<Source, RunError> {
         let refused = |reason: String| RunError::Replay { url: of.url.clone(), reason };
-        let url = self.inside(&input.url)?;
-        if self.store().info(&url).is_err() {
-            let relative = url.relative_to(self.root());
-            let deletion = self.deletions()?.into_iter().rev().find(|deletion| deletion.url == relative);
+        let Some(info) = self.locate(input)? else {
+            let stored = self.places().stored(&input.url);
+            let deletion = self.deletions()?.into_iter().rev().find(|deletion| deletion.url == stored);
             let why = deletion.map_or(String::new(), |it| format!(", deleted {:.0} by {}", it.deleted, it.by));
-            return Err(refused(format!("its input {relative} is not there{why}")));
-        }
-        let source = Source::of_table(self, &url)?;
+            return Err(refused(format!("its input {stored} is not there{why}")));
+        };
+        let source = Source::of_table(self, &info.url)?;
         match source.info.digest == input.digest {
             true => Ok(source),
-            false => Err(refused(format!("its input {url} is another table than the one that was read"))),
+            false => Err(refused(format!("its input {} is another table than the one that was read", info.url))),
         }
+    }
+
+    /// The table that a lineage names as an input: where it says, or the one of that identity if it was moved within
+    /// the project or with it; `None` if it is gone.
+    ///
+    /// # Errors
+    /// A failing store.
+    pub fn locate(&self, input: &LineageInput) -> Result<Option<TableInfo>, RunError> {
+        if let Ok(url) = self.readable(&input.url)
+            && let Ok(info) = self.store().info(&url)
+        {
+            return Ok(Some(info));
+        }
+        let Some(id) = input.table_id else { return Ok(None) };
+        Ok(self.inventory()?.table_with_id(id).cloned())
     }
 }
 

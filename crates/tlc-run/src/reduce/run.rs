@@ -8,8 +8,8 @@ use super::{ReduceOptions, UrlMapping};
 use crate::{MetricsEntry, Run, RunError};
 
 impl Run {
-    /// Fits on the most recently written table that describes `foreign_table` (absolute, or relative to
-    /// the project), and applies the model to all tables of the run that have its embedding columns, of
+    /// Fits on the most recently written table that describes `foreign_table` (absolute, relative to
+    /// the project, or below an alias), and applies the model to all tables of the run that have its embedding columns, of
     /// whatever dataset. Tables that lack one are left alone, with a warning.
     ///
     /// The most recently written table is the last one in the run's record, whatever its epoch; there are no ties.
@@ -23,7 +23,7 @@ impl Run {
         options: &ReduceOptions,
         progress: &Progress,
     ) -> Result<UrlMapping, RunError> {
-        let foreign_table = &foreign_table.resolve(self.project().root())?;
+        let foreign_table = &self.project().places().expanded(foreign_table)?;
         let tables = self.tables_with_embeddings(options)?;
         let fit_table = options.fit_table.as_ref().map(|url| self.fit_table(&tables, url)).transpose()?;
         let mut stream = Stream::by_foreign_table(tables, foreign_table).map_err(|known| RunError::NoTablesFor {
@@ -51,7 +51,7 @@ impl Run {
     }
 
     fn fit_table(&self, tables: &[Source], url: &Url) -> Result<Source, RunError> {
-        let url = url.resolve(self.project().root())?;
+        let url = self.project().places().expanded(url)?;
         tables
             .iter()
             .find(|table| *table.url() == url)

@@ -27,9 +27,9 @@ impl Source {
 
     /// Any table.
     pub(super) fn of_table(project: &Project, url: &Url) -> Result<Self, RunError> {
-        let info = project.store().info(&url.resolve(project.root())?)?;
+        let info = project.store().info(&project.places().expanded(url)?)?;
         let name = UniqueName::stem_of(info.url.file_name()).to_owned();
-        let foreign_table = info.foreign_table(project.root())?;
+        let foreign_table = info.foreign_table(project.places())?;
         Ok(Self { info, name, foreign_table, constants: Map::new(), aggregates: BTreeMap::new() })
     }
 

@@ -93,7 +93,7 @@ pub fn reduce_embeddings_by_foreign_table_url(
     options: &ReduceOptions,
     progress: &Progress,
 ) -> Result<UrlMapping, RunError> {
-    let foreign_table = foreign_table.resolve(project.root())?;
+    let foreign_table = project.places().expanded(foreign_table)?;
     let tables = tables_with_embeddings(project, tables, options)?;
     let fit_table = options.fit_table.as_ref().map(|url| with_embeddings(project, url, options)).transpose()?;
     let mut stream = Stream::by_foreign_table(oldest_first(tables), &foreign_table)

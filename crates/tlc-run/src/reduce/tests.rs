@@ -48,6 +48,10 @@ impl Fixture {
     }
 
     fn add_column(&self, column: &str, dataset: Option<&str>, epoch: i64, n_bad: usize) -> Url {
+        self.add_with(Lineage::new("test/1", Operation::new("collect", 1)), column, dataset, epoch, n_bad)
+    }
+
+    fn add_with(&self, lineage: Lineage, column: &str, dataset: Option<&str>, epoch: i64, n_bad: usize) -> Url {
         let noise = Random::new(epoch as u64, dataset.unwrap_or("none"));
         let mut values: Vec<f32> =
             (0..N_ROWS * WIDTH).map(|i| epoch as f32 + noise.normal(i as u64, 0) as f32).collect();
@@ -69,7 +73,7 @@ impl Fixture {
             name: format!("{}-{epoch}", dataset.unwrap_or("none")),
             foreign_table: dataset.map(|dataset| self.url(&format!("datasets/{dataset}.lance"))),
             constants: [("epoch".to_owned(), json!(epoch))].into_iter().collect(),
-            lineage: Lineage::new("test/1", Operation::new("collect", 1)),
+            lineage,
         };
         self.run.write_metrics(table, &schema, Box::new([Ok(batch)].into_iter())).expect("writable").url
     }
@@ -163,6 +167,25 @@ fn the_most_recently_written_table_is_fitted_whatever_its_epoch() {
     let first = mapping.iter().next().expect("two tables").1;
     let lineage = fixture.store.info(first).expect("there").lineage().expect("has lineage");
     assert_eq!(lineage.inputs[1].url, newest.relative_to(fixture.run.project().root()));
+}
+
+#[test]
+fn a_clock_that_goes_backwards_does_not_change_which_table_of_a_run_is_most_recent() {
+    let fixture = Fixture::new();
+    fixture.add(Some("train"), 0, 0);
+    let mut lineage = Lineage::new("test/1", Operation::new("collect", 1));
+    lineage.created = jiff::Timestamp::from_second(1_000_000_000).expect("in 2001");
+    lineage.table_id = tlc_core::ulid::Ulid::from_parts(1_000_000_000_000, 7);
+    let newest = fixture.add_with(lineage, "embeddings_90", Some("train"), 1, 0);
+    let run = &fixture.run;
+    let last = run.metrics().expect("readable").pop().expect("two tables");
+    assert_eq!(last.url, newest, "the record's order is that of writing");
+    let train = fixture.url("datasets/train.lance");
+    let options = ReduceOptions::new([pca(1)]);
+    let mapping = run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
+    let first = mapping.iter().next().expect("two tables").1;
+    let lineage = fixture.store.info(first).expect("there").lineage().expect("has lineage");
+    assert_eq!(lineage.inputs[1].url, newest.relative_to(run.project().root()));
 }
 
 #[test]

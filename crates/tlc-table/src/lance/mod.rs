@@ -8,6 +8,7 @@
 //! - a damaged table gives an error, never a panic.
 
 mod read;
+mod repair;
 mod write;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use lance::io::ObjectStoreRegistry;
 use lance::session::Session;
 use serde::{Deserialize, Serialize};
 use tlc_core::{
-    BatchStream, ObjectVersion, PluginInfo, PluginKind, Scan, Scheme, StoreError, TableInfo, TableStore, Url,
+    BatchStream, ObjectVersion, PluginInfo, PluginKind, Progress, Scan, Scheme, StoreError, TableInfo, TableStore, Url,
     WriteCondition,
 };
 
@@ -146,6 +147,13 @@ impl TableStore for LanceStore {
 
     fn take(&self, url: &Url, rows: &[u64], columns: Option<&[String]>) -> Result<RecordBatch, StoreError> {
         read::take(&self.engine.session, self.backend(url)?.as_ref(), url, rows, columns)
+    }
+
+    fn repair(&self, url: &Url, dry_run: bool, progress: &Progress) -> Result<Option<String>, StoreError> {
+        match url.to_path() {
+            Some(table) => repair::repair(url, &table, dry_run, progress),
+            None => Ok(None),
+        }
     }
 
     fn delete(&self, url: &Url) -> Result<(), StoreError> {

@@ -30,7 +30,14 @@ fn open(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<Data
         DatasetBuilder::from_uri(&uri).with_version(VERSION).with_session(session.clone()).load().await
     });
     let failed = |cause: Cause| StoreError::backend("open the damaged or unreachable table", url, brief(url, cause));
-    opened.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
+    let dataset = opened.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
+    // Anybody may have written the manifest, and such a table's rows could be any files of whoever reads it.
+    if let Some(base) = dataset.manifest().base_paths.values().next() {
+        let reason =
+            format!("its manifest points at files outside of the table, in {:?}; these are not read", base.path);
+        return Err(StoreError::Unsupported { url: url.clone(), reason });
+    }
+    Ok(dataset)
 }
 
 pub(super) fn info(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<TableInfo, StoreError> {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use tempfile::TempDir;
@@ -86,6 +88,155 @@ fn a_cut_data_file_or_manifest_is_an_error_and_no_panic() {
             assert!(read.is_err(), "{folder} cut to {keep} bytes");
         }
     }
+}
+
+/// The manifest of a table's only version.
+const MANIFEST: &str = "_versions/18446744073709551614.manifest";
+/// Where another program's next version would be.
+const LATER: &str = "_versions/18446744073709551613.manifest";
+
+fn opens_with_lance(url: &Url) -> bool {
+    let uri = url.to_path().expect("local").to_string_lossy().into_owned();
+    let opened = crate::runtime::wait(|| async { lance::Dataset::open(&uri).await.map(|_| ()) });
+    matches!(opened, Ok(Ok(())))
+}
+
+#[test]
+fn a_torn_or_lost_manifest_is_put_back_on_request() {
+    // All but the last bytes, which say where the rest is.
+    let flipped = |mut bytes: Vec<u8>| {
+        bytes.iter_mut().rev().skip(16).for_each(|byte| *byte ^= 0x55);
+        Some(bytes)
+    };
+    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+    let damages: [Damage; 4] =
+        [|_| None, |_| Some(Vec::new()), |bytes| Some(bytes[..bytes.len() / 2].to_vec()), flipped];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let fixture = Fixture::with_table();
+        let manifest = fixture.folder.path().join("t.lance").join(MANIFEST);
+        let written = fs::read(&manifest).expect("readable");
+        let damaged = damage(written.clone());
+        match &damaged {
+            Some(bytes) => fs::write(&manifest, bytes).expect("writable"),
+            None => fs::remove_file(&manifest).expect("removable"),
+        }
+        let store = fixture.reopened();
+        assert!(store.verify(&fixture.url, &Progress::default()).is_err(), "damage {number}");
+        let found = store.repair(&fixture.url, true, &Progress::default()).expect("readable").expect("found");
+        assert!(found.contains("of which there is a copy"), "{found}");
+        assert_eq!(fs::read(&manifest).ok(), damaged, "damage {number}: a dry run only looks");
+        store.repair(&fixture.url, false, &Progress::default()).expect("readable").expect("put back");
+        assert_eq!(fs::read(&manifest).expect("there"), written, "damage {number}");
+        fixture.reopened().verify(&fixture.url, &Progress::default()).expect("whole again");
+        assert!(opens_with_lance(&fixture.url), "damage {number}");
+        assert_eq!(store.repair(&fixture.url, false, &Progress::default()).expect("readable"), None, "once is enough");
+    }
+}
+
+#[test]
+fn a_manifest_stays_where_its_copy_does_not_help() {
+    let fixture = Fixture::with_table();
+    let manifest = fixture.folder.path().join("t.lance").join(MANIFEST);
+    fs::write(&manifest, b"torn").expect("writable");
+    fs::remove_file(fixture.one_file("data")).expect("removable");
+    assert_eq!(fixture.store.repair(&fixture.url, false, &Progress::default()).expect("readable"), None);
+    assert_eq!(fs::read(&manifest).expect("there"), b"torn", "as it was");
+}
+
+#[test]
+fn a_copy_that_is_damaged_itself_replaces_nothing() {
+    let fixture = Fixture::with_table();
+    let table = fixture.folder.path().join("t.lance");
+    let copy = table.join(MANIFEST.replace("_versions", "_tlc_manifest"));
+    fs::write(copy, b"torn").expect("writable");
+    assert_eq!(fixture.store.repair(&fixture.url, false, &Progress::default()).expect("readable"), None);
+    fixture.reopened().verify(&fixture.url, &Progress::default()).expect("as it was");
+}
+
+#[test]
+fn a_torn_later_version_of_another_program_is_set_aside_on_request() {
+    let fixture = Fixture::with_table();
+    let later = fixture.folder.path().join("t.lance").join(LATER);
+    fs::write(&later, b"torn").expect("writable");
+    let store = fixture.reopened();
+    store.verify(&fixture.url, &Progress::default()).expect("tlc reads its own version");
+    assert!(!opens_with_lance(&fixture.url), "others look for the newest");
+    let found = store.repair(&fixture.url, true, &Progress::default()).expect("readable").expect("found");
+    assert!(found.contains("a later version, which is torn") && later.exists(), "{found}");
+    store.repair(&fixture.url, false, &Progress::default()).expect("readable").expect("set aside");
+    assert!(opens_with_lance(&fixture.url));
+    fixture.reopened().verify(&fixture.url, &Progress::default()).expect("as it was");
+    let kept = fs::read_dir(fixture.folder.path().join("t.lance/_tlc_manifest")).expect("there").flatten();
+    assert!(kept.into_iter().any(|file| fs::read(file.path()).expect("readable") == b"torn"), "nothing is deleted");
+}
+
+#[test]
+fn a_table_that_points_at_files_elsewhere_is_refused() {
+    use arrow_array::RecordBatchIterator;
+    use lance::dataset::WriteParams;
+    use lance::table::format::BasePath;
+
+    let fixture = Fixture::new();
+    let elsewhere = fixture.folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("writable");
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+    let ids = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![ids]).expect("one column");
+    let rows = RecordBatchIterator::new([Ok(rows)], schema);
+    let base = BasePath::new(1, Url::from_path(&elsewhere).expect("absolute").to_string(), None, false);
+    let params = WriteParams::default().with_initial_bases(vec![base]).with_target_bases(vec![1]);
+    let uri = fixture.url.to_path().expect("local").to_string_lossy().into_owned();
+    let written =
+        crate::runtime::wait(move || async move { lance::Dataset::write(rows, &uri, Some(params)).await.map(|_| ()) });
+    written.expect("no panic").expect("Lance writes such tables");
+    assert!(fs::read_dir(&elsewhere).expect("there").next().is_some(), "its rows are elsewhere");
+    let refused = fixture.store.scan(&fixture.url, Scan::default()).err().expect("refused").to_string();
+    assert!(refused.contains("points at files outside of the table") && refused.contains("elsewhere"), "{refused}");
+}
+
+#[test]
+fn ten_thousand_columns_come_back() {
+    const WIDTH: i64 = 10_000;
+    let fixture = Fixture::new();
+    let fields: Vec<Field> = (0..WIDTH).map(|i| Field::new(format!("c{i}"), DataType::Int64, false)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let columns = (0..WIDTH).map(|i| Arc::new(Int64Array::from(vec![i, -i, 7 * i])) as _).collect();
+    let rows = RecordBatch::try_new(schema.clone(), columns).expect("one length");
+    fixture.store.create(&fixture.url, schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+    let store = fixture.reopened();
+    store.verify(&fixture.url, &Progress::default()).expect("as written");
+    let wanted = ["c9999".to_owned(), "c3".to_owned()];
+    let row = store.take(&fixture.url, &[2], Some(&wanted)).expect("there");
+    let cell = |name: &str| row.column_by_name(name).expect("asked for").as_primitive::<Int64Type>().value(0);
+    assert_eq!((row.num_columns(), cell("c9999"), cell("c3")), (2, 7 * 9999, 21));
+}
+
+#[test]
+fn a_million_rows_come_back() {
+    const N_ROWS: i64 = 1_000_000;
+    let fixture = Fixture::new();
+    let batch = |first: i64| {
+        let ids = first..first + N_ROWS / 10;
+        let values = ids.clone().flat_map(|id| [id as f32, 0.5, -1.0, (id as f32).sin()]).collect();
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), embedding.field]));
+        let columns = vec![Arc::new(Int64Array::from_iter_values(ids)) as _, embedding.values];
+        RecordBatch::try_new(schema, columns).expect("one length")
+    };
+    let schema = batch(0).schema();
+    let rows = (0..10).map(|part| Ok(batch(part * N_ROWS / 10)));
+    let info = fixture.store.create(&fixture.url, schema, Box::new(rows)).expect("writable");
+    assert_eq!(info.rows, N_ROWS as u64);
+    let store = fixture.reopened();
+    store.verify(&fixture.url, &Progress::default()).expect("as written");
+    let some = store.take(&fixture.url, &[999_999, 0, 500_000], None).expect("there");
+    assert_eq!(some.column(0).as_primitive::<Int64Type>().values(), &[999_999, 0, 500_000]);
+    let scan = Scan::columns(["id"]).filter(tlc_core::Filter::ge("id", N_ROWS - 5)).limit(3);
+    let last: Vec<RecordBatch> =
+        store.scan(&fixture.url, scan).expect("there").map(|rows| rows.expect("whole")).collect();
+    let ids: Vec<i64> =
+        last.iter().flat_map(|rows| rows.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    assert_eq!(ids, [999_995, 999_996, 999_997]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Making tables.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, RecordBatch};
@@ -10,7 +11,7 @@ use tlc_core::{
 };
 
 use super::{DESCRIPTION_KEY, Table};
-use crate::TableError;
+use crate::{TableError, read_file};
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -120,6 +121,31 @@ impl Table {
         let rows =
             RecordBatch::try_new(Arc::new(schema.clone()), values).map_err(|error| refused(error.to_string()))?;
         Self::from_rows(store, folder, new, &schema, Box::new([Ok(rows)].into_iter()))
+    }
+
+    /// Writes what a file holds into a new table in `folder`: Parquet, CSV, Arrow, npy or safetensors, by the file's
+    /// extension (see [`read_file`]). Its lineage says which file.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use tlc_table::{MemoryStore, NewTable, Table};
+    /// # let folder = tempfile::tempdir()?;
+    /// let file = folder.path().join("toys.csv");
+    /// std::fs::write(&file, "name,price\ncar,3.5\ndoll,9.0\n")?;
+    /// let store = Arc::new(MemoryStore::default());
+    /// let table = Table::from_file(store, &"memory://p/datasets/toys".parse()?, NewTable::new("initial"), &file)?;
+    /// assert_eq!((table.rows(), table.columns().len()), (2, 2));
+    /// assert_eq!(table.write_file(&folder.path().join("toys.parquet"))?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not what its extension says; as [`from_columns`](Self::from_columns).
+    pub fn from_file(store: Arc<dyn TableStore>, folder: &Url, new: NewTable, file: &Path) -> Result<Self, TableError> {
+        let (schema, rows) = read_file(file)?;
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let new = new.operation(Operation::new("import", 1).with("file", name));
+        Self::from_rows(store, folder, new, &schema, rows)
     }
 
     /// Writes `rows` of `schema` into a new table in `folder`.

@@ -4,6 +4,7 @@ mod create;
 mod derive;
 mod revisions;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::types::Int64Type;
@@ -11,7 +12,7 @@ use arrow_array::{RecordBatch, cast::AsArray};
 use arrow_schema::{Field, Fields, Schema};
 use arrow_select::concat::concat_batches;
 use tlc_core::{
-    BatchStream, Filter, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
+    BatchStream, Filter, Lineage, NumberRole, Places, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
     columns_with_role, value_map,
 };
 
@@ -160,15 +161,17 @@ impl Table {
         }
     }
 
-    /// The table whose rows it describes, as its `foreign_table_id` column says; `None` if there is none. `root` is the
-    /// project that a relative URL is in.
+    /// The table whose rows it describes, as its `foreign_table_id` column says; `None` if there is none. `places` are
+    /// the project that a relative URL is in, and the folders that have an alias.
     ///
     /// # Errors
-    /// A URL that leads out of the project, or to nothing.
-    pub fn foreign_table(&self, root: &Url) -> Result<Option<Table>, TableError> {
-        let Some(url) = self.info.foreign_table(root)? else { return Ok(None) };
-        if !url.is_within(root) {
-            return Err(self.unfit("follow the foreign table of", format!("{url} is outside of the project {root}")));
+    /// A URL that leads out of these, or to nothing; an alias that is not defined.
+    pub fn foreign_table(&self, places: &Places) -> Result<Option<Table>, TableError> {
+        let Some(url) = self.info.foreign_table(places)? else { return Ok(None) };
+        let url = places.expanded(&url)?;
+        if !places.covers(&url) {
+            let reason = format!("{url} is outside of the project {} and of all folders with an alias", places.root());
+            return Err(self.unfit("follow the foreign table of", reason));
         }
         Ok(Some(Self::from_url(self.store.clone(), &url)?))
     }
@@ -178,10 +181,10 @@ impl Table {
     ///
     /// # Errors
     /// No foreign table, or one without these columns or rows.
-    pub fn joined(&self, root: &Url, columns: &[String]) -> Result<BatchStream<'static>, TableError> {
+    pub fn joined(&self, places: &Places, columns: &[String]) -> Result<BatchStream<'static>, TableError> {
         let unfit = |reason: &str| self.unfit("join", reason.to_owned());
         let foreign =
-            self.foreign_table(root)?.ok_or_else(|| unfit("it does not say which table its rows describe"))?;
+            self.foreign_table(places)?.ok_or_else(|| unfit("it does not say which table its rows describe"))?;
         let ids = columns_with_role(self.schema(), &NumberRole::ExampleId);
         let ids = ids.into_iter().next().ok_or_else(|| unfit("it has no column with the role example_id"))?;
         // An error now rather than at the first batch.
@@ -204,6 +207,15 @@ impl Table {
             let schema = Schema::new_with_metadata(fields, batch.schema().metadata().clone());
             RecordBatch::try_new(Arc::new(schema), values).map_err(|error| StoreError::backend("join", &url, error))
         })))
+    }
+
+    /// Writes its rows into a file, Parquet, CSV or Arrow by its extension, and returns their number. See
+    /// [`write_file`](crate::write_file).
+    ///
+    /// # Errors
+    /// As there; a failing store.
+    pub fn write_file(&self, file: &Path) -> Result<u64, TableError> {
+        crate::write_file(file, &self.info.schema, self.scan(Scan::default())?)
     }
 
     fn unfit(&self, action: &'static str, reason: String) -> TableError {

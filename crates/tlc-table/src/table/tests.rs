@@ -57,6 +57,29 @@ fn a_table_comes_back_with_what_was_said_of_it() {
 }
 
 #[test]
+fn pictures_texts_classes_and_weights_say_what_they_are() {
+    let shelf = shelf();
+    let columns = vec![
+        Column::labels("label", [Some(1), None, Some(0)], ["cat", "dog"]),
+        Column::texts("caption", ["a dog", "", "ä cat"]),
+        Column::images("picture", [b"\x89PNG".as_slice(), b"", b"\xff\xd8"]),
+        Column::image_paths("file", ["/a.png", "/b.png", "/c.png"]),
+        Column::weights("weight", [1.0, 0.0, 0.5]),
+    ];
+    let folder = shelf.root.join("pets").expect("plain");
+    let table = Table::from_columns(shelf.store.clone(), &folder, NewTable::new("t"), columns).expect("new");
+    let table = Table::from_url(shelf.store.clone(), table.url()).expect("there");
+    let roles: Vec<Option<NumberRole>> = table.columns().iter().map(|field| field.role()).collect();
+    let [image, text] = [NumberRole::Image, NumberRole::Text];
+    assert_eq!(roles, [NumberRole::Label, text, image.clone(), image, NumberRole::Weight].map(Some));
+    let dogs = table.filtered(&Filter::eq("label", "dog")).expect("a class by its name");
+    let dogs = dogs.read(Scan::default()).expect("readable");
+    assert_eq!((dogs.num_rows(), dogs.column(2).as_binary::<i32>().value(0)), (1, b"\x89PNG".as_slice()));
+    let unlabelled = table.read(Scan::columns(["caption"]).filter(Filter::is_null("label"))).expect("readable");
+    assert_eq!(unlabelled.column(0).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("")]);
+}
+
+#[test]
 fn a_name_that_is_taken_is_handled_as_asked() {
     let shelf = shelf();
     let first = shelf.create(NewTable::new("initial")).expect("new");
@@ -103,6 +126,28 @@ fn revisions_know_where_they_come_from_and_can_be_repeated() {
 }
 
 #[test]
+fn the_latest_revision_is_found_although_the_clock_went_backwards() {
+    let shelf = shelf();
+    let table = shelf.create(NewTable::new("initial")).expect("new");
+    let folder = table.url().parent().expect("a folder");
+    let mut of = table.clone();
+    // Each says that it is a year older than what it was made from.
+    for year in (1..4_u64).rev() {
+        let mut lineage = Lineage::new("test/1", Operation::new("edit", 1));
+        lineage.table_id = tlc_core::ulid::Ulid::from_parts(year * 31_536_000_000, 7);
+        lineage.inputs.push(of.info().as_input());
+        let url = folder.join(&format!("initial-{}.lance", lineage.table_id)).expect("a name");
+        let schema = Arc::new(lineage.write_into(table.schema()));
+        let rows = table.scan(Scan::default()).expect("readable");
+        shelf.store.create(&url, schema, rows).expect("writable");
+        of = Table::from_url(shelf.store.clone(), &url).expect("there");
+    }
+    assert_eq!(table.latest().expect("listable").url(), of.url());
+    assert!(of.is_descendant_of(&table).expect("listable"));
+    assert_eq!(of.revisions().expect("listable").len(), 4);
+}
+
+#[test]
 fn rows_are_joined_with_the_table_that_they_describe() {
     let shelf = shelf();
     let toys = shelf.create(NewTable::new("initial")).expect("new");
@@ -116,7 +161,7 @@ fn rows_are_joined_with_the_table_that_they_describe() {
     let make = |columns| Table::from_columns(shelf.store.clone(), &folder, NewTable::new("m"), columns).expect("new");
     let metrics = make(vec![ids.clone(), foreign, loss.clone()]);
     let joined: Vec<RecordBatch> = metrics
-        .joined(&shelf.root, &["name".to_owned(), "price".to_owned()])
+        .joined(&shelf.root.clone().into(), &["name".to_owned(), "price".to_owned()])
         .expect("joinable")
         .collect::<Result<_, _>>()
         .expect("whole");
@@ -124,11 +169,18 @@ fn rows_are_joined_with_the_table_that_they_describe() {
     assert_eq!(names.iter().flatten().collect::<Vec<_>>(), ["c", "a"]);
     assert!(joined[0].column_by_name("foreign_price").is_some(), "both have a price");
     let outside = shelf.root.join("elsewhere").expect("plain");
-    let error = metrics.joined(&outside, &["name".to_owned()]).err().expect("refused").to_string();
+    let error = metrics.joined(&outside.into(), &["name".to_owned()]).err().expect("refused").to_string();
     assert!(error.contains("nothing is stored") || error.contains("outside"), "{error}");
     let alone =
         Table::from_columns(shelf.store.clone(), &folder, NewTable::new("alone"), vec![ids, loss]).expect("new");
-    assert!(alone.joined(&shelf.root, &[]).err().expect("refused").to_string().contains("does not say which table"));
+    assert!(
+        alone
+            .joined(&shelf.root.clone().into(), &[])
+            .err()
+            .expect("refused")
+            .to_string()
+            .contains("does not say which table")
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use tlc::core::{Progress, Url};
+use tlc::core::{Places, Progress, Url};
 use tlc::run::Project;
 use tlc::table::LanceStore;
 use tracing_subscriber::EnvFilter;
@@ -52,8 +52,8 @@ enum Command {
     Layers(LayersArgs),
     /// Collect embeddings of a TorchScript model's layers into a metrics table
     Collect(CollectArgs),
-    /// List a project's runs
-    Runs(ProjectArgs),
+    /// List a project's runs, or the tables of one
+    Runs(runs::RunsArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
     /// Show a run, table or project in a page: embeddings move over epochs
@@ -107,7 +107,10 @@ fn open_project(folder: &std::path::Path) -> anyhow::Result<Project> {
             Url::from_path(&path.with_context(|| format!("cannot find the folder {}", folder.display()))?)?
         }
     };
-    Ok(Project::new(Arc::new(LanceStore::default()), root))
+    // What is not Unicode is no URL.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Project::in_places(Arc::new(LanceStore::default()), Places::new(root).with_variables(variables)?))
 }
 
 #[derive(Args, Clone)]
@@ -337,7 +340,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Collect(args) => collect::run(&args, screen, progress),
         #[cfg(not(feature = "collect"))]
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
-        Command::Runs(args) => runs::list(&args.open()?),
+        Command::Runs(args) => runs::list(&args),
         Command::Reduce(args) => runs::reduce(&args, progress),
         Command::View(args) => view::run(&args, progress),
         Command::Find(args) => find::run(&args, progress),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use tlc::core::Progress;
-use tlc::run::{Project, ReduceOptions, UrlMapping};
+use tlc::run::{ListedRun, MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
 
 use super::ProjectArgs;
 
@@ -11,6 +11,21 @@ use super::ProjectArgs;
 pub(crate) struct RunArgs {
     /// The run's name
     name: String,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Which runs are listed.
+#[derive(Args)]
+pub(crate) struct RunsArgs {
+    /// A run: how it stands, and its tables
+    name: Option<String>,
+    /// Only the run's tables of this epoch
+    #[arg(long, requires = "name")]
+    epoch: Option<i64>,
+    /// Only the run's tables of this split
+    #[arg(long, requires = "name")]
+    split: Option<String>,
     #[command(flatten)]
     project: ProjectArgs,
 }
@@ -34,27 +49,56 @@ pub(crate) struct ReduceArgs {
     keep_source_tables: bool,
 }
 
-pub(crate) fn list(project: &Project) -> anyhow::Result<()> {
-    for name in project.run_names()? {
-        let run = match project.open_run(&name) {
-            Ok(run) => run,
+pub(crate) fn list(args: &RunsArgs) -> anyhow::Result<()> {
+    let project = args.project.open()?;
+    match &args.name {
+        Some(name) => show(&project.open_run(name)?, args.epoch, args.split.as_deref()),
+        None => list_all(&project),
+    }
+}
+
+fn list_all(project: &Project) -> anyhow::Result<()> {
+    for ListedRun { name, record } in project.runs()? {
+        let record = match record {
+            Ok(record) => record,
             Err(error) => {
                 println!("{name}  {error}");
                 continue;
             }
         };
-        let record = run.record()?;
-        let bytes = project.store().size_bytes(run.url())?;
-        let status = serde_json::to_value(record.status)?;
-        println!(
-            "{name}  {}  {} tables  {:.1} MB  {}",
-            status.as_str().unwrap_or_default(),
-            record.metrics.len(),
-            bytes as f64 / 1e6,
-            record.created
-        );
+        let bytes = project.store().size_bytes(&project.root().join("runs")?.join(&name)?)?;
+        let (status, tables, megabytes) = (record.status, record.metrics.len(), bytes as f64 / 1e6);
+        println!("{name}  {status}  {tables} tables  {megabytes:.1} MB  {}", record.created);
     }
     Ok(())
+}
+
+/// How a run stands, and its tables with the means of what was measured.
+fn show(run: &Run, epoch: Option<i64>, split: Option<&str>) -> anyhow::Result<()> {
+    let record = run.record()?;
+    println!("{}  {}  begun {}", record.name, record.status, record.created);
+    for (name, value) in &record.parameters {
+        println!("  {name}: {value}");
+    }
+    for entry in run.metrics_of(epoch, split)? {
+        println!("{}", describe(&entry, run.project()));
+        for (column, sums) in &entry.aggregates {
+            println!("  mean {column}: {:.4}", sums.mean());
+        }
+    }
+    Ok(())
+}
+
+/// A run's table in one line.
+pub(crate) fn describe(entry: &MetricsEntry, project: &Project) -> String {
+    let mut line = format!("{}  {} rows", entry.url.relative_to(project.root()), entry.rows);
+    for (name, value) in &entry.constants {
+        line += &format!("  {name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+    if entry.reduced_from.is_some() {
+        line += "  reduced";
+    }
+    line
 }
 
 pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<()> {

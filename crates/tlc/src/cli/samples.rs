@@ -37,7 +37,7 @@ pub(super) struct Samples {
 pub(super) fn samples(args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Result<Samples> {
     match (&args.images, &args.table) {
         (Some(folder), _) => of_folder(folder, args, project, screen),
-        (None, Some(url)) => of_table(url, args),
+        (None, Some(url)) => of_table(url, args, project),
         (None, None) => of_arrays(args, project),
     }
 }
@@ -49,8 +49,8 @@ fn preparation(args: &CollectArgs) -> anyhow::Result<Preparation> {
     Ok(if args.channels == 1 { preparation.grey() } else { preparation })
 }
 
-fn of_table(url: &str, args: &CollectArgs) -> anyhow::Result<Samples> {
-    let url = table_url(url)?;
+fn of_table(url: &str, args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
+    let url = table_url(url, project)?;
     let store = Arc::new(LanceStore::default());
     let dataset = TableDataset::open(store, &url, args.column.as_deref(), preparation(args)?)?;
     let class_names = dataset.class_names().to_vec();
@@ -59,9 +59,10 @@ fn of_table(url: &str, args: &CollectArgs) -> anyhow::Result<Samples> {
     Ok(Samples { dataset: Box::new(dataset), class_names, n_classes, name })
 }
 
-/// A URL, or a path as people type it.
-fn table_url(text: &str) -> anyhow::Result<Url> {
+/// A URL, also below an alias, or a path as people type it.
+fn table_url(text: &str, project: &Project) -> anyhow::Result<Url> {
     match text.parse::<Url>() {
+        Ok(url) if text.starts_with('<') => Ok(project.places().expanded(&url)?),
         Ok(url) if text.contains("://") => Ok(url),
         _ => Ok(Url::from_path(&std::path::absolute(text)?)?),
     }

@@ -45,10 +45,9 @@ pub(crate) fn source(what: Option<&str>, project: &ProjectArgs) -> anyhow::Resul
 
 fn newest_run(project: Project) -> anyhow::Result<Source> {
     let mut newest = None;
-    for name in project.run_names()? {
+    for run in project.runs()? {
         // A damaged record is no reason not to show another run.
-        let Ok(run) = project.open_run(&name) else { continue };
-        let Ok(record) = run.record() else { continue };
+        let (name, Ok(record)) = (run.name, run.record) else { continue };
         if newest.as_ref().is_none_or(|(created, _)| record.created > *created) {
             newest = Some((record.created, name));
         }

@@ -1,16 +1,16 @@
 //! Commands on tables: list, show, lineage, replay, import, export, delete.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
-use tlc::core::{FieldRoles, Operation, Progress, Scan, StoreError, TableStore, Url, embedding_width, value_map};
-use tlc::run::{DoctorOptions, Project};
-use tlc::table::{Derivation, LanceStore, NewTable, Table, read_file, write_file};
+use tlc::core::{FieldRoles, Progress, Scan, StoreError, Url, embedding_width, value_map};
+use tlc::run::{DoctorOptions, ListedRun, ListedTable, Project};
+use tlc::table::{Derivation, NewTable, Table, write_file};
 
 use super::open_project;
+use super::runs::describe;
 
 /// A project's folder is known by these.
 const FOLDERS: [&str; 2] = ["datasets", "runs"];
@@ -28,7 +28,8 @@ pub(crate) struct LsArgs {
 /// A table of a project.
 #[derive(Args)]
 pub(crate) struct TableArgs {
-    /// A table's folder or URL, or its place in the project
+    /// A table's folder or URL, or its place in the project or below an alias, as `<DATA>/train.lance` where the
+    /// environment has TLC_ALIAS_DATA
     table: String,
     /// The project's folder or URL [default: the nearest above the table that has datasets or runs, or tlc-demo]
     #[arg(long)]
@@ -116,6 +117,11 @@ pub(crate) struct ExportArgs {
 impl TableArgs {
     /// The project and the table's place in it.
     fn open(&self) -> anyhow::Result<(Project, Url)> {
+        if self.table.starts_with('<') {
+            let project = open_project(self.project.as_deref().unwrap_or(Path::new("tlc-demo")))?;
+            let url = project.places().expanded(&self.table.parse()?)?;
+            return Ok((project, url));
+        }
         if self.table.contains("://") && !self.table.starts_with("file://") {
             let url = self.table.parse()?;
             let project = match &self.project {
@@ -164,20 +170,25 @@ fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
 
 pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
     let project = open_project(&args.project)?;
-    let inventory = project.inventory()?;
-    for info in &inventory.tables {
-        let made = info.lineage().map_or("unknown".to_owned(), |lineage| lineage.operation.kind);
-        let bytes = project.store().size_bytes(&info.url)? as f64 / 1e6;
-        println!("{}  {} rows  {bytes:.1} MB  {made}", info.url.relative_to(project.root()), info.rows);
+    let listing = project.listing()?;
+    for (url, table) in &listing.tables {
+        let place = url.relative_to(project.root());
+        match table {
+            ListedTable::OfRun { entry, .. } => println!("{}", describe(entry, &project)),
+            ListedTable::Other(info) => {
+                let made = info.lineage().map_or("unknown".to_owned(), |lineage| lineage.operation.kind);
+                let bytes = project.store().size_bytes(url)? as f64 / 1e6;
+                println!("{place}  {} rows  {bytes:.1} MB  {made}", info.rows);
+            }
+            ListedTable::Damaged(error) => println!("{place}  damaged: {error}"),
+            ListedTable::Missing { run } => println!("{place}  not there, although run {run:?} lists it"),
+        }
     }
-    for (name, record) in &inventory.runs {
-        println!("runs/{name}  {} metrics tables", record.metrics.len());
-    }
-    for (url, error) in &inventory.damaged_tables {
-        println!("{}  damaged: {error}", url.relative_to(project.root()));
-    }
-    for (name, error) in &inventory.damaged_runs {
-        println!("runs/{name}  damaged: {error}");
+    for ListedRun { name, record } in &listing.runs {
+        match record {
+            Ok(record) => println!("runs/{name}  {}  {} metrics tables", record.status, record.metrics.len()),
+            Err(error) => println!("runs/{name}  damaged: {error}"),
+        }
     }
     Ok(())
 }
@@ -188,8 +199,8 @@ pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<()> {
     if let Some(description) = table.description() {
         println!("{description}");
     }
-    if let Some(foreign) = table.info().foreign_table(project.root())? {
-        println!("describes {}", foreign.relative_to(project.root()));
+    if let Some(foreign) = table.info().foreign_table(project.places())? {
+        println!("describes {}", project.places().stored(&foreign));
     }
     println!("\ncolumns");
     for field in table.columns() {
@@ -233,8 +244,10 @@ pub(crate) fn replay(args: &TableArgs, progress: &Progress) -> anyhow::Result<()
             let Some(input) = lineage.inputs.first() else {
                 bail!("cannot replay {}: its lineage names no input", table.url());
             };
-            let input = Table::from_url(project.shared_store(), &input.url.resolve(project.root())?)
-                .with_context(|| format!("cannot replay {}: its input cannot be opened", table.url()))?;
+            let Some(info) = project.locate(input)? else {
+                bail!("cannot replay {}: its input {} is not there", table.url(), project.places().stored(&input.url));
+            };
+            let input = Table::from_url(project.shared_store(), &info.url)?;
             let found = input.digest_of(&derivation)?;
             let written = table.info().digest.as_deref().unwrap_or("none");
             if found != written {
@@ -275,17 +288,14 @@ pub(crate) fn doctor(args: &DoctorArgs, progress: &Progress) -> anyhow::Result<(
 
 pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let project = open_project(&args.project)?;
-    let (schema, rows) = read_file(&args.file)?;
     let stem = args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = args.name.clone().unwrap_or(stem);
-    let file = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut new = NewTable::new(&name).operation(Operation::new("import", 1).with("file", file));
+    let mut new = NewTable::new(&name);
     if let Some(description) = &args.description {
         new = new.description(description);
     }
-    let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
     let folder = project.root().join("datasets")?.join(&args.dataset)?;
-    let table = Table::from_rows(store, &folder, new, &schema, rows)?;
+    let table = Table::from_file(project.shared_store(), &folder, new, &args.file)?;
     println!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
     Ok(())
 }

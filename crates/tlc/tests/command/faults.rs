@@ -1,9 +1,13 @@
 //! `kill -9` at random moments: nothing is lost, nothing half-made is visible, and the work can be done again.
 //!
-//! 200 rounds, seeded: 100 of a reduction that replaces its sources, 60 of an import, 40 of a deletion. How far a
-//! command got before it was killed differs from machine to machine; what must hold afterwards does not.
+//! 264 rounds, seeded: 100 of a reduction that replaces its sources, 60 of an import, 40 of a deletion, 40 of updates of
+//! a run, 24 of a collection. How far a command got before it was killed differs from machine to machine; what must
+//! hold afterwards does not.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +18,9 @@ use tlc::core::rng::Stream;
 use tlc::core::{
     Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, StoreError, Url,
 };
-use tlc::run::{Project, ReduceOptions, Run};
+use tlc::run::{Project, ReduceOptions, Run, RunError};
 
-use super::{project, tlc};
+use super::{exported_model_and_images, project, tlc};
 
 const N_ROWS: usize = 64;
 const WIDTH: usize = 8;
@@ -40,7 +44,7 @@ fn duration_of(command: &mut Command) -> Duration {
 }
 
 /// A run with embeddings of three epochs.
-fn run_with_embeddings(project: &Project, name: &str) -> Run {
+pub(super) fn run_with_embeddings(project: &Project, name: &str) -> Run {
     let run = project.create_run(name, Default::default()).expect("creatable");
     for epoch in 0..3_u64 {
         let noise = Stream::new(epoch, "embeddings");
@@ -62,7 +66,7 @@ fn run_with_embeddings(project: &Project, name: &str) -> Run {
 }
 
 /// Every table that can be seen is whole.
-fn check_tables(project: &Project) {
+pub(super) fn check_tables(project: &Project) {
     let inventory = project.inventory().expect("readable");
     assert!(inventory.damaged_tables.is_empty() && inventory.damaged_runs.is_empty(), "{inventory:?}");
     for info in &inventory.tables {
@@ -70,7 +74,7 @@ fn check_tables(project: &Project) {
     }
 }
 
-fn urls(run: &Run) -> Vec<Url> {
+pub(super) fn urls(run: &Run) -> Vec<Url> {
     run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect()
 }
 
@@ -165,4 +169,92 @@ fn a_deletion_that_is_killed_leaves_a_whole_table_or_none() {
         let notes = project.deletions().expect("readable");
         assert_eq!(notes.iter().filter(|note| note.url.resolve(project.root()).as_ref() == Ok(&copy)).count(), 1);
     }
+}
+
+#[test]
+fn a_collection_that_is_killed_leaves_whole_tables_and_can_be_repeated() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (model, images) = exported_model_and_images(folder.path());
+    let root = folder.path().join("p");
+    let collect = || {
+        let mut command = tlc();
+        command.arg("collect").arg(&model).args(["--layers", "pool", "--run", "r", "--npy"]).arg(&images);
+        command.arg("--project").arg(&root);
+        command
+    };
+    let usual = duration_of(&mut collect());
+    let project = project(&root);
+    project.delete_run("r").expect("deletable");
+    let tables = || match project.open_run("r") {
+        Ok(run) => run.metrics().expect("readable"),
+        Err(RunError::UnknownRun { .. }) => Vec::new(),
+        Err(error) => panic!("{error}"),
+    };
+    let (mut n_killed, mut n_without, mut n_before) = (0, 0, 0);
+    for round in 0..24 {
+        n_killed += usize::from(kill_midway(&mut collect(), usual, 3000 + round));
+        check_tables(&project);
+        let listed = tables();
+        for entry in &listed {
+            assert_eq!(entry.rows, 16, "round {round}: {entry:?}");
+            project.store().verify(&entry.url, &Progress::default()).expect("what the record lists is there");
+        }
+        n_without += usize::from(listed.len() == n_before);
+        assert!(
+            (n_before..=n_before + 1).contains(&listed.len()),
+            "round {round}: a table of an earlier round is lost"
+        );
+        n_before = listed.len();
+    }
+    assert!(n_killed >= 5 && n_without >= 3, "{n_killed} were killed, {n_without} before their table was there");
+    duration_of(&mut collect());
+    let listed = tables();
+    let described: BTreeSet<_> = listed.iter().map(|entry| entry.foreign_table.clone()).collect();
+    assert!(listed.len() == n_before + 1 && described.len() == 1, "{listed:?}");
+    check_tables(&project);
+}
+
+/// Names the project to the process that is killed.
+const UPDATES: &str = "TLC_TEST_UPDATES";
+/// Precedes the number of an update that is done.
+const DONE: &str = "done: ";
+
+/// Started by itself once more, in another process, it changes a run until it is killed, and says what it has done.
+#[test]
+#[expect(clippy::print_stdout, reason = "how the first process learns what was done")]
+fn an_update_that_is_killed_is_done_or_not_and_none_is_lost() {
+    if let Some(folder) = std::env::var_os(UPDATES) {
+        let run = project(Path::new(&folder)).open_run("r").expect("there");
+        for step in 0_u64.. {
+            run.extend_parameter("steps", [step]).expect("writable");
+            println!("{DONE}{step}");
+        }
+    }
+    let this = std::env::current_exe().expect("a path");
+    let mut n_in_between = 0;
+    for round in 0..40_u64 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = project(folder.path()).create_run("r", Default::default()).expect("creatable");
+        let mut other = Command::new(&this);
+        other.args(["--exact", "faults::an_update_that_is_killed_is_done_or_not_and_none_is_lost", "--nocapture"]);
+        other.env(UPDATES, folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut other = other.spawn().expect("started");
+        let mut lines = BufReader::new(other.stdout.take().expect("piped")).lines();
+        let mut n_done = 0;
+        while n_done == 0 {
+            let line = lines.next().expect("it makes updates").expect("text");
+            n_done += usize::from(line.contains(DONE));
+        }
+        std::thread::sleep(Duration::from_millis(30).mul_f64(Stream::new(8, "kill").uniform(round, 0)));
+        other.kill().expect("a child of ours");
+        other.wait().expect("a child of ours");
+        n_done += lines.map_while(Result::ok).filter(|line| line.contains(DONE)).count();
+        let record = run.record().expect("readable");
+        let steps: Vec<u64> = serde_json::from_value(record.parameters["steps"].clone()).expect("numbers");
+        assert!(steps.iter().copied().eq(0..steps.len() as u64), "round {round}: {steps:?}");
+        assert!((n_done..=n_done + 1).contains(&steps.len()), "round {round}: {n_done} were done, {steps:?} are there");
+        n_in_between += usize::from(n_done > 1);
+        run.extend_parameter("steps", ["after"]).expect("nobody holds a lock any more");
+    }
+    assert!(n_in_between >= 10, "only {n_in_between} were killed after more than one update");
 }

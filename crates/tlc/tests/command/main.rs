@@ -2,6 +2,7 @@
 
 mod exported;
 mod faults;
+mod places;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -177,6 +178,10 @@ fn processes_that_collect_at_once_share_a_run_and_lose_nothing() {
     let run = project.open_run("shared").expect("there");
     let metrics = run.epoch_metrics().expect("readable");
     assert!(metrics.len() == 1 && metrics[0].aggregates["loss"].count == 16, "one mean over all: {metrics:?}");
+    let mut listed = tlc();
+    listed.args(["runs", "shared", "--project"]).arg(&out);
+    let (_, stdout, stderr) = output(listed);
+    assert!(stdout.starts_with("shared  ") && stdout.matches("mean loss").count() == 4, "{stdout}{stderr}");
     let tables = run.metrics().expect("readable");
     let described: std::collections::BTreeSet<_> = tables.iter().map(|table| table.foreign_table.clone()).collect();
     assert!(described.len() == 1 && !described.contains(&None), "all describe one table of samples: {described:?}");
@@ -293,7 +298,7 @@ fn tables_are_imported_shown_reduced_replayed_exported_and_deleted() {
         assert!(stdout.contains(part), "{format}: {stdout}{stderr}");
     }
     let (failed, _, stderr) = run(&["replay", &cheap_path]);
-    assert!(!failed.status.success() && stderr.contains("its input cannot be opened"), "{stderr}");
+    assert!(!failed.status.success() && stderr.contains("is not there"), "{stderr}");
     let (failed, _, stderr) = run(&["show", "datasets/toys/none.lance", "--project", "p"]);
     assert!(!failed.status.success() && stderr.contains("error: "), "{stderr}");
 }

@@ -1,0 +1,143 @@
+//! Projects that cannot be written, links that lead out of them, and other spellings of a place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tlc::core::Column;
+use tlc::run::RunError;
+use tlc::table::{NewTable, Table};
+
+use super::faults::{check_tables, run_with_embeddings, urls};
+use super::{output, project, tlc};
+
+/// A folder that nobody can write, not even root.
+struct ReadOnly {
+    folder: PathBuf,
+}
+
+impl ReadOnly {
+    /// Mounts a folder over itself; `None` where that is not permitted.
+    fn mount(folder: &Path) -> Option<Self> {
+        let mount = |options: &[&str]| {
+            let mut command = Command::new("mount");
+            command.args(options).arg(folder).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        };
+        let own = folder.to_str().expect("a temporary folder's name is text");
+        if !mount(&["--bind", own]) {
+            return None;
+        }
+        let mounted = Self { folder: folder.to_owned() };
+        let is_read_only = mount(&["-o", "remount,ro,bind"]) && fs::write(folder.join("try"), b"").is_err();
+        is_read_only.then_some(mounted)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.folder).status();
+    }
+}
+
+fn run_in(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = tlc();
+    command.args(args).current_dir(folder);
+    let (result, stdout, stderr) = output(command);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    (result.status.code(), stdout, stderr)
+}
+
+#[test]
+fn a_read_only_project_can_be_looked_at_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = project(&folder.path().join("p"));
+    let run = run_with_embeddings(&project, "r");
+    let record = fs::read(folder.path().join("p/runs/r/run.json")).expect("readable");
+    fs::write(folder.path().join("rows.csv"), "id,value\n1,2.5\n").expect("writable");
+    let tables = urls(&run);
+    let table = tables[0].to_path().expect("local").display().to_string();
+    let Some(mounted) = ReadOnly::mount(&folder.path().join("p")) else {
+        return; // Only root can mount, and permissions do not stop root.
+    };
+    let run_here = |args: &[&str]| run_in(folder.path(), args);
+    for args in [
+        &["ls", "p"][..],
+        &["runs", "r", "--project", "p"],
+        &["show", &table],
+        &["lineage", &table],
+        &["doctor", "p"],
+        &["doctor", "p", "--repair"],
+    ] {
+        let (code, stdout, stderr) = run_here(args);
+        assert!(code == Some(0) && !stdout.is_empty(), "{args:?}: {stdout}{stderr}");
+    }
+    for args in [
+        &["import", "rows.csv", "--dataset", "d", "--project", "p"][..],
+        &["reduce", "r", "--method", "pca", "--project", "p"],
+        &["rm", &table, "--force"],
+        &["remove-run", "r", "--project", "p"],
+    ] {
+        let (code, _, stderr) = run_here(args);
+        assert!(code == Some(1) && stderr.starts_with("error: cannot "), "{args:?}: {stderr}");
+        assert!(stderr.contains("Read-only file system"), "{args:?}: {stderr}");
+    }
+    drop(mounted);
+    assert_eq!(fs::read(folder.path().join("p/runs/r/run.json")).expect("readable"), record);
+    assert_eq!(urls(&run), tables);
+    check_tables(&project);
+}
+
+#[test]
+fn nothing_is_deleted_through_a_link_that_leads_out_of_the_project() {
+    let (inside, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let project = project(&inside.path().join("p"));
+    run_with_embeddings(&project, "r");
+    let elsewhere = tlc::core::Url::from_path(outside.path()).expect("an absolute path");
+    let columns = vec![Column::texts("name", ["a", "b"])];
+    let theirs = Table::from_columns(project.shared_store(), &elsewhere, NewTable::new("t"), columns).expect("new");
+    fs::create_dir_all(inside.path().join("p/datasets")).expect("writable");
+    for link in ["p/datasets/linked", "p/runs/linked"] {
+        std::os::unix::fs::symlink(outside.path(), inside.path().join(link)).expect("a link");
+    }
+    let linked = project.root().join("datasets/linked").and_then(|folder| folder.join(theirs.url().file_name()));
+    let linked = linked.expect("a name");
+    assert_eq!(project.store().info(&linked).expect("links are followed to read").rows, 2);
+    let refused = project.delete_table(&linked, true).expect_err("but not to delete");
+    assert!(matches!(refused, RunError::Outside { .. }), "{refused}");
+    let path = linked.to_path().expect("local").display().to_string();
+    let (code, _, stderr) = run_in(inside.path(), &["rm", &path, "--force"]);
+    assert!(code == Some(1) && stderr.contains("outside of the project"), "{stderr}");
+    assert_eq!(project.deletions().expect("readable"), [], "what stays is not noted");
+    // Of a link, the link itself goes.
+    let (code, _, stderr) = run_in(inside.path(), &["remove-run", "linked", "--project", "p"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(fs::symlink_metadata(inside.path().join("p/runs/linked")).is_err());
+    assert_eq!(Table::from_url(project.shared_store(), theirs.url()).expect("untouched").rows(), 2);
+    check_tables(&project);
+}
+
+#[test]
+fn other_spellings_of_a_place_are_that_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = project(&folder.path().join("p"));
+    let run = run_with_embeddings(&project, "r");
+    let table = &urls(&run)[0];
+    let name = table.file_name();
+    for spelling in [
+        format!("p/runs/../runs/r/./metrics//{name}"),
+        format!("{}/p/runs/r/../r/metrics/{name}/", folder.path().display()),
+        format!("file://{}/p/runs/r/metrics/{name}", folder.path().display()),
+    ] {
+        let (code, stdout, stderr) = run_in(folder.path(), &["show", &spelling]);
+        assert!(code == Some(0) && stdout.starts_with(&table.to_string()), "{spelling}: {stdout}{stderr}");
+    }
+    let (code, _, stderr) = run_in(folder.path(), &["rm", "../../../../../../../../etc/passwd", "--project", "p"]);
+    assert!(code == Some(1) && stderr.starts_with("error: "), "{stderr}");
+    let (code, _, stderr) = run_in(folder.path(), &["show", "<NONE>/x.lance", "--project", "p"]);
+    assert!(code == Some(1) && stderr.contains("set TLC_ALIAS_NONE to its folder"), "{stderr}");
+    let mut by_alias = tlc();
+    by_alias.args(["show", &format!("<RUN>/metrics/{name}"), "--project", "p"]).current_dir(folder.path());
+    by_alias.env("TLC_ALIAS_RUN", folder.path().join("p/runs/r"));
+    let (result, stdout, stderr) = output(by_alias);
+    assert!(result.status.success() && stdout.starts_with(&table.to_string()), "{stdout}{stderr}");
+}
