@@ -1,0 +1,3 @@
+//! Fitted reducers as SQL functions.
+#[cfg(feature = "ballista")]
+use ballista_scheduler as _;
