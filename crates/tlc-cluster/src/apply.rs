@@ -15,8 +15,8 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Physical
 use futures::TryStreamExt;
 use serde_json::json;
 use tlc_core::{
-    ColumnLineage, ColumnSource, FieldRoles, FittedReducer, Lineage, ModelRef, NumberRole, Operation, Progress,
-    TableInfo, TableStore, Url, columns_with_role, embedding_field, embedding_width,
+    ColumnLineage, ColumnSource, FieldRoles, FittedReducer, Lineage, LineageInput, ModelRef, NumberRole, Operation, Progress,
+    StoreError, TableInfo, TableStore, Url, columns_with_role, embedding_field, embedding_width,
 };
 
 use crate::plan::{PinnedTable, RowsExec, WriteExec, columns_of, parts_in_order, ranges_of};
@@ -57,6 +57,8 @@ pub struct Apply {
     pub target: Option<String>,
     /// Whether the new table keeps the vectors. Default false.
     pub keep_embeddings: bool,
+    /// The project, relative to which lineage names what lies inside, so that projects can be moved.
+    pub project: Option<Url>,
     /// Rows per task, at least 1. Default 250,000: some hundred tasks for as many million rows, seconds to repeat one.
     pub rows_per_task: u64,
 }
@@ -76,7 +78,7 @@ pub enum Where {
 impl Apply {
     /// The defaults.
     pub fn new(model: Url, table: Url, out: Url) -> Self {
-        Self { model, table, out, column: None, target: None, keep_embeddings: false, rows_per_task: 250_000 }
+        Self { model, table, out, column: None, target: None, keep_embeddings: false, project: None, rows_per_task: 250_000 }
     }
 
     /// Makes the table. It gets the columns of the source, the coordinates, and `{target}_ood`: how far each row is
@@ -90,6 +92,10 @@ impl Apply {
     /// another job; a source that changes meanwhile; a cluster that cannot be reached or gives up; cancellation. Then
     /// nothing of the new table is visible.
     pub fn run(&self, place: &Where, progress: &Progress) -> Result<TableInfo, ClusterError> {
+        if !self.out.file_name().ends_with(".lance") {
+            let reason = "the name of a table ends in .lance, by which projects find it".to_owned();
+            return Err(StoreError::Unsupported { url: self.out.clone(), reason }.into());
+        }
         let digest = models::digest_of(&self.model)?;
         let fitted = models::model(&self.model, &digest)?;
         let source = models::store().info(&self.table)?;
@@ -273,8 +279,10 @@ fn lineage(
     let reducer = serde_json::to_value(fitted.reducer()).expect("parameters are plain data");
     let columns = json!({ target: { "source": column, "reducer": reducer } });
     let mut lineage = Lineage::new(PRODUCER, Operation::new(APPLY, 1).with("columns", columns));
-    lineage.inputs.push(source.as_input());
-    lineage.models.insert(target.to_owned(), ModelRef { url: job.model.clone(), digest: digest.to_owned() });
+    let inside = |url: &Url| job.project.as_ref().map_or_else(|| url.clone(), |root| url.relative_to(root));
+    let input = source.as_input();
+    lineage.inputs.push(LineageInput { url: inside(&input.url), ..input });
+    lineage.models.insert(target.to_owned(), ModelRef { url: inside(&job.model), digest: digest.to_owned() });
     lineage.derive_column(target, 0, column);
     for field in kept {
         let from = vec![ColumnSource { input: 0, field: field.name().clone() }];

@@ -33,15 +33,10 @@ pub(crate) async fn run(
     plan: Arc<dyn ExecutionPlan>,
 ) -> Result<Vec<RecordBatch>, ClusterError> {
     let config = SessionConfig::new_with_ballista().with_ballista_job_name("tlc apply");
-    let session = Ulid::generate().to_string();
-    let rows = execute_physical_plan::<PhysicalPlanNode>(
-        address.endpoint(),
-        &config.ballista_config(),
-        plan,
-        &NodeCodec::default(),
-        session,
-        config,
-    );
+    let (settings, codec, session) =
+        (config.ballista_config(), NodeCodec::default(), Ulid::generate().to_string());
+    let rows =
+        execute_physical_plan::<PhysicalPlanNode>(address.endpoint(), &settings, plan, &codec, session, config);
     let gave_up = |error: DataFusionError| {
         let reason = reason(&chain(&error));
         ClusterError::Job { address: address.to_string(), reason }

@@ -2,7 +2,11 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
+#[cfg(feature = "sql")]
+mod apply;
 mod bars;
+#[cfg(feature = "cluster")]
+mod cluster;
 #[cfg(feature = "collect")]
 mod collect;
 #[cfg(feature = "collect")]
@@ -15,6 +19,8 @@ mod runs;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
+#[cfg(feature = "sql")]
+mod sql;
 mod tables;
 mod view;
 
@@ -56,6 +62,15 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
+    /// Put all rows of a table where a fitted model places them, here or on a cluster
+    #[cfg(feature = "sql")]
+    Apply(apply::ApplyArgs),
+    /// Ask for anything about a project's tables in SQL
+    #[cfg(feature = "sql")]
+    Sql(sql::SqlArgs),
+    /// Run the processes of a cluster
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ClusterArgs),
     /// Show a run, table or project in a page: embeddings move over epochs
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
@@ -297,7 +312,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-            EnvFilter::new("error,tlc=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn")
+            EnvFilter::new("error,tlc=warn,tlc_cluster=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn")
         }))
         .with_writer(std::io::stderr)
         .without_time()
@@ -342,6 +357,12 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args),
         Command::Reduce(args) => runs::reduce(&args, progress),
+        #[cfg(feature = "sql")]
+        Command::Apply(args) => apply::run(&args, progress),
+        #[cfg(feature = "sql")]
+        Command::Sql(args) => sql::run(&args, progress),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(args) => cluster::run(&args, progress),
         Command::View(args) => view::run(&args, progress),
         Command::Find(args) => find::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
