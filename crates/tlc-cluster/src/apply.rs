@@ -15,8 +15,8 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Physical
 use futures::TryStreamExt;
 use serde_json::json;
 use tlc_core::{
-    ColumnLineage, ColumnSource, FieldRoles, FittedReducer, Lineage, LineageInput, ModelRef, NumberRole, Operation, Progress,
-    StoreError, TableInfo, TableStore, Url, columns_with_role, embedding_field, embedding_width,
+    ColumnLineage, ColumnSource, FieldRoles, FittedReducer, Lineage, LineageInput, ModelRef, NumberRole, Operation,
+    Progress, StoreError, TableInfo, TableStore, Url, columns_with_role, embedding_field, embedding_width,
 };
 
 use crate::plan::{PinnedTable, RowsExec, WriteExec, columns_of, parts_in_order, ranges_of};
@@ -78,7 +78,16 @@ pub enum Where {
 impl Apply {
     /// The defaults.
     pub fn new(model: Url, table: Url, out: Url) -> Self {
-        Self { model, table, out, column: None, target: None, keep_embeddings: false, project: None, rows_per_task: 250_000 }
+        Self {
+            model,
+            table,
+            out,
+            column: None,
+            target: None,
+            keep_embeddings: false,
+            project: None,
+            rows_per_task: 250_000,
+        }
     }
 
     /// Makes the table. It gets the columns of the source, the coordinates, and `{target}_ood`: how far each row is
@@ -188,13 +197,19 @@ impl Form {
         let column = column_to_reduce(job, source, fitted)?;
         let target = job.target.clone().unwrap_or_else(|| format!("{column}_{}", fitted.reducer().method()));
         let n_components = fitted.layout().ncols();
-        let kept: Vec<FieldRef> =
-            source.schema.fields().iter().filter(|field| job.keep_embeddings || *field.name() != column).cloned().collect();
+        let kept: Vec<FieldRef> = source
+            .schema
+            .fields()
+            .iter()
+            .filter(|field| job.keep_embeddings || *field.name() != column)
+            .cloned()
+            .collect();
         let score = Field::new(format!("{target}_ood"), DataType::Float32, true);
         let mut fields = kept.clone();
         fields.push(Arc::new(embedding_field(&target, n_components, NumberRole::ReducedEmbedding)));
         fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));
-        if let Some(taken) = kept.iter().find(|field| fields[kept.len()..].iter().any(|new| new.name() == field.name())) {
+        if let Some(taken) = kept.iter().find(|field| fields[kept.len()..].iter().any(|new| new.name() == field.name()))
+        {
             let reason = format!("the table already has a column {:?}; choose another target", taken.name());
             return Err(ClusterError::Column { column, url: source.url.clone(), reason });
         }
@@ -204,12 +219,7 @@ impl Form {
     }
 
     /// Rows → kept columns and the model's answer → parts.
-    fn plan(
-        &self,
-        job: &Apply,
-        source: &TableInfo,
-        digest: &str,
-    ) -> Result<Arc<dyn ExecutionPlan>, ClusterError> {
+    fn plan(&self, job: &Apply, source: &TableInfo, digest: &str) -> Result<Arc<dyn ExecutionPlan>, ClusterError> {
         let made = |error: DataFusionError| ClusterError::engine("plan the job", error);
         let is_kept = |name: &str| self.kept.iter().any(|field| field.name() == name);
         let columns = columns_of(&source.schema, |name| is_kept(name) || name == self.source);
@@ -226,7 +236,8 @@ impl Form {
             literal(ScalarValue::from(digest)),
             literal(n),
         ];
-        let placed = ScalarFunctionExpr::try_new(functions::place(), args, &columns, Arc::new(ConfigOptions::default()));
+        let placed =
+            ScalarFunctionExpr::try_new(functions::place(), args, &columns, Arc::new(ConfigOptions::default()));
         let mut expressions = Vec::new();
         for field in &self.kept {
             expressions.push(ProjectionExpr { expr: column(field.name())?, alias: field.name().clone() });

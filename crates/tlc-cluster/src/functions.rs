@@ -105,7 +105,8 @@ impl ScalarUDFImpl for Reduce {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let [embedding, _, _, _] = types else {
-            let reason = format!("{} arguments were given; (embedding, 'model-url', 'sha256', n) are needed", types.len());
+            let reason =
+                format!("{} arguments were given; (embedding, 'model-url', 'sha256', n) are needed", types.len());
             return Err(self.refused(reason).into());
         };
         if !is_embedding(embedding) {
@@ -151,7 +152,9 @@ impl ScalarUDFImpl for Reduce {
         let n = fitted.layout().ncols();
         if *args.return_field.data_type() != self.result(i32::try_from(n).unwrap_or(i32::MAX)) {
             let (found, asked) = (n, args.return_field.data_type());
-            return Err(self.refused(format!("the model {url} gives {found} coordinates, {asked} was asked for")).into());
+            return Err(self
+                .refused(format!("the model {url} gives {found} coordinates, {asked} was asked for"))
+                .into());
         }
         let column = embedding.to_array(args.number_rows)?;
         let nulls = column.logical_nulls();

@@ -21,9 +21,7 @@ mod sql;
 
 pub use apply::{Apply, Where};
 #[cfg(feature = "ballista")]
-pub use ballista::{
-    ClusterAddress, ExecutorOptions, SchedulerOptions, run_executor, run_scheduler, run_standalone,
-};
+pub use ballista::{ClusterAddress, ExecutorOptions, SchedulerOptions, run_executor, run_scheduler, run_standalone};
 pub use error::ClusterError;
 pub use functions::{distance, place, reduce};
 pub use sql::{Rows, query};

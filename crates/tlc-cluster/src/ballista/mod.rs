@@ -33,10 +33,8 @@ pub(crate) async fn run(
     plan: Arc<dyn ExecutionPlan>,
 ) -> Result<Vec<RecordBatch>, ClusterError> {
     let config = SessionConfig::new_with_ballista().with_ballista_job_name("tlc apply");
-    let (settings, codec, session) =
-        (config.ballista_config(), NodeCodec::default(), Ulid::generate().to_string());
-    let rows =
-        execute_physical_plan::<PhysicalPlanNode>(address.endpoint(), &settings, plan, &codec, session, config);
+    let (settings, codec, session) = (config.ballista_config(), NodeCodec::default(), Ulid::generate().to_string());
+    let rows = execute_physical_plan::<PhysicalPlanNode>(address.endpoint(), &settings, plan, &codec, session, config);
     let gave_up = |error: DataFusionError| {
         let reason = reason(&chain(&error));
         ClusterError::Job { address: address.to_string(), reason }
@@ -47,7 +45,9 @@ pub(crate) async fn run(
 /// What a task said. The scheduler passes it on in the debug form of the error, quoted, within its own words.
 fn reason(text: &str) -> String {
     if text.contains("BallistaPhysicalPlanNode") {
-        return format!("its scheduler does not know the plans of tlc; start it by `tlc cluster scheduler` ({VERSION})");
+        return format!(
+            "its scheduler does not know the plans of tlc; start it by `tlc cluster scheduler` ({VERSION})"
+        );
     }
     const BEGIN: &str = "Execution(\"";
     let Some(at) = text.find(BEGIN) else { return text.to_owned() };

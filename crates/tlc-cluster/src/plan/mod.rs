@@ -7,9 +7,9 @@
 mod rows;
 mod write;
 
-pub(crate) use rows::{PinnedTable, RowsExec, columns_of, ranges_of};
 #[cfg(feature = "ballista")]
 pub(crate) use rows::RowsSpec;
+pub(crate) use rows::{PinnedTable, RowsExec, columns_of, ranges_of};
 pub(crate) use write::{WriteExec, parts_in_order};
 
 use std::sync::Arc;

@@ -155,7 +155,8 @@ type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 fn batches(table: &PinnedTable, schema: &SchemaRef, range: Range<u64>) -> Result<Batches> {
     if schema.fields().is_empty() {
         // Only their number matters.
-        let n_rows = usize::try_from(range.end - range.start).map_err(|error| DataFusionError::External(error.into()))?;
+        let n_rows =
+            usize::try_from(range.end - range.start).map_err(|error| DataFusionError::External(error.into()))?;
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
         let batch = RecordBatch::try_new_with_options(schema.clone(), Vec::new(), &options)?;
         return Ok(Box::new([Ok(batch)].into_iter()));

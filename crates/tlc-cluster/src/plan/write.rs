@@ -136,8 +136,9 @@ pub(crate) fn parts_in_order(out: &Url, n: usize, written: &[RecordBatch]) -> Re
             return Err(refused("their answers have other columns".to_owned()));
         };
         for row in 0..batch.num_rows() {
-            let part: TablePart = serde_json::from_str(texts.value(row))
-                .map_err(|error| refused(format!("the answer of task {} is unreadable: {error}", numbers.value(row))))?;
+            let part: TablePart = serde_json::from_str(texts.value(row)).map_err(|error| {
+                refused(format!("the answer of task {} is unreadable: {error}", numbers.value(row)))
+            })?;
             if parts.insert(numbers.value(row), part).is_some() {
                 return Err(refused(format!("task {} answered twice", numbers.value(row))));
             }

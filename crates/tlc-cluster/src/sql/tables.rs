@@ -44,7 +44,8 @@ impl ProjectTables {
         let url = match self.by_name.get(name).map(Vec::as_slice) {
             Some([url]) => url.clone(),
             Some(several) => {
-                let paths: Vec<String> = several.iter().map(|url| format!("\"{}\"", path_in(&self.root, url))).collect();
+                let paths: Vec<String> =
+                    several.iter().map(|url| format!("\"{}\"", path_in(&self.root, url))).collect();
                 return Err(refused(format!("the name {name:?} may mean any of {}", paths.join(", "))));
             }
             None if name.contains("://") => name.parse().map_err(ClusterError::from)?,

@@ -32,7 +32,8 @@ fn toys() -> Toys {
     let embedding = Column::embedding("embedding", WIDTH, values.clone(), NumberRole::NnEmbedding);
     let ids = Int64Array::from_iter_values(0..N as i64);
     let labels = Int64Array::from_iter_values((0..N as i64).map(|id| id % 3));
-    let fields = vec![Field::new("id", DataType::Int64, false), Field::new("Label", DataType::Int64, false), embedding.field];
+    let fields =
+        vec![Field::new("id", DataType::Int64, false), Field::new("Label", DataType::Int64, false), embedding.field];
     let schema = Lineage::new("test/1", Operation::new("made-up", 1)).write_into(&Schema::new(fields));
     let schema = Arc::new(schema);
     let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(ids), Arc::new(labels), embedding.values]);
@@ -55,8 +56,7 @@ impl Toys {
     /// Squared distances to a row, with its number, nearest first.
     fn nearest(&self, row: usize) -> Vec<(f32, i64)> {
         let vector = |row: usize| &self.values[row * WIDTH..][..WIDTH];
-        let dist_sq =
-            |other: usize| vector(row).iter().zip(vector(other)).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+        let dist_sq = |other: usize| vector(row).iter().zip(vector(other)).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
         let mut all: Vec<(f32, i64)> = (0..N).map(|other| (dist_sq(other), other as i64)).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0));
         all
@@ -90,11 +90,13 @@ fn neighbours_are_those_of_sorted_distances() {
         assert!((distance - expected[i].0.sqrt()).abs() <= 1e-4 * (1.0 + distance), "{i}: {distance}");
     }
     assert_eq!(found.column(0).as_primitive::<Int64Type>().value(0), 17, "the row itself comes first");
-    let constant = toys.ask(
-        "select id from initial_data order by tlc_distance(embedding, [1.0, 2, 3, 4]), id limit 1",
-    );
+    let constant = toys.ask("select id from initial_data order by tlc_distance(embedding, [1.0, 2, 3, 4]), id limit 1");
     let dist_sq = |row: usize| {
-        toys.values[row * WIDTH..][..WIDTH].iter().zip([1.0, 2.0, 3.0, 4.0]).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
+        toys.values[row * WIDTH..][..WIDTH]
+            .iter()
+            .zip([1.0, 2.0, 3.0, 4.0])
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum::<f32>()
     };
     let nearest = (0..N).min_by(|a, b| dist_sq(*a).total_cmp(&dist_sq(*b))).expect("rows");
     assert_eq!(constant.expect("answered").column(0).as_primitive::<Int64Type>().value(0), nearest as i64);
@@ -112,7 +114,9 @@ fn a_model_is_a_function() {
     let store = LanceStore::default();
     let files = encode_model(fitted.as_ref()).expect("encodable");
     for file in &files {
-        store.write_object(&model.join(file.name).expect("valid"), &file.content, WriteCondition::Absent).expect("free");
+        store
+            .write_object(&model.join(file.name).expect("valid"), &file.content, WriteCondition::Absent)
+            .expect("free");
     }
     let digest = digest::of_bytes(&files[1].content);
     let expected = fitted.transform(values, &Progress::default()).expect("places");

@@ -44,7 +44,7 @@ fn assert_nothing_is_left(out: &Url) {
 fn a_table_that_changes_meanwhile_ends_the_job() {
     let place = Place::new();
     let job = place.job("changed");
-    let table = place.table.clone();
+    let table = place.table;
     let replace = move || {
         LanceStore::default().delete(&table).expect("there");
         write_table(&table, 2);

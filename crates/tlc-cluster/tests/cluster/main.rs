@@ -59,7 +59,8 @@ impl Place {
 /// Three groups of points with some noise, the same for the same seed.
 fn values(seed: u64) -> Vec<f32> {
     let noise = |i: usize| {
-        let mixed = (i as u64 + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed =
+            (i as u64 + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         (mixed >> 40) as f32 / (1_u64 << 24) as f32
     };
     (0..N_ROWS * WIDTH).map(|i| (i / WIDTH % 3) as f32 * 3.0 + noise(i)).collect()

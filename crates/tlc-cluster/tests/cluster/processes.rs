@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::Array;
 use tlc_cluster::{
-    ClusterAddress, ClusterError, ExecutorOptions, SchedulerOptions, Where, run_executor, run_scheduler,
-    run_standalone,
+    ClusterAddress, ClusterError, ExecutorOptions, SchedulerOptions, Where, run_executor, run_scheduler, run_standalone,
 };
 use tlc_core::{Progress, StoreError, TableInfo, TableStore};
 use tlc_table::LanceStore;
@@ -133,8 +132,7 @@ fn the_result_does_not_depend_on_where_a_job_runs() {
     let out = job.out.clone();
     let data = out.to_path().expect("local").join("data");
     let n_parts = || std::fs::read_dir(&data).map_or(0, Iterator::count);
-    let running =
-        thread::spawn(move || job.run(&Where::Cluster(address(scheduler)), &Progress::default()));
+    let running = thread::spawn(move || job.run(&Where::Cluster(address(scheduler)), &Progress::default()));
     wait_for("writing the first parts", || n_parts() >= 6);
     victim.kill();
     assert!(!running.is_finished() && n_parts() < 80, "the executor was killed in mid-job");

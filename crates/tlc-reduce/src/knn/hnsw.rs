@@ -70,7 +70,10 @@ impl HnswIndex {
             .map(|id| {
                 task.advance(1)?;
                 // A duplicate in its place is as good.
-                let found = index.search(index.rows.row(id), 1, EF_SEARCH[0]).first().is_some_and(|(squared, _)| *squared == 0.0);
+                let found = index
+                    .search(index.rows.row(id), 1, EF_SEARCH[0])
+                    .first()
+                    .is_some_and(|(squared, _)| *squared == 0.0);
                 Ok((!found).then_some(id as u32))
             })
             .collect();

@@ -15,9 +15,7 @@ use lance::dataset::transaction::{Operation, Transaction};
 use lance::session::Session;
 use lance::table::format::{Fragment, IndexMetadata, Manifest, Transaction as ManifestTransaction};
 use lance_io::object_store::ObjectStore;
-use lance_table::io::commit::{
-    CommitError, CommitHandler, ManifestLocation, ManifestNamingScheme, ManifestWriter,
-};
+use lance_table::io::commit::{CommitError, CommitHandler, ManifestLocation, ManifestNamingScheme, ManifestWriter};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tlc_core::digest::TableDigest;
@@ -267,7 +265,10 @@ mod tests {
         let files = std::fs::read_dir(parted.to_path().expect("local").join("data")).expect("there").count();
         assert_eq!(files, 2, "the part that was lost is gone");
         store.verify(&parted, &Progress::default()).expect("the digest is right");
-        assert_eq!(ids(store.scan_range(&parted, None, 19_990..20_010).expect("readable")), (19_990..20_010).collect::<Vec<_>>());
+        assert_eq!(
+            ids(store.scan_range(&parted, None, 19_990..20_010).expect("readable")),
+            (19_990..20_010).collect::<Vec<_>>()
+        );
         assert_eq!(ids(store.scan_range(&parted, None, 29_999..40_000).expect("readable")), [29_999]);
     }
 

@@ -124,12 +124,7 @@ pub(super) fn set_digest(transaction: &mut Transaction, digest: String) {
 }
 
 /// Makes the table visible.
-pub(super) fn commit(
-    session: &Arc<Session>,
-    uri: &str,
-    url: &Url,
-    transaction: Transaction,
-) -> Result<(), StoreError> {
+pub(super) fn commit(session: &Arc<Session>, uri: &str, url: &Url, transaction: Transaction) -> Result<(), StoreError> {
     let failed = |cause: Cause| StoreError::backend("write", url, brief(url, cause));
     let commit = wait(|| async { CommitBuilder::new(uri).with_session(session.clone()).execute(transaction).await });
     let dataset = commit.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;

@@ -94,8 +94,7 @@ pub(crate) fn run(args: &ClusterArgs, progress: &Progress) -> anyhow::Result<()>
             let scheduler = SchedulerOptions { port: args.port, ..SchedulerOptions::default() };
             let address = ClusterAddress::new(scheduler.bind.to_string(), args.port);
             println!("df://{}:{}", address.host(), address.port());
-            let executor =
-                ExecutorOptions { port: args.port + 1, tasks: args.tasks, ..ExecutorOptions::new(address) };
+            let executor = ExecutorOptions { port: args.port + 1, tasks: args.tasks, ..ExecutorOptions::new(address) };
             run_standalone(&scheduler, &executor, progress)
         }
         Process::Scheduler(args) => {
