@@ -12,13 +12,13 @@ use crate::{Url, UrlError};
 ///
 /// ```
 /// use tlc_core::{Places, Url};
-/// let here = Places::new("/work/project".parse()?).with_alias("DATA", "/mnt/data".parse()?)?;
+/// let here = Places::new("/data/project".parse()?).with_alias("DATA", "/mnt/data".parse()?)?;
 /// let there = Places::new("s3://bucket/project".parse()?).with_alias("DATA", "s3://data".parse()?)?;
 ///
 /// let mnist: Url = "/mnt/data/mnist/train.lance".parse()?;
 /// assert_eq!(here.stored(&mnist).to_string(), "<DATA>/mnist/train.lance");
 /// assert_eq!(there.expanded(&here.stored(&mnist))?.to_string(), "s3://data/mnist/train.lance");
-/// assert_eq!(here.stored(&"/work/project/runs/a".parse()?).to_string(), "runs/a");
+/// assert_eq!(here.stored(&"/data/project/runs/a".parse()?).to_string(), "runs/a");
 /// # Ok::<(), tlc_core::UrlError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

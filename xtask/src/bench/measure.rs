@@ -188,7 +188,20 @@ pub(crate) fn today() -> Result<String> {
 
 /// The JSON object that a process prints last.
 pub(super) fn last_line(command: &mut Command) -> Result<Value> {
-    let output = command.stdin(Stdio::null()).output().context("cannot start it")?;
+    last_line_of(command, b"")
+}
+
+/// The same of a process that reads `input`.
+pub(super) fn last_line_of(command: &mut Command, input: &[u8]) -> Result<Value> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start it")?;
+    // Dropped at once, so that it sees the end.
+    child.stdin.take().context("its input is piped")?.write_all(input)?;
+    let output = child.wait_with_output()?;
     let words = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);

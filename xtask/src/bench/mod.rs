@@ -12,6 +12,9 @@ mod data;
 mod environment;
 mod measure;
 mod page;
+mod tables;
+
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -30,7 +33,7 @@ struct PeersArgs {
     #[arg(long)]
     quick: bool,
     /// Only data or contenders with one of these in their names, such as `fashion` or `pacmap`; `collection` for that
-    /// beside Python's forward hooks
+    /// beside Python's forward hooks, `tables` for those beside pylance
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only data of these numbers of rows, such as `2k,60k,1m`
@@ -63,13 +66,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 fn peers(args: &PeersArgs, line: &[String]) -> Result<()> {
-    let wants_collection = args.only.is_empty() || args.only.iter().any(|part| part == collection::NAME);
-    if wants_collection && !args.page_only {
-        setup::run()?;
-        println!("written: {}", collection::run(args.quick)?.display());
-        if args.only.len() == 1 {
-            return Ok(());
+    type Comparison = (&'static str, fn(bool) -> Result<PathBuf>);
+    let comparisons: [Comparison; 2] = [(collection::NAME, collection::run), (tables::NAME, tables::run)];
+    for (name, compare) in comparisons {
+        let is_wanted = args.only.is_empty() || args.only.iter().any(|part| part == name);
+        if is_wanted && !args.page_only {
+            setup::run()?;
+            println!("written: {}", compare(args.quick)?.display());
         }
+    }
+    let is_other = |part: &String| !comparisons.iter().any(|(name, _)| part == name);
+    if !args.only.is_empty() && !args.only.iter().any(is_other) {
+        return Ok(());
     }
     let selected = contenders::select(args, &data::select(args));
     if selected.is_empty() {

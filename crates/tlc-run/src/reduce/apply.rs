@@ -187,7 +187,9 @@ fn reduce_batch(
         .collect();
     for column in &models.columns {
         let values = embedding_values(batch, &column.source).expect("checked before reading");
-        let transformed = match producer_row {
+        // Where all of the producer was fitted, its rows are where the fit put them; otherwise the model says so itself of
+        // those that were, and places the others.
+        let transformed = match producer_row.filter(|_| !column.is_sampled) {
             Some(first) => fitted_rows(column, first, values.nrows()),
             None => column
                 .fitted
@@ -244,7 +246,11 @@ fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &Fitted
             (column.target.clone(), serde_json::json!({ "source": column.source, "reducer": reducer }))
         })
         .collect();
-    let mut lineage = Lineage::new(PRODUCER, Operation::new(REDUCE, 1).with("columns", columns));
+    let mut operation = Operation::new(REDUCE, 1).with("columns", columns);
+    if let Some(limit) = models.fit_rows {
+        operation = operation.with("fit_rows", limit);
+    }
+    let mut lineage = Lineage::new(PRODUCER, operation);
     lineage.run = place.run.map(|run| places.stored(run.url()));
     lineage.inputs.push(input(source));
     if models.producer.url() != source.url() {

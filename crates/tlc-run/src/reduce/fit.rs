@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, Axis, CowArray, Ix2};
 use serde_json::Value;
+use tlc_core::rng::Stream;
 use tlc_core::{
     FittedReducer, Lineage, MODEL_DOCUMENT, ModelRef, Progress, ReduceError, Reducer, Scan, UniqueName, Url,
     WriteCondition, decode_model, digest, embedding_values, embedding_width, encode_model, is_measurable,
@@ -27,6 +28,8 @@ pub(super) enum Saving<'a> {
 pub(super) struct FittedColumns {
     pub(super) producer: Source,
     pub(super) columns: Vec<FittedColumn>,
+    /// See [`ReduceOptions::fit_rows`].
+    pub(super) fit_rows: Option<u64>,
 }
 
 /// A model, what it reads and what it makes.
@@ -37,6 +40,8 @@ pub(super) struct FittedColumn {
     pub(super) model: ModelRef,
     /// For each row of the producer its row in the fitted layout; `None` if it was left out.
     pub(super) layout_rows: Vec<Option<usize>>,
+    /// Whether some rows of the producer were not fitted although they could have been.
+    pub(super) is_sampled: bool,
 }
 
 impl FittedColumns {
@@ -50,18 +55,25 @@ impl FittedColumns {
         progress: &Progress,
     ) -> Result<Self, RunError> {
         let earlier = match saving {
-            Saving::In(_) => EarlierModels::of(place, producer)?,
+            Saving::In(_) => EarlierModels::of(place, producer, options.fit_rows)?,
             Saving::No => EarlierModels(Vec::new()),
         };
         let mut columns = Vec::new();
         for source in sources {
-            let read = FitRows::read(place.project, producer, source)?;
+            let read = FitRows::read(place.project, producer, source, options.fit_rows)?;
             for (reduction, target) in options.reductions.iter().zip(options.targets(source)?) {
                 let reducer = &reduction.reducer;
-                let FitRows { values, layout_rows } = read.accepted_by(reducer.as_ref());
+                let FitRows { values, layout_rows, is_sampled } = read.accepted_by(reducer.as_ref());
                 if let Some((fitted, model)) = earlier.find(place.project, source, reducer.as_ref(), values.nrows()) {
                     tracing::info!(model = %model.url, column = source, "fitted before on this table with these parameters");
-                    columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows });
+                    columns.push(FittedColumn {
+                        source: source.clone(),
+                        target,
+                        fitted,
+                        model,
+                        layout_rows,
+                        is_sampled,
+                    });
                     continue;
                 }
                 let fitted = reducer
@@ -83,10 +95,10 @@ impl FittedColumns {
                 let [_, document] = files;
                 let digest = digest::of_bytes(&document.content);
                 let model = ModelRef { url: url.relative_to(place.project.root()), digest };
-                columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows });
+                columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows, is_sampled });
             }
         }
-        Ok(Self { producer: producer.clone(), columns })
+        Ok(Self { producer: producer.clone(), columns, fit_rows: options.fit_rows })
     }
 }
 
@@ -94,7 +106,7 @@ impl FittedColumns {
 struct EarlierModels(Vec<Lineage>);
 
 impl EarlierModels {
-    fn of(place: Place<'_>, producer: &Source) -> Result<Self, RunError> {
+    fn of(place: Place<'_>, producer: &Source, fit_rows: Option<u64>) -> Result<Self, RunError> {
         let store = place.project.store();
         let (own, digest) = (producer.info.lineage().map(|lineage| lineage.table_id), &producer.info.digest);
         let mut earlier = Vec::new();
@@ -105,7 +117,11 @@ impl EarlierModels {
                 let input = lineage.inputs.last();
                 input.is_some_and(|input| own.is_some() && input.table_id == own && input.digest == *digest)
             };
-            if lineage.operation.kind == REDUCE && digest.is_some() && is_fitted_on(&lineage) {
+            // Of the same rows, too: a limit that is none does not matter.
+            let limit = |fit_rows: Option<u64>| fit_rows.filter(|rows| *rows < producer.info.rows);
+            let theirs = lineage.operation.args.get("fit_rows").and_then(Value::as_u64);
+            let is_alike = limit(theirs) == limit(fit_rows) && is_fitted_on(&lineage);
+            if lineage.operation.kind == REDUCE && digest.is_some() && is_alike {
                 earlier.push(lineage);
             }
         }
@@ -148,43 +164,64 @@ struct FitRows<'a> {
     values: CowArray<'a, f32, Ix2>,
     /// For each row of the table its row in `values`; `None` if it was left out.
     layout_rows: Vec<Option<usize>>,
+    /// Whether only some of the rows were chosen.
+    is_sampled: bool,
+}
+
+/// Decides which rows are fitted, by their numbers alone.
+fn rank(row: usize) -> u64 {
+    Stream::new(0, "rows to fit").bits(row as u64, 0)
+}
+
+/// The greatest rank of `limit` of `n_rows`; `None` if all are fitted.
+fn greatest_rank(n_rows: usize, limit: Option<u64>) -> Option<u64> {
+    let limit = usize::try_from(limit?).unwrap_or(usize::MAX);
+    if limit >= n_rows {
+        return None;
+    }
+    let mut ranks: Vec<u64> = (0..n_rows).map(rank).collect();
+    Some(*ranks.select_nth_unstable(limit.saturating_sub(1)).1)
 }
 
 impl<'a> FitRows<'a> {
-    /// The rows of a column without nulls, NaN and infinity.
-    fn read(project: &Project, table: &Source, column: &str) -> Result<Self, RunError> {
+    /// The rows of a column without nulls, NaN and infinity, at most `limit` of them.
+    fn read(project: &Project, table: &Source, column: &str, limit: Option<u64>) -> Result<Self, RunError> {
         let width = vector_width(table, column)?;
         let n_rows = usize::try_from(table.info.rows).unwrap_or(0);
-        let mut values: Vec<f32> = Vec::with_capacity(n_rows.saturating_mul(width));
+        let greatest = greatest_rank(n_rows, limit);
+        let n_chosen = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(n_rows);
+        let mut values: Vec<f32> = Vec::with_capacity(n_chosen.saturating_mul(width));
         let mut layout_rows = Vec::with_capacity(n_rows);
-        let mut n_kept = 0;
+        let (mut n_kept, mut left_out) = (0, 0);
         for batch in project.store().scan(table.url(), Scan::columns([column]))? {
             let batch = batch?;
             let view = embedding_values(&batch, column).expect("its field was checked");
             let nulls = batch.column(0).nulls();
             for (row, embedding) in view.outer_iter().enumerate() {
+                let is_chosen = greatest.is_none_or(|greatest| rank(layout_rows.len()) <= greatest);
                 let usable = nulls.is_none_or(|nulls| nulls.is_valid(row)) && is_measurable(embedding);
-                layout_rows.push(usable.then_some(n_kept));
-                if usable {
+                layout_rows.push((is_chosen && usable).then_some(n_kept));
+                if is_chosen && usable {
                     values.extend(embedding);
                     n_kept += 1;
                 }
+                left_out += usize::from(is_chosen && !usable);
             }
         }
-        let left_out = layout_rows.len() - n_kept;
         if left_out > 0 {
             let (url, rows) = (table.url(), layout_rows.len());
             tracing::warn!(table = %url, column, left_out, rows, "rows with NaN, infinity or values beyond ±1e15 are left out of the fit");
         }
         let values = Array2::from_shape_vec((n_kept, width), values).expect("rows of one width");
-        Ok(Self { values: values.into(), layout_rows })
+        Ok(Self { values: values.into(), layout_rows, is_sampled: greatest.is_some() })
     }
 
     /// Those that a reducer takes; a metric of directions refuses rows of zeros.
     fn accepted_by(&'a self, reducer: &dyn Reducer) -> FitRows<'a> {
         let accepted: Vec<bool> = self.values.outer_iter().map(|row| reducer.accepts(row)).collect();
         if !accepted.contains(&false) {
-            return FitRows { values: self.values.view().into(), layout_rows: self.layout_rows.clone() };
+            let (values, layout_rows) = (self.values.view().into(), self.layout_rows.clone());
+            return FitRows { values, layout_rows, is_sampled: self.is_sampled };
         }
         let kept: Vec<usize> = (0..accepted.len()).filter(|&row| accepted[row]).collect();
         tracing::warn!(
@@ -196,6 +233,7 @@ impl<'a> FitRows<'a> {
         FitRows {
             values: self.values.select(Axis(0), &kept).into(),
             layout_rows: self.layout_rows.iter().map(|row| row.and_then(place)).collect(),
+            is_sampled: self.is_sampled,
         }
     }
 }

@@ -55,6 +55,10 @@ pub struct ReduceOptions {
     pub out_of_distribution_column: Option<bool>,
     /// The table to fit on. Default: the most recently written one. Only where one model is made.
     pub fit_table: Option<Url>,
+    /// At most so many rows are fitted, chosen by their numbers alone and always the same ones; the model places the
+    /// others as it does the rows of other tables. A fit holds its rows in memory, all else is done batch by batch: this
+    /// bounds what a table of any length takes. Default: all rows.
+    pub fit_rows: Option<u64>,
 }
 
 impl ReduceOptions {
@@ -67,6 +71,7 @@ impl ReduceOptions {
             delete_source_tables: None,
             out_of_distribution_column: None,
             fit_table: None,
+            fit_rows: None,
         }
     }
 

@@ -35,11 +35,12 @@ impl Project {
         // In the order in which they were made, which a JSON object does not keep.
         columns.sort_by_key(|(target, ..)| info.schema.index_of(target).ok());
         let place = Place { project: self, run: None };
-        let mut fitted = FittedColumns { producer, columns: Vec::new() };
+        let fit_rows = lineage.operation.args.get("fit_rows").and_then(Value::as_u64);
+        let mut fitted = FittedColumns { producer, columns: Vec::new(), fit_rows };
         for (target, column, reducer) in columns {
             let reducer = reducer_from_json(reducer).map_err(|error| refused(error.to_string()))?;
             let reduction = Reduction { reducer, target_embedding_column: Some(target.clone()) };
-            let options = ReduceOptions::new([reduction]);
+            let options = ReduceOptions { fit_rows, ..ReduceOptions::new([reduction]) };
             let again = FittedColumns::fit(place, &fitted.producer, &[column], &options, Saving::No, progress)?;
             for made in again.columns {
                 let found = &made.model.digest;

@@ -103,6 +103,9 @@ impl<'a> Written<'a> {
         if options.reductions.is_empty() {
             return Err(RunError::Options { reason: "no reduction was given; at least one is needed".to_owned() });
         }
+        if options.fit_rows == Some(0) {
+            return Err(RunError::Options { reason: "fit_rows is 0; at least one row is needed".to_owned() });
+        }
         let mut written = Self { project: place.project, reduced: Vec::new(), models: Vec::new(), keep: false };
         for Stream { producer, tables } in streams {
             let columns = producer.embedding_columns(options);

@@ -210,6 +210,39 @@ fn rows_that_are_not_finite_are_left_out_and_null() {
 }
 
 #[test]
+fn a_fit_of_some_rows_places_the_others_as_new_ones() {
+    let fixture = Fixture::new();
+    let sources = [fixture.add(Some("train"), 0, 0), fixture.add(Some("train"), 1, 2)];
+    let (run, project) = (&fixture.run, fixture.run.project());
+    let reduce = |fit_rows| {
+        let mut options = ReduceOptions { fit_rows, ..ReduceOptions::new([pca(2)]) };
+        options.delete_source_tables = Some(false);
+        run.reduce_embeddings_per_dataset(&options, &progress())
+    };
+    let info = |mapping: &UrlMapping, source| fixture.store.info(mapping.get(source).expect("mapped")).expect("there");
+    let some = reduce(Some(10)).expect("reducible");
+    for (source, n_bad) in sources.iter().zip([0, 2]) {
+        let reduced = some.get(source).expect("mapped");
+        let batch = fixture.batch(reduced);
+        let places = batch.column_by_name("embeddings_90_pca").expect("made");
+        assert_eq!(places.null_count(), n_bad, "all rows have a place that can have one");
+        project.replay_reduction(reduced, &progress()).expect("the same rows, and the same bits");
+    }
+    let of_some = info(&some, &sources[1]);
+    let lineage = of_some.lineage().expect("has lineage");
+    assert_eq!(lineage.operation.args["fit_rows"], 10);
+    let again = info(&reduce(Some(10)).expect("reducible"), &sources[1]);
+    assert_eq!(again.digest, of_some.digest);
+    assert_eq!(again.lineage().expect("has lineage").models, lineage.models, "the model is used again");
+    let of_all = info(&reduce(None).expect("reducible"), &sources[1]);
+    assert_ne!(of_all.digest, of_some.digest);
+    let of_more = info(&reduce(Some(1000)).expect("reducible"), &sources[1]);
+    assert_eq!(of_more.digest, of_all.digest, "more rows than there are is all of them");
+    let error = reduce(Some(0)).expect_err("refused").to_string();
+    assert_eq!(error, "cannot reduce: fit_rows is 0; at least one row is needed");
+}
+
+#[test]
 fn several_reductions_make_several_columns() {
     let fixture = Fixture::new();
     let source = fixture.add(Some("train"), 0, 0);

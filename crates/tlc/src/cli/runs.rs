@@ -44,6 +44,9 @@ pub(crate) struct ReduceArgs {
     /// The method's arguments as a JSON object
     #[arg(long, default_value = "{}")]
     args: String,
+    /// Fit at most so many rows and place the others by the model: bounds the memory [default: all rows]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    fit_rows: Option<u64>,
     /// Keep the tables that are reduced
     #[arg(long)]
     keep_source_tables: bool,
@@ -107,6 +110,7 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
         serde_json::from_str(&args.args).map_err(|error| anyhow::anyhow!("--args is not a JSON object: {error}"))?;
     let mut options = ReduceOptions::new([tlc::core::reducer_from_args(&args.method, reducer_args)?]);
     options.delete_source_tables = Some(!args.keep_source_tables);
+    options.fit_rows = args.fit_rows;
     let mapping = match &args.foreign_table {
         Some(url) => run.reduce_embeddings_by_foreign_table_url(&url.parse()?, &options, progress)?,
         None => run.reduce_embeddings_per_dataset(&options, progress)?,
