@@ -5,20 +5,24 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::places::{self, Libtorch};
-use crate::setup::{PACKAGES, is_installed, libtorch_is_sound};
+use crate::setup::{PACKAGES, PAGE_PACKAGES, is_installed, libtorch_is_sound};
 
 pub(crate) fn run() -> Result<()> {
-    for (package, purpose) in PACKAGES {
+    for (package, purpose) in PACKAGES.into_iter().chain(PAGE_PACKAGES) {
         let state = match is_installed(package) {
             Some(true) => "installed",
             Some(false) => "MISSING",
             None => "unknown (no dpkg)",
         };
-        println!("{package:<22} {state:<18} {purpose}");
+        println!("{package:<24} {state:<18} {purpose}");
     }
-    for (tool, args) in
-        [("rustc", ["--version"]), ("protoc", ["--version"]), ("python3", ["--version"]), ("c++", ["--version"])]
-    {
+    for (tool, args) in [
+        ("rustc", ["--version"]),
+        ("node", ["--version"]),
+        ("protoc", ["--version"]),
+        ("python3", ["--version"]),
+        ("c++", ["--version"]),
+    ] {
         let output = Command::new(tool).args(args).output().ok().filter(|output| output.status.success());
         let version = output.map_or("NOT FOUND".to_owned(), |output| {
             String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()

@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod check;
 mod doctor;
+mod page;
 mod parity;
 mod places;
 mod python;
@@ -33,13 +34,13 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Set up, and run every test; arguments go to `cargo test`
+    /// Set up, and run every test, those of the page in a browser; arguments go to `cargo test`, and then only its tests run
     #[command(trailing_var_arg = true, disable_help_flag = true)]
     Test {
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Format, lints, dependency policy, documentation, licences, README
+    /// Format, lints, dependency policy, documentation, licences, README, and whether the page is what its sources build
     Check,
     /// Set up, and run the benchmarks in the profile that users run; arguments go to criterion. With
     /// --peers: tlc beside umap-learn, pacmap and Rust crates (--peers --help tells more)
@@ -73,7 +74,9 @@ fn main() -> Result<()> {
             setup::run()?;
             // The tests of object stores start a server of their own.
             python::environment("s3-server", &places::workspace().join("crates/tlc/tests/s3/requirements.txt"))?;
-            cargo::run(&[&["test", "--no-fail-fast"], &EVERYTHING[..]].concat(), &args)
+            cargo::run(&[&["test", "--no-fail-fast"], &EVERYTHING[..]].concat(), &args)?;
+            // Whoever names tests means those of cargo.
+            if args.is_empty() { page::test() } else { Ok(()) }
         }
         Command::Check => {
             setup::run()?;

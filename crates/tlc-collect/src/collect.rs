@@ -14,7 +14,7 @@ use tlc_core::{
     Operation, Progress, StoreError, TableInfo, aggregate, columns_with_role, embedding_values, embedding_width,
 };
 
-use crate::predictor::catch_panic;
+use crate::panics::catch_panic;
 use crate::{Batch, CollectError, DataLoader, Dataset, LoadedBatch, MetricsCollector, Predictor};
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::CollectError;
-use crate::predictor::catch_panic;
+use crate::panics::catch_panic;
 
 /// Tensors, batch first, by place and by name.
 ///

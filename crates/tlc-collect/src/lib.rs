@@ -31,6 +31,7 @@ mod memory;
 mod metrics;
 pub mod models;
 pub mod modules;
+mod panics;
 mod predictor;
 mod reshape;
 mod sequential;

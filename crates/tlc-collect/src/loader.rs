@@ -9,7 +9,7 @@ use std::thread::Scope;
 use tlc_core::rng::Stream;
 
 use crate::memory::reserve;
-use crate::predictor::catch_panic;
+use crate::panics::catch_panic;
 use crate::{Batch, CollectError, Dataset};
 
 /// Reads a data set batch by batch, for training or for [collection](crate::collect_loader).

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::{Device, Tensor};
 
+use crate::panics::{catch_panic, catch_panic_in_layer};
 use crate::tap::Recorder;
 use crate::{CollectError, Inputs, LayerRef, Model, NamedModule};
 
@@ -146,23 +146,15 @@ impl<'m> Predictor<'m> {
         if let Some(device) = self.device.or_else(|| self.model.device()) {
             inputs = inputs.to_device(device)?;
         }
+        let tree = self.model.tree();
         let (forward, recorder) = match &self.call {
             None => recorder.listen(|| self.model.f_forward_inputs(&inputs, false)),
             Some(call) => {
                 let action = || format!("call the model on inputs of shape {}", inputs.shapes());
-                let (forward, recorder) = recorder.listen(|| catch_panic(|| call(self.model, &inputs)));
+                let (forward, recorder) = recorder.listen(|| catch_panic_in_layer(tree, || call(self.model, &inputs)));
                 (forward.map_err(|text| CollectError::torch(action(), text))?, recorder)
             }
         };
         Ok((forward?, recorder))
     }
-}
-
-/// What `work` returns, or the text of its panic: tch's methods panic on libtorch's errors.
-pub(crate) fn catch_panic<R>(work: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        text.unwrap_or_else(|| "a panic without a message".to_owned())
-    })
 }

@@ -19,7 +19,7 @@ use tlc_core::{PluginInfo, PluginKind, plugins};
 
 use crate::CollectError;
 use crate::memory::refused_by_libtorch;
-use crate::predictor::catch_panic;
+use crate::panics::catch_panic;
 
 /// Turns a layer's activations, batch first, into `(B, width)`.
 ///

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Tensor, nn};
 
-use crate::predictor::catch_panic;
+use crate::panics::{InLayer, catch_panic_in_layer};
 use crate::tap::{Tap, new_tree_id};
 use crate::{CollectError, Inputs};
 
@@ -59,11 +59,11 @@ pub trait Model: Debug + Send {
     /// As [`forward_t`](Self::forward_t), with an error where that panics, as tch's modules do.
     ///
     /// # Errors
-    /// Inputs that the model does not take, with libtorch's message.
+    /// Inputs that the model does not take, with libtorch's message and the layer that it came from.
     fn f_forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, CollectError> {
         let action = || format!("run the model on inputs of shape {:?}", input.size());
-        catch_panic(|| self.forward_t(input, train))
-            .map_err(|text| CollectError::torch(action(), libtorchs_words(&text)))
+        catch_panic_in_layer(self.tree(), || self.forward_t(input, train))
+            .map_err(|text| CollectError::torch(action(), text))
     }
 
     /// As [`f_forward_t`](Self::f_forward_t), of several or named tensors. A model that does not implement it takes
@@ -74,14 +74,6 @@ pub trait Model: Debug + Send {
     fn f_forward_inputs(&self, inputs: &Inputs, train: bool) -> Result<Tensor, CollectError> {
         self.f_forward_t(inputs.only()?, train)
     }
-}
-
-/// What libtorch said, out of the panic of one of tch's modules: `… Err value: Torch("Expected …\nException raised
-/// …")`.
-fn libtorchs_words(panic: &str) -> String {
-    let Some((_, debug)) = panic.split_once("Torch(\"") else { return panic.to_owned() };
-    let first_line = debug.split("\\n").next().unwrap_or(debug);
-    first_line.trim_end_matches("\")").replace("\\\"", "\"")
 }
 
 /// What a summary says about a layer.
@@ -226,7 +218,10 @@ impl<M> Layer<M> {
 
 impl<M: nn::ModuleT> nn::ModuleT for Layer<M> {
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
-        self.tap.observe(self.module.forward_t(input, train))
+        let here = InLayer::enter(self.tap);
+        let output = self.module.forward_t(input, train);
+        here.leave();
+        self.tap.observe(output)
     }
 }
 
@@ -301,6 +296,12 @@ impl ModuleTree {
     /// of PyTorch's `enumerate(model.named_modules())`.
     pub fn named_modules(&self) -> &[NamedModule] {
         &self.modules
+    }
+
+    /// The path of the layer that `tap` belongs to, if it is one of this model's.
+    pub(crate) fn path_of(&self, tap: Tap) -> Option<&str> {
+        let module = self.modules.iter().find(|module| module.node == tap.node)?;
+        (tap.tree == self.id).then_some(module.path.as_str())
     }
 
     pub(crate) fn id(&self) -> u64 {

@@ -41,6 +41,15 @@ pub enum Filter {
         /// A number, text or boolean.
         value: Value,
     },
+    /// A column beside another of the same row.
+    CompareColumns {
+        /// The column.
+        column: String,
+        /// How.
+        is: Comparison,
+        /// The other column, of the same kind: number, text or boolean.
+        other: String,
+    },
     /// A column that holds one of these values.
     In {
         /// The column.
@@ -161,6 +170,7 @@ impl Filter {
             Self::Compare { column, .. } | Self::In { column, .. } | Self::IsNull { column } => {
                 BTreeSet::from([column.as_str()])
             }
+            Self::CompareColumns { column, other, .. } => BTreeSet::from([column.as_str(), other.as_str()]),
             Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::columns).collect(),
             Self::Not(part) => part.columns(),
         }
@@ -176,6 +186,17 @@ impl Filter {
                 let compared = Compared::new(batch, column)?;
                 let value = compared.operand(value)?;
                 Ok(compared.each(|cell| is.holds(cell, &value)))
+            }
+            Self::CompareColumns { column, is, other } => {
+                let (left, right) = (Compared::new(batch, column)?, Compared::new(batch, other)?);
+                if left.kind() != right.kind() {
+                    let (left, right) = (left.array.data_type(), right.array.data_type());
+                    return Err(format!(
+                        "column {column:?} of {left} is compared with {other:?} of {right}; columns of one kind are needed"
+                    ));
+                }
+                let holds = |row| Some(is.holds(&left.cell(row)?, &right.cell(row)?));
+                Ok((0..batch.num_rows()).map(holds).collect())
             }
             Self::In { column, values } => {
                 let compared = Compared::new(batch, column)?;
@@ -277,6 +298,15 @@ impl<'a> Compared<'a> {
         Err(format!("column {column:?} is of {kind}; numbers, booleans and texts can be filtered by"))
     }
 
+    /// Number, boolean or text.
+    fn kind(&self) -> u8 {
+        match self.array.data_type() {
+            DataType::Boolean => 1,
+            DataType::Utf8 | DataType::LargeUtf8 => 2,
+            _ => 0,
+        }
+    }
+
     /// `value` as a cell of this column.
     fn operand(&self, value: &Value) -> Result<Cell, String> {
         let (column, kind) = (self.field.name(), self.array.data_type());
@@ -342,6 +372,19 @@ impl<'a> Compared<'a> {
     }
 }
 
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eq => "=",
+            Self::Ne => "!=",
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Gt => ">",
+            Self::Ge => ">=",
+        })
+    }
+}
+
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let join = |f: &mut fmt::Formatter<'_>, parts: &[Filter], word: &str| {
@@ -357,17 +400,8 @@ impl fmt::Display for Filter {
             Ok(())
         };
         match self {
-            Self::Compare { column, is, value } => {
-                let sign = match is {
-                    Comparison::Eq => "=",
-                    Comparison::Ne => "!=",
-                    Comparison::Lt => "<",
-                    Comparison::Le => "<=",
-                    Comparison::Gt => ">",
-                    Comparison::Ge => ">=",
-                };
-                write!(f, "{column} {sign} {value}")
-            }
+            Self::Compare { column, is, value } => write!(f, "{column} {is} {value}"),
+            Self::CompareColumns { column, is, other } => write!(f, "{column} {is} {other}"),
             Self::In { column, values } => {
                 let values: Vec<String> = values.iter().map(Value::to_string).collect();
                 write!(f, "{column} in ({})", values.join(", "))
@@ -422,6 +456,10 @@ mod tests {
         assert_eq!(rows(&Filter::ge("loss", 0)), [0, 1], "NaN is not more than anything");
         assert_eq!(rows(&Filter::eq("name", "c'; drop table")), [2]);
         assert_eq!(rows(&Filter::is_in("name", ["a", "d"])), [0, 3]);
+        let columns =
+            |column: &str, is, other: &str| Filter::CompareColumns { column: column.into(), is, other: other.into() };
+        assert_eq!(rows(&columns("label", Comparison::Lt, "loss")), [0, 1], "nothing is less than NaN or null");
+        assert_eq!(rows(&columns("name", Comparison::Ne, "name")), [0_usize; 0]);
         assert_eq!(rows(&Filter::eq("correct", true).and(Filter::eq("label", "dog"))), [2]);
         assert_eq!(rows(&Filter::is_null("loss").or(Filter::is_null("label"))), [2, 3]);
         assert_eq!(rows(&Filter::eq("label", "dog").negated()), [0], "of a null nothing is said");
@@ -441,6 +479,8 @@ mod tests {
             message(Filter::eq("loss", "high")),
             "column \"loss\" is compared with \"high\"; a number is needed"
         );
+        let mixed = Filter::CompareColumns { column: "label".into(), is: Comparison::Eq, other: "name".into() };
+        assert!(message(mixed).contains("columns of one kind are needed"));
         assert_eq!(message(Filter::eq("correct", 1)), "column \"correct\" is compared with 1; true or false is needed");
     }
 }

@@ -224,36 +224,57 @@ pub fn decode_model(
     document: &[u8],
     read: impl FnOnce(&str) -> Result<Vec<u8>, ReduceError>,
 ) -> Result<Box<dyn FittedReducer>, ReduceError> {
-    let document: Document =
-        serde_json::from_slice(document).map_err(|error| ReduceError::backend("read the model's document", error))?;
-    if document.format != FORMAT {
-        let reason = format!("its format is {:?}; this version reads {FORMAT:?}", document.format);
-        return Err(ReduceError::model(reason));
-    }
-    if document.arrays.file != ARRAYS_FILE {
-        return Err(ReduceError::model(format!(
-            "its arrays are in {:?} instead of {ARRAYS_FILE:?}",
-            document.arrays.file
-        )));
-    }
+    let document = Document::read(document)?;
+    let content = document.arrays(read)?;
     let reducer = reducer_from_json(document.reducer).map_err(|source| match document.made_by {
         Some(MadeBy { crate_name, version }) => ReduceError::Restore { crate_name, crate_version: version, source },
         None => ReduceError::backend("restore the model's reducer", source),
     })?;
-    let content = read(ARRAYS_FILE)?;
-    let found = digest::of_bytes(&content);
-    if content.len() != document.arrays.bytes || found != document.arrays.digest {
-        let expected = (document.arrays.bytes, &document.arrays.digest);
-        let reason =
-            format!("{ARRAYS_FILE} has {:?} bytes and digest, {expected:?} were written", (content.len(), found));
-        return Err(ReduceError::model(reason));
-    }
     let fitted = reducer.restore(Arrays::from_safetensors(&content)?)?;
     if fitted.n_features() != document.n_features {
         let reason = format!("it takes {} features, its document says {}", fitted.n_features(), document.n_features);
         return Err(ReduceError::model(reason));
     }
     Ok(fitted)
+}
+
+/// Whether a model's files are those that were written; its reducer need not be linked.
+///
+/// # Errors
+/// As [`decode_model`], without what the reducer says.
+pub fn verify_model(
+    document: &[u8],
+    read: impl FnOnce(&str) -> Result<Vec<u8>, ReduceError>,
+) -> Result<(), ReduceError> {
+    Document::read(document)?.arrays(read).map(|_| ())
+}
+
+impl Document {
+    fn read(document: &[u8]) -> Result<Self, ReduceError> {
+        let document: Self = serde_json::from_slice(document)
+            .map_err(|error| ReduceError::backend("read the model's document", error))?;
+        if document.format != FORMAT {
+            let reason = format!("its format is {:?}; this version reads {FORMAT:?}", document.format);
+            return Err(ReduceError::model(reason));
+        }
+        if document.arrays.file != ARRAYS_FILE {
+            let found = &document.arrays.file;
+            return Err(ReduceError::model(format!("its arrays are in {found:?} instead of {ARRAYS_FILE:?}")));
+        }
+        Ok(document)
+    }
+
+    /// The content of its file of arrays, if it is what was written.
+    fn arrays(&self, read: impl FnOnce(&str) -> Result<Vec<u8>, ReduceError>) -> Result<Vec<u8>, ReduceError> {
+        let content = read(ARRAYS_FILE)?;
+        let found = (content.len(), digest::of_bytes(&content));
+        if found.0 != self.arrays.bytes || found.1 != self.arrays.digest {
+            let written = (self.arrays.bytes, &self.arrays.digest);
+            let reason = format!("{ARRAYS_FILE} has {found:?} bytes and digest, {written:?} were written");
+            return Err(ReduceError::model(reason));
+        }
+        Ok(content)
+    }
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ fn unknown_reducer(name: &str) -> PluginError {
     let short = |tag: &'static str| tag.split_once('/').map_or(tag, |(method, _)| method);
     let known: Vec<_> = reducer_tags().collect();
     let near = suggest(name, known.iter().map(|tag| short(tag)));
-    let near = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) };
+    let near = if near.is_empty() { String::new() } else { format!("; near: {}", near.join(", ")) };
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     PluginError::Unknown { what: "reducer", name: name.to_owned(), known, near }
 }

@@ -1,14 +1,15 @@
 //! What is wrong with a project, and how it is put right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tlc_core::ulid::Ulid;
-use tlc_core::{Progress, StoreError, TableInfo, Url};
+use tlc_core::{ModelRef, Progress, StoreError, TableInfo, Url};
 
 use crate::inventory::{DEPTH, id_of};
+use crate::reduce::check_model;
 use crate::{Project, RunError};
 
 /// How a project is looked over.
@@ -48,6 +49,8 @@ pub enum Problem {
     /// A table with a manifest that is torn or lost, while its rows are whole. Put right: by a copy, or where another
     /// program left a torn one, by setting that aside. Nothing is deleted.
     TornManifest(String),
+    /// A model, which a table was made with, whose files are not those that were written. Cannot be put right.
+    DamagedModel(String),
     /// A run whose record cannot be read. Cannot be put right.
     DamagedRun(String),
     /// A run lists a table that is not there. Put right: the entry is removed.
@@ -70,6 +73,9 @@ impl fmt::Display for Problem {
         match self {
             Self::DamagedTable(reason) => {
                 write!(f, "damaged: {reason}; restore it from a copy, or delete it with `tlc rm --force`")
+            }
+            Self::DamagedModel(reason) => {
+                write!(f, "damaged: {reason}; restore it from a copy: new rows cannot be placed with it")
             }
             Self::TornManifest(reason) => f.write_str(reason),
             Self::DamagedRun(reason) => write!(f, "its record cannot be read: {reason}; restore run.json from a copy"),
@@ -112,6 +118,9 @@ impl Project {
                 Err(StoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
                 Err(error) => findings.push((info.url.clone(), damaged(&error))),
             }
+        }
+        if options.verify {
+            findings.extend(self.damaged_models(&inventory.tables)?);
         }
         for (name, record) in &inventory.runs {
             for url in &record.to_delete {
@@ -157,7 +166,7 @@ impl Project {
     /// Puts right what can be. Whether it could.
     fn put_right(&self, url: &Url, problem: &Problem, progress: &Progress) -> Result<bool, RunError> {
         match problem {
-            Problem::DamagedTable(_) | Problem::DamagedRun(_) => return Ok(false),
+            Problem::DamagedTable(_) | Problem::DamagedModel(_) | Problem::DamagedRun(_) => return Ok(false),
             Problem::TornManifest(_) => return Ok(self.store().repair(url, false, progress)?.is_some()),
             Problem::MissingTable { run } => {
                 let relative = url.relative_to(self.root());
@@ -175,6 +184,24 @@ impl Project {
             }
         }
         Ok(true)
+    }
+
+    /// The models that `tables` were made with and that are there, but not as they were written.
+    fn damaged_models(&self, tables: &[TableInfo]) -> Result<Vec<(Url, Problem)>, RunError> {
+        let lineages = tables.iter().filter_map(TableInfo::lineage);
+        let models: BTreeMap<Url, ModelRef> = lineages
+            .flat_map(|lineage| lineage.models.into_values())
+            .filter_map(|model| Some((self.inside(&model.url).ok()?, model)))
+            .collect();
+        let mut found = Vec::new();
+        for (url, model) in models {
+            match check_model(self, &model) {
+                Ok(()) | Err(RunError::Store(StoreError::NotFound { .. })) => {}
+                Err(RunError::Model { source, .. }) => found.push((url, Problem::DamagedModel(words(&source)))),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// Folders that are called as tables are, and are none.
@@ -205,6 +232,12 @@ impl Project {
         }
         Ok(models)
     }
+}
+
+/// What went wrong, and why, in one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn damaged(error: &StoreError) -> Problem {

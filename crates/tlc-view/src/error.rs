@@ -17,6 +17,12 @@ pub enum ViewError {
         /// What there is.
         known: String,
     },
+    /// A table that is still being made.
+    #[error("{title} is not ready yet")]
+    NotReady {
+        /// What will be shown.
+        title: String,
+    },
     /// A table that cannot be shown.
     #[error("cannot show {url}: {reason}")]
     Unusable {

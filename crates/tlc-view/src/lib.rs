@@ -4,11 +4,14 @@
 //! the rows of all tables of a dataset in one order, so that points can be followed. Pictures, lists of samples that
 //! are worth a look, files for other programs and the page that a [`server`] serves are made from it.
 //!
-//! This crate reads tables and never changes them.
+//! This crate never changes a table. What it writes, on request of the page, are reduced tables beside those they were
+//! made from.
 
 mod error;
 pub mod export;
 pub mod find;
+#[cfg(feature = "server")]
+mod pictures;
 #[cfg(feature = "plot")]
 pub mod plot;
 mod scene;

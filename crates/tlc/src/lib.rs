@@ -5,8 +5,12 @@
 //! - [`table`]: immutable tables in Lance format or in memory; in object stores too (features `s3`, `gcs`, `azure`);
 //! - [`reduce`]: PCA, UMAP, PaCMAP;
 //! - [`run`]: runs, and reduction with one model over epochs and splits;
-//! - `cluster` (feature `sql`, or `cluster` for an Apache Ballista cluster): fitted models as SQL functions;
+//! - `cluster` (feature `query`, or `cluster` for an Apache Ballista cluster): fitted models as SQL functions;
+//! - [`view`]: scenes of runs and tables, finders, pictures, the page and its server;
 //! - `collect` (feature `collect`, links libtorch): activations of tch models.
+//!
+//! Besides these, `foreign` (feature `view`) opens files of other programs to look at them, and `condition` (feature
+//! `sql`) reads conditions on rows.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -35,13 +39,17 @@ pub use tlc_run as run;
 pub use tlc_table as table;
 pub use tlc_view as view;
 
-#[cfg(feature = "sql")]
+#[cfg(feature = "query")]
 pub use tlc_cluster as cluster;
 #[cfg(feature = "collect")]
 pub use tlc_collect as collect;
 
+#[cfg(feature = "sql")]
+pub mod condition;
 #[cfg(feature = "collect")]
 pub mod datasets;
+#[cfg(feature = "view")]
+pub mod foreign;
 
 use tlc_core::{PluginError, Reducer};
 
@@ -51,7 +59,7 @@ use tlc_core::{PluginError, Reducer};
 /// ```
 /// let umap = tlc::create_reducer("umap", [("n_components", 2.into()), ("n_neighbors", 5.into())])?;
 /// assert_eq!(umap.n_components(), 2);
-/// assert!(tlc::create_reducer("umpa", []).unwrap_err().to_string().contains("did you mean umap"));
+/// assert!(tlc::create_reducer("umpa", []).unwrap_err().to_string().contains("near: umap"));
 /// # Ok::<(), tlc::core::PluginError>(())
 /// ```
 ///

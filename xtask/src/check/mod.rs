@@ -5,7 +5,7 @@ mod readme;
 
 use anyhow::Result;
 
-use crate::{EVERYTHING, cargo, places};
+use crate::{EVERYTHING, cargo, page, places};
 
 pub(crate) fn run() -> Result<()> {
     step("format");
@@ -20,6 +20,8 @@ pub(crate) fn run() -> Result<()> {
     let mut doc = cargo::command()?;
     doc.args(["doc", "--no-deps"]).args(EVERYTHING).env("RUSTDOCFLAGS", "-D warnings");
     cargo::finish(&mut doc)?;
+    step("page");
+    page::check()?;
     step("licences");
     licences()?;
     println!("all checks passed");

@@ -33,9 +33,9 @@ const ALWAYS: [(&str, &str); 8] = [
 /// neither libtorch nor a cluster.
 const ONLY_WITH: [(&str, &str, &[&str]); 4] = [
     ("collect", "torch-sys", &["default"]),
-    ("cluster", "ballista-core", &["default", "default,sql,s3"]),
-    ("cluster", "ballista-scheduler", &["default", "default,sql,s3"]),
-    ("cluster", "ballista-executor", &["default", "default,sql,s3"]),
+    ("cluster", "ballista-core", &["default", "default,query,s3"]),
+    ("cluster", "ballista-scheduler", &["default", "default,query,s3"]),
+    ("cluster", "ballista-executor", &["default", "default,query,s3"]),
 ];
 
 pub(crate) fn check() -> Result<()> {

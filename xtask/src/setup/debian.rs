@@ -17,6 +17,13 @@ pub(crate) const PACKAGES: [(&str, &str); 7] = [
     ("dataset-fashion-mnist", "the demo's images"),
 ];
 
+/// What works on the page need, and tests of it: nobody else needs node.
+pub(crate) const PAGE_PACKAGES: [(&str, &str); 3] = [
+    ("nodejs", "builds the page and runs its tests"),
+    ("npm", "installs what the page is built with"),
+    ("chromium-headless-shell", "the browser of the page's tests"),
+];
+
 /// `None` where there is no dpkg.
 pub(crate) fn is_installed(package: &str) -> Option<bool> {
     let output = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]).output().ok()?;
@@ -26,9 +33,41 @@ pub(crate) fn is_installed(package: &str) -> Option<bool> {
 pub(crate) fn install() -> Result<()> {
     let missing: Vec<&str> =
         PACKAGES.iter().map(|(package, _)| *package).filter(|package| is_installed(package) == Some(false)).collect();
-    if is_installed(PACKAGES[0].0).is_none() {
-        return check_elsewhere();
+    match has_dpkg() {
+        true => install_packages(&missing),
+        false => check_elsewhere(),
     }
+}
+
+/// Installs what is missing of node, npm and a browser, wherever they come from.
+pub(crate) fn install_for_page() -> Result<()> {
+    let has_browser = has_command("chromium-headless-shell") || has_command("chromium") || has_own_browser();
+    let is_missing = |package: &&str| match *package {
+        "nodejs" => !has_command("node"),
+        "npm" => !has_command("npm"),
+        _ => !has_browser,
+    };
+    let missing: Vec<&str> = PAGE_PACKAGES.iter().map(|(package, _)| *package).filter(is_missing).collect();
+    if missing.is_empty() || has_dpkg() {
+        return install_packages(&missing);
+    }
+    bail!("this is not a Debian system; install by its own means: {}", missing.join(", "))
+}
+
+fn has_command(name: &str) -> bool {
+    succeeds(Command::new(name).arg("--version"))
+}
+
+/// Named as the page's tests read it.
+fn has_own_browser() -> bool {
+    std::env::var_os("TLC_CHROMIUM").is_some_and(|path| std::path::Path::new(&path).is_file())
+}
+
+fn has_dpkg() -> bool {
+    is_installed(PACKAGES[0].0).is_some()
+}
+
+fn install_packages(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -47,7 +86,7 @@ pub(crate) fn install() -> Result<()> {
         finish(command.arg("-qq").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
     };
     apt(&["update"])?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat())
+    apt(&[&["install", "--yes", "--no-install-recommends"], missing].concat())
 }
 
 /// On other systems nothing is installed, but what is missing is named.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_array::{Array, FixedSizeListArray, Float32Array};
 use arrow_schema::{DataType, Field};
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
@@ -49,7 +49,7 @@ impl TableFunctionImpl for Knn {
         let mut shown: Vec<Expr> = schema.fields().iter().filter(is_shown).map(|field| ident(field.name())).collect();
         shown.push(functions::distance().call(vec![ident(&column), lit(query)]).alias("distance"));
         let k = usize::try_from(k).map_err(|_| refused(format!("k is {k}; that are too many")))?;
-        let plan = LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?
+        let plan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::new(table)), None)?
             .project(shown)?
             .sort_with_limit(vec![ident("distance").sort(true, false)], Some(k))?
             .build()?;

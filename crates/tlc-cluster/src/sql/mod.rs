@@ -57,12 +57,23 @@ pub fn query(root: &Url, tables: &[Url], sql: &str, progress: &Progress) -> Resu
         let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         context.sql_with_options(sql, only_reads).await?.execute_stream().await
     })?;
-    let stream = stream.map_err(|error| failed(&error))?;
+    let stream = stream.map_err(|error| match unknown_table(&tables, &error) {
+        Some(reason) => ClusterError::Query { reason },
+        None => failed(&error),
+    })?;
     Ok(Rows { engine, progress: progress.clone(), schema: stream.schema(), stream })
 }
 
 fn failed(error: &DataFusionError) -> ClusterError {
     ClusterError::Query { reason: chain(error) }
+}
+
+/// What there is, where a query names a table that is not.
+fn unknown_table(tables: &ProjectTables, error: &DataFusionError) -> Option<String> {
+    let text = chain(error);
+    let (_, rest) = text.split_once("table 'datafusion.public.")?;
+    let (name, _) = rest.split_once("' not found")?;
+    Some(chain(&tables.table(name.trim_matches('"')).err()?))
 }
 
 fn session(tables: &Arc<ProjectTables>) -> Result<SessionContext, DataFusionError> {

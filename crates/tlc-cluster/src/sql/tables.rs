@@ -72,8 +72,12 @@ impl SchemaProvider for ProjectTables {
         self.by_name.keys().cloned().collect()
     }
 
+    /// `None` for other names, since functions that stand for tables are asked for here first.
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(Some(Arc::new(ProjectTables::table(self, name)?)))
+        match self.table_exist(name) {
+            true => Ok(Some(Arc::new(ProjectTables::table(self, name)?))),
+            false => Ok(None),
+        }
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -105,7 +105,17 @@ fn inputs_that_the_model_does_not_take_are_an_error() {
     let error = predictor.predict(Tensor::zeros([2, 3, 32, 32], tch::kind::FLOAT_CPU)).expect_err("three channels");
     assert_eq!(error.to_string(), "cannot run the model on inputs of shape [2, 3, 32, 32]");
     let cause = std::error::Error::source(&error).expect("libtorch's words").to_string();
-    assert!(cause.starts_with("Given groups=1, weight of size") && cause.ends_with("channels instead"), "{cause}");
+    assert!(
+        cause.starts_with("Given groups=1, weight of size") && cause.ends_with("channels instead (in conv1)"),
+        "{cause}"
+    );
+    let by_call = Predictor::new(&model, [90]).expect("known").call(|model, inputs| {
+        let narrow = inputs.only()?.narrow(3, 0, 1);
+        Ok(model.forward_t(&narrow.repeat([1, 3, 1, 1]), false))
+    });
+    let error = by_call.predict(images(2, 32)).expect_err("three channels");
+    let cause = std::error::Error::source(&error).expect("libtorch's words").to_string();
+    assert!(cause.ends_with("(in conv1)"), "{cause}");
     assert!(predictor.predict(images(2, 32)).is_ok(), "and the predictor still works");
     let weight = Tensor::ones([1], tch::kind::FLOAT_CPU).set_requires_grad(true);
     assert!((weight * 2.0).requires_grad(), "and so does training");
@@ -338,4 +348,20 @@ fn any_module_can_be_a_layer_also_twice() {
     assert_eq!(&output.hidden_layers[&1] * 0.25, output.forward);
     let seen = tlc_collect::layers(&model, &Tensor::ones([2, 4], FLOAT_CPU).into()).expect("runs");
     assert_eq!((seen[4].n_calls, seen[2].n_calls), (2, 1));
+}
+
+#[test]
+fn a_refusal_names_the_innermost_layer_that_it_came_from() {
+    let weights = nn::VarStore::new(tch::Device::Cpu);
+    let path = weights.root();
+    let model = FnModel::new("Net", |scope| {
+        let features = Sequential::new(scope.scope("features", "Sequential"))
+            .add(nn::linear(&path / "0", 8, 4, nn::LinearConfig::default()))
+            .add(nn::linear(&path / "1", 5, 2, nn::LinearConfig::default()));
+        move |input, train| features.forward_t(input, train)
+    });
+    let predictor = Predictor::new(&model, ["features.0"]).expect("known");
+    let error = predictor.predict(Tensor::zeros([3, 8], FLOAT_CPU)).expect_err("4 is not 5");
+    let cause = std::error::Error::source(&error).expect("libtorch's words").to_string();
+    assert!(cause.contains("3x4 and 5x2") && cause.ends_with("(in features.1)"), "{cause}");
 }

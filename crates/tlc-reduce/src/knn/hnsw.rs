@@ -8,7 +8,9 @@
 //! 4. the row itself is dropped from its list by number, never by position;
 //! 5. rows that cannot find themselves (in-links are dropped without regard to reachability) are
 //!    remembered and offered to every query;
-//! 6. lists are mended by a sweep over neighbours of neighbours, and by more until recall is reached;
+//! 6. lists are mended by a sweep over neighbours of neighbours; where that does not reach the recall
+//!    asked for, the walks themselves are made wider, since a sweep cannot leave a cluster that the walk
+//!    never entered;
 //! 7. distances are recomputed in our fixed order.
 
 use std::fmt;
@@ -27,8 +29,9 @@ use crate::distance::squared_euclidean;
 const MAX_LINKS: usize = 16;
 const EF_CONSTRUCTION: usize = 100;
 const MAX_LAYERS: usize = 16;
-/// At most so many sweeps over neighbours of neighbours.
-const SWEEPS: usize = 3;
+/// Rows that a walk keeps in view (Malkov & Yashunin 2020, `ef`): the first is tried, the next only where
+/// recall was not reached.
+const EF_SEARCH: [usize; 3] = [64, 192, 576];
 
 /// Answers queries by walking a graph.
 pub struct HnswIndex {
@@ -67,7 +70,10 @@ impl HnswIndex {
             .map(|id| {
                 task.advance(1)?;
                 // A duplicate in its place is as good.
-                let found = index.search(index.rows.row(id), 1).first().is_some_and(|(squared, _)| *squared == 0.0);
+                let found = index
+                    .search(index.rows.row(id), 1, EF_SEARCH[0])
+                    .first()
+                    .is_some_and(|(squared, _)| *squared == 0.0);
                 Ok((!found).then_some(id as u32))
             })
             .collect();
@@ -75,10 +81,10 @@ impl HnswIndex {
         Ok(index)
     }
 
-    /// Up to `k` near rows with directly computed distances, nearest first.
-    fn search(&self, query: &[f32], k: usize) -> Vec<(f32, u32)> {
+    /// Up to `k` near rows with directly computed distances, nearest first, of a walk that keeps `ef` in view.
+    fn search(&self, query: &[f32], k: usize, ef: usize) -> Vec<(f32, u32)> {
         let mut nearest = Nearest::new(k);
-        for found in self.graph.search(query, k, (2 * k).max(64)) {
+        for found in self.graph.search(query, k, (2 * k).max(ef)) {
             let id = found.d_id;
             nearest.offer(squared_euclidean(query, self.rows.row(id)), id as u32);
         }
@@ -88,6 +94,29 @@ impl HnswIndex {
             }
         }
         nearest.kept
+    }
+
+    /// The neighbours of every row, by walks that keep `ef` in view.
+    fn walk(&self, k: usize, ef: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
+        let n = self.rows.len();
+        let task = progress.task("nearest neighbours", n as u64);
+        let others = |mut list: Vec<(f32, u32)>, id: usize| {
+            list.retain(|&(_, other)| other as usize != id);
+            list.truncate(k);
+            list
+        };
+        let found: Result<Vec<_>, Cancelled> = (0..n)
+            .into_par_iter()
+            .map(|id| {
+                let mut list = others(self.search(self.rows.row(id), k + 1, ef), id);
+                if list.len() < k {
+                    list = others(self.search_all(self.rows.row(id), k + 1), id);
+                }
+                task.advance(1)?;
+                Ok(list)
+            })
+            .collect();
+        Ok(Neighbours::from_lists(found?, k))
     }
 
     /// The way out when the graph does not reach enough rows.
@@ -112,34 +141,18 @@ impl KnnIndex for HnswIndex {
     }
 
     fn graph(&self, k: usize, progress: &Progress) -> Result<(Neighbours, GraphReport), ReduceError> {
-        let n = self.rows.len();
-        let task = progress.task("nearest neighbours", n as u64);
-        let others = |mut list: Vec<(f32, u32)>, id: usize| {
-            list.retain(|&(_, other)| other as usize != id);
-            list.truncate(k);
-            list
-        };
-        let found: Result<Vec<_>, Cancelled> = (0..n)
-            .into_par_iter()
-            .map(|id| {
-                let mut list = others(self.search(self.rows.row(id), k + 1), id);
-                if list.len() < k {
-                    list = others(self.search_all(self.rows.row(id), k + 1), id);
-                }
-                task.advance(1)?;
-                Ok(list)
-            })
-            .collect();
-        let mut neighbours = Neighbours::from_lists(found?, k);
         let truth = TrueNeighbours::of_sample(&self.rows, k, self.options.seed, progress)?;
-        let mut recall = 0.0;
-        for _ in 0..SWEEPS {
+        let mut reached = None;
+        for ef in EF_SEARCH {
+            let mut neighbours = self.walk(k, ef, progress)?;
             sweep(&mut neighbours, &self.rows, progress)?;
-            recall = truth.recall(&neighbours, |row| row as usize);
+            let recall = truth.recall(&neighbours, |row| row as usize);
+            reached = Some((neighbours, recall));
             if recall >= self.options.target_recall {
                 break;
             }
         }
+        let (neighbours, recall) = reached.expect("there is a first width");
         Ok((neighbours, GraphReport { method: KnnMethod::Hnsw, recall, sampled_rows: truth.n_rows() }))
     }
 
@@ -151,7 +164,7 @@ impl KnnIndex for HnswIndex {
             .into_par_iter()
             .map(|query| {
                 let query = query.as_slice().expect("standard layout");
-                let mut list = self.search(query, k);
+                let mut list = self.search(query, k, EF_SEARCH[0]);
                 if list.len() < k {
                     list = self.search_all(query, k);
                 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tlc_core::rng::Stream;
 use tlc_core::{
     FittedReducer, Lineage, MODEL_DOCUMENT, ModelRef, Progress, ReduceError, Reducer, Scan, UniqueName, Url,
-    WriteCondition, decode_model, digest, embedding_values, embedding_width, encode_model, is_measurable,
+    WriteCondition, decode_model, digest, embedding_values, embedding_width, encode_model, is_measurable, verify_model,
 };
 
 use super::ReduceOptions;
@@ -250,6 +250,20 @@ pub(super) fn vector_width(table: &Source, column: &str) -> Result<usize, RunErr
 
 /// A model that a table's lineage names, if it is the one that the table was made with.
 fn load_model(project: &Project, model: &ModelRef) -> Result<Box<dyn FittedReducer>, RunError> {
+    read_model(project, model, |document, arrays| decode_model(document, arrays))
+}
+
+/// Whether the files of a model that a table's lineage names are those that were written.
+pub(crate) fn check_model(project: &Project, model: &ModelRef) -> Result<(), RunError> {
+    read_model(project, model, |document, arrays| verify_model(document, arrays))
+}
+
+/// What `decode` makes of the model's document, if that is the one that was written, and of its other files.
+fn read_model<R>(
+    project: &Project,
+    model: &ModelRef,
+    decode: impl FnOnce(&[u8], &dyn Fn(&str) -> Result<Vec<u8>, ReduceError>) -> Result<R, ReduceError>,
+) -> Result<R, RunError> {
     let url = project.inside(&model.url)?;
     let (document, _) = project.store().read_object(&url.join(MODEL_DOCUMENT)?)?;
     let found = digest::of_bytes(&document);
@@ -261,5 +275,5 @@ fn load_model(project: &Project, model: &ModelRef) -> Result<Box<dyn FittedReduc
         let read = url.join(name).map_err(RunError::from).and_then(|url| Ok(project.store().read_object(&url)?.0));
         read.map_err(|error| ReduceError::backend("read the model's arrays", error))
     };
-    decode_model(&document, arrays).map_err(|source| RunError::Model { url: url.clone(), source })
+    decode(&document, &arrays).map_err(|source| RunError::Model { url: url.clone(), source })
 }

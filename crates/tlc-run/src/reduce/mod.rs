@@ -16,6 +16,7 @@ use tlc_core::{Reducer, Url};
 
 use crate::RunError;
 
+pub(crate) use fit::check_model;
 pub use tables::{
     reduce_embeddings, reduce_embeddings_by_foreign_table_url, reduce_embeddings_multiple_parameters,
     reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer,

@@ -8,8 +8,8 @@ use arrow_schema::{DataType, Field, Schema};
 use serde_json::{Map, json};
 use tlc_core::rng::Stream as Random;
 use tlc_core::{
-    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, Operation, Scan, TableStore, embedding_values,
-    reducer_from_args,
+    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, Operation, Scan, TableStore, WriteCondition,
+    embedding_values, reducer_from_args,
 };
 use tlc_reduce as _;
 use tlc_table::MemoryStore;
@@ -18,7 +18,7 @@ use tlc_core::NumberRole;
 use tlc_core::Progress;
 
 use super::*;
-use crate::{Project, Run, RunStatus};
+use crate::{DoctorOptions, Project, Run, RunStatus};
 
 const N_ROWS: usize = 40;
 const WIDTH: usize = 6;
@@ -129,6 +129,30 @@ fn one_model_is_applied_to_all_tables_and_sources_are_replaced() {
     );
     let again = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress());
     assert!(matches!(again, Err(RunError::NoTablesFor { .. })), "nothing is left to reduce: {again:?}");
+}
+
+#[test]
+fn a_model_that_is_not_what_was_written_is_found() {
+    let fixture = Fixture::new();
+    let source = fixture.add(Some("train"), 0, 0);
+    let train = fixture.url("datasets/train.lance");
+    let options = ReduceOptions::new([pca(2)]);
+    let mapping = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
+    let reduced = mapping.get(&source).expect("mapped");
+    let lineage = fixture.store.info(reduced).expect("there").lineage().expect("has lineage");
+    let project = fixture.run.project();
+    let model = lineage.models["embeddings_90_pca"].url.resolve(project.root()).expect("inside");
+    let found = || project.doctor(&DoctorOptions::default(), &progress()).expect("readable");
+    assert_eq!(found(), []);
+
+    let arrays = model.join("arrays.safetensors").expect("a name");
+    let (mut content, version) = fixture.store.read_object(&arrays).expect("saved");
+    let last = content.len() - 1;
+    content[last] ^= 1;
+    fixture.store.write_object(&arrays, &content, WriteCondition::Unchanged(version)).expect("writable");
+    let damage = found();
+    assert!(matches!(&damage[..], [it] if it.url == model && !it.is_repaired), "{damage:?}");
+    assert!(damage[0].problem.to_string().contains("arrays.safetensors has"), "{damage:?}");
 }
 
 #[test]

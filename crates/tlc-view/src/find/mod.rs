@@ -11,6 +11,7 @@ use tlc_core::{NumberRole, Progress};
 
 use crate::{Scene, SceneLayout, Values, ViewError};
 
+#[cfg(feature = "server")]
 pub(crate) use over_epochs::{step, tables_over_epochs};
 pub(crate) use space::Space;
 

@@ -12,6 +12,7 @@ pub(crate) struct Space {
     /// As rules name it.
     pub(crate) name: String,
     /// Whether it is that of the embeddings.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the server tells it"))]
     pub(crate) is_embedding: bool,
     /// For each row of `points` its slot.
     pub(crate) slots: Vec<usize>,
@@ -36,11 +37,20 @@ impl Space {
     pub(crate) fn of_embeddings(scene: &Scene, layout: &SceneLayout, table: usize) -> Result<Option<Self>, ViewError> {
         let Some(source) = &layout.source else { return Ok(None) };
         let of = scene.table(table)?;
-        let batches = match scene.store().scan(&of.url, Scan::columns([source])) {
-            Ok(batches) => batches,
-            Err(StoreError::Unsupported { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let mut batches = None;
+        // What the table was reduced from has its rows, in their order, and the embeddings, if it is still there.
+        for url in std::iter::once(&of.url).chain(&of.reduced_from) {
+            match scene.store().scan(url, Scan::columns([source])) {
+                Ok(found) => {
+                    batches = Some(found);
+                    break;
+                }
+                Err(StoreError::Unsupported { .. }) => {}
+                Err(StoreError::NotFound { .. }) if *url != of.url => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(batches) = batches else { return Ok(None) };
         let n = scene.datasets[of.dataset].example_ids.len();
         let mut all: Option<Array2<f32>> = None;
         let mut row = 0;

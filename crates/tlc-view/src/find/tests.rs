@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use tlc_core::{Column, FieldRoles, NumberRole, TableStore};
+use tlc_run::Project;
 use tlc_table::MemoryStore;
 
 use super::*;
@@ -38,7 +39,8 @@ fn scene() -> Scene {
     let store = MemoryStore::default();
     let url = "memory://p/t.lance".parse().expect("a URL");
     store.create(&url, schema, Box::new([Ok(rows.expect("they fit"))].into_iter())).expect("new");
-    Scene::of_table(Arc::new(store), &url).expect("readable")
+    let project = Project::new(Arc::new(store), "memory://p".parse().expect("a URL"));
+    Scene::of_table(&project, &url).expect("readable")
 }
 
 fn found(finder: Finder) -> Findings {

@@ -1,13 +1,17 @@
-//! Scatter plots of layouts: SVG, PNG, and contact sheets that show epochs side by side.
+//! Scatter plots of layouts: SVG, PNG, contact sheets that show epochs side by side, GIFs that show them one after the
+//! other, and text for terminals.
 
 mod draw;
 mod of_scene;
 mod palette;
+mod terminal;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use of_scene::{scatter_of, window_of};
 pub use palette::{class_color, number_color};
+pub use terminal::to_text;
 
 /// One class of points.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +90,7 @@ pub enum PlotError {
 
 const SIZE: (u32, u32) = (900, 720);
 const TILE: (u32, u32) = (420, 400);
+const GIF: (u32, u32) = (720, 576);
 
 impl Scatter {
     /// The plot as SVG text.
@@ -120,6 +125,15 @@ impl Scatter {
 pub fn write_contact_sheet(path: &Path, title: &str, rows: &[Vec<Scatter>]) -> Result<(), PlotError> {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
     write(path, &draw::contact_sheet(title, rows, n_columns, TILE)?)
+}
+
+/// Writes plots one after the other to a GIF that begins again after the last: epochs as a film. Each stays for `delay`, the
+/// last three times as long.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_gif(path: &Path, plots: &[Scatter], delay: Duration) -> Result<(), PlotError> {
+    write(path, &draw::gif(plots, GIF, delay)?)
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), PlotError> {
@@ -161,6 +175,20 @@ mod tests {
         write_contact_sheet(&path, "all", &[vec![example(), example()], vec![example()]]).expect("written");
         let picture = image::open(&path).expect("a PNG").to_rgb8();
         assert!(picture.width() >= 2 * TILE.0 && picture.height() >= 2 * TILE.1);
+    }
+
+    #[test]
+    fn a_gif_has_a_frame_for_each_plot_and_lingers_on_the_last() {
+        use image::AnimationDecoder;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.gif");
+        write_gif(&path, &[example(), example(), example()], Duration::from_millis(500)).expect("written");
+        let file = std::io::BufReader::new(std::fs::File::open(&path).expect("there"));
+        let decoder = image::codecs::gif::GifDecoder::new(file).expect("a GIF");
+        let frames = decoder.into_frames().collect_frames().expect("whole");
+        let delays: Vec<u32> = frames.iter().map(|frame| frame.delay().numer_denom_ms().0).collect();
+        assert_eq!(delays, [500, 500, 1500]);
+        assert_eq!(frames[0].buffer().dimensions(), GIF);
     }
 
     #[test]

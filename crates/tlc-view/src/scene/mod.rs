@@ -39,6 +39,8 @@ pub struct Scene {
     pub layouts: Vec<SceneLayout>,
     /// All but vectors and keys.
     pub columns: Vec<SceneColumn>,
+    /// Columns of vectors that can be reduced.
+    pub embedding_columns: Vec<String>,
 }
 
 /// Samples that tables have rows of.
@@ -92,7 +94,7 @@ pub struct SceneLayout {
     pub fitted_table: Option<usize>,
     /// Indices of the tables that have it.
     pub tables: Vec<usize>,
-    /// Least and largest coordinates over all tables.
+    /// Least and largest coordinates over all tables, of points that have all of them.
     pub bounds: Vec<[f32; 2]>,
     /// The column of scores that say how far outside the fitted data a row is, if there is one.
     pub ood_column: Option<String>,
@@ -133,17 +135,36 @@ impl Scene {
         self.root.as_ref()
     }
 
-    /// The layout called `name`, or the first if none is given.
+    /// The place in [`layouts`](Self::layouts) of the one to look at first: of what comes from the deepest layer, as
+    /// far as names tell, the first. `None` if there is no layout.
+    pub fn default_layout(&self) -> Option<usize> {
+        let depth = |layout: &SceneLayout| {
+            // Collected columns are called `embeddings_{layer}`.
+            let source = layout.source.as_deref().unwrap_or_default();
+            source.rsplit_once('_').and_then(|(_, layer)| layer.parse::<u64>().ok())
+        };
+        let deepest = self.layouts.iter().map(depth).max()?;
+        self.layouts.iter().position(|layout| depth(layout) == deepest)
+    }
+
+    /// The layout called `name`, or the [default](Self::default_layout) if none is given.
     ///
     /// # Errors
     /// [`ViewError::Unknown`].
     pub fn layout(&self, name: Option<&str>) -> Result<&SceneLayout, ViewError> {
         let found = match name {
-            None => self.layouts.first(),
+            None => self.default_layout().map(|index| &self.layouts[index]),
             Some(name) => self.layouts.iter().find(|layout| layout.name == name),
         };
         let names = || self.layouts.iter().map(|layout| layout.name.clone()).collect::<Vec<_>>();
         found.ok_or_else(|| unknown("layout", name.unwrap_or_default(), names()))
+    }
+
+    /// Of the tables that have `layout`, of one dataset if it is given, the one of the latest epoch; of several such the
+    /// last written.
+    pub fn newest_table(&self, layout: &SceneLayout, dataset: Option<usize>) -> Option<usize> {
+        let is_meant = |table: &usize| dataset.is_none_or(|dataset| self.tables[*table].dataset == dataset);
+        layout.tables.iter().copied().filter(is_meant).max_by_key(|&table| (self.tables[table].epoch, table))
     }
 
     /// The column called `name`.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::Schema;
-use ndarray::Axis;
 use serde_json::{Map, Value};
 use tlc_core::{
-    FieldRoles, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, Url, columns_with_role, embedding_width,
+    FieldRoles, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, UniqueName, Url, columns_with_role,
+    embedding_width,
 };
 use tlc_run::{Project, Run};
 
@@ -35,7 +35,10 @@ impl Scene {
         let record = run.record()?;
         let store = project.shared_store();
         let mut sources = Vec::new();
-        for entry in run.metrics()? {
+        let entries = run.metrics()?;
+        // What was reduced and kept is shown by its successor, which has all its columns but the embeddings.
+        let is_replaced = |url: &Url| entries.iter().any(|entry| entry.reduced_from.as_ref() == Some(url));
+        for entry in entries.iter().filter(|entry| !is_replaced(&entry.url)).cloned() {
             match store.info(&entry.url) {
                 Ok(info) => sources.push(Source {
                     info,
@@ -52,16 +55,21 @@ impl Scene {
         Self::new(store, Some(root), record.name.clone(), Some(record.name), status, sources)
     }
 
-    /// One table.
+    /// One table of a project.
     ///
     /// # Errors
     /// A failing store.
-    pub fn of_table(store: Arc<dyn TableStore>, url: &Url) -> Result<Self, ViewError> {
+    pub fn of_table(project: &Project, url: &Url) -> Result<Self, ViewError> {
+        let (store, places) = (project.shared_store(), project.places());
         let info = store.info(url)?;
-        let name = url.file_name().trim_end_matches(".lance").to_owned();
-        let source =
-            Source { info, name: name.clone(), foreign_table: None, reduced_from: None, constants: Map::new() };
-        Self::new(store, None, name, None, None, vec![source])
+        let name = UniqueName::stem_of(url.file_name()).to_owned();
+        // Only what can be opened: a table that was copied from elsewhere may describe one that is not here.
+        let foreign_table = info.foreign_table(places)?.filter(|url| places.covers(url) && store.info(url).is_ok());
+        let lineage = info.lineage();
+        let input = lineage.as_ref().filter(|lineage| !lineage.models.is_empty()).and_then(|it| it.inputs.first());
+        let reduced_from = input.map(|input| places.expanded(&input.url)).transpose()?;
+        let source = Source { info, name: name.clone(), foreign_table, reduced_from, constants: Map::new() };
+        Self::new(store, Some(places.root().clone()), name, None, None, vec![source])
     }
 
     fn new(
@@ -82,7 +90,15 @@ impl Scene {
             tables: Vec::new(),
             layouts: Vec::new(),
             columns: Vec::new(),
+            embedding_columns: Vec::new(),
         };
+        for source in &sources {
+            for column in columns_with_role(&source.info.schema, &NumberRole::NnEmbedding) {
+                if !scene.embedding_columns.contains(&column) {
+                    scene.embedding_columns.push(column);
+                }
+            }
+        }
         scene.add_tables(&sources)?;
         scene.add_layouts(&sources)?;
         scene.add_columns(&sources)?;
@@ -191,8 +207,10 @@ impl Scene {
             let mut bounds = vec![[f32::INFINITY, f32::NEG_INFINITY]; self.layouts[index].n_components];
             for &table in &self.layouts[index].tables {
                 let coordinates = self.coordinates(&self.layouts[index], table)?;
-                for (bound, axis) in bounds.iter_mut().zip(coordinates.axis_iter(Axis(1))) {
-                    for &x in axis.iter().filter(|x| x.is_finite()) {
+                // Without one of its coordinates a point has no place.
+                let placed = coordinates.outer_iter().filter(|point| point.iter().all(|x| x.is_finite()));
+                for point in placed {
+                    for (bound, &x) in bounds.iter_mut().zip(point) {
                         *bound = [bound[0].min(x), bound[1].max(x)];
                     }
                 }
@@ -260,8 +278,7 @@ impl Scene {
 
 /// `train` of `…/train-01J….lance`.
 fn name_of(url: &Url) -> String {
-    let name = url.file_name().trim_end_matches(".lance");
-    name.rsplit_once('-').map_or(name, |(stem, _)| stem).to_owned()
+    UniqueName::stem_of(url.file_name()).to_owned()
 }
 
 fn layout(name: &str, n_components: usize, schema: &Schema, lineage: Option<&Lineage>) -> SceneLayout {

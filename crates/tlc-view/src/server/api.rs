@@ -1,4 +1,5 @@
-//! What the page asks for. Every answer is read from the tables when it is asked for; nothing is kept but scenes.
+//! What the page asks for. Every answer is read from the tables when it is asked for; nothing is kept but scenes and the
+//! state of work.
 
 use std::sync::Arc;
 
@@ -12,11 +13,11 @@ use serde_json::{Map, Value, json};
 use tlc_core::Progress;
 
 use super::assets::{compressed, takes_gzip};
-use super::errors::Refused;
-use super::{State, encode, manifest, numbers, pictures};
+use super::errors::{Refused, text_of};
+use super::{Source, State, encode, manifest, numbers, quality, reduce};
 use crate::export::{self, Format};
 use crate::find::{self, Finder, Space};
-use crate::{Scene, SceneLayout, ViewError};
+use crate::{Scene, SceneLayout, ViewError, pictures};
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 /// Compressing less than this gains nothing.
@@ -48,11 +49,18 @@ async fn with_scene<T: Send + 'static>(
     run: Option<String>,
     work: impl FnOnce(&State, &Scene) -> Result<T, ViewError> + Send + 'static,
 ) -> Result<T, Refused> {
-    let task = tokio::task::spawn_blocking(move || {
+    blocking(move || {
         let scene = state.scenes.get(run.as_deref())?;
         work(&state, &scene)
-    });
-    match task.await {
+    })
+    .await
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
+) -> Result<T, Refused> {
+    match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(Refused::from),
         Err(_) => Err(Refused::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -63,7 +71,7 @@ async fn with_scene<T: Send + 'static>(
 }
 
 fn layout(scene: &Scene, index: Option<usize>) -> Result<&SceneLayout, ViewError> {
-    let index = index.unwrap_or(0);
+    let index = index.or_else(|| scene.default_layout()).unwrap_or(0);
     scene.layouts.get(index).ok_or_else(|| ViewError::Unknown {
         what: "layout",
         name: index.to_string(),
@@ -83,9 +91,18 @@ fn bytes(kind: &'static str, headers: &HeaderMap, content: Vec<u8>) -> Response 
 }
 
 pub(super) async fn manifest(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
-    let manifest =
-        with_scene(state, query.run, |state, scene| Ok(manifest::manifest(scene, &state.scenes.runs()))).await?;
-    Ok(Json(manifest).into_response())
+    let manifest = blocking(move || {
+        let job = state.jobs.to_json();
+        match state.scenes.get(query.run.as_deref()) {
+            Err(ViewError::NotReady { title }) => Ok(manifest::waiting(&title, job)),
+            scene => {
+                let scene = scene?;
+                let offer = reduce::offer(&scene);
+                Ok(manifest::manifest(&scene, &state.scenes.runs(), job, offer))
+            }
+        }
+    });
+    Ok(Json(manifest.await?).into_response())
 }
 
 pub(super) async fn coords(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
@@ -199,7 +216,7 @@ pub(super) async fn find(OfRouter(state): Shared, Path(finder): Path<String>, Qu
     let found = with_scene(state, query.run, move |_, scene| {
         let limit = query.limit.unwrap_or(100).min(MAX_FOUND);
         let layout = layout(scene, query.layout)?;
-        let table = query.table.or_else(|| layout.tables.last().copied()).unwrap_or(0);
+        let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
         find::find(scene, Finder::named(&finder)?, layout, table, limit, &Progress::default())
     });
     Ok(Json(found.await?).into_response())
@@ -273,4 +290,55 @@ pub(super) async fn revision(
         Ok(url) => Ok(Json(Map::from_iter([("url".to_owned(), json!(url.to_string()))])).into_response()),
         Err(reason) => Err(Refused::bad(reason)),
     }
+}
+
+pub(super) async fn quality(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
+    let report = with_scene(state, query.run, move |_, scene| {
+        let index = query.layout.or_else(|| scene.default_layout()).unwrap_or(0);
+        let layout = layout(scene, Some(index))?;
+        let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
+        quality::quality(scene, index, table, &Progress::default())
+    });
+    Ok(Json(report.await?).into_response())
+}
+
+pub(super) async fn job(OfRouter(state): Shared) -> Answer {
+    Ok(Json(state.jobs.to_json()).into_response())
+}
+
+pub(super) async fn cancel(OfRouter(state): Shared) -> Answer {
+    state.jobs.cancel();
+    Ok(Json(state.jobs.to_json()).into_response())
+}
+
+pub(super) async fn reduce(
+    OfRouter(state): Shared,
+    Query(query): Query<OfRun>,
+    Json(request): Json<reduce::Request>,
+) -> Answer {
+    let refused = |status, text: String, advice: &str| Refused::new(status, text, advice);
+    request.check().map_err(|error| refused(StatusCode::BAD_REQUEST, text_of(error.as_ref()), "Choose another."))?;
+    let (title, anything) = with_scene(state.clone(), query.run.clone(), |_, scene| {
+        Ok((scene.title.clone(), !reduce::offer(scene).is_null()))
+    })
+    .await?;
+    if !anything {
+        let error = format!("{title} has no embeddings left to reduce");
+        return Err(refused(StatusCode::UNPROCESSABLE_ENTITY, error, "Look at the layouts that it has."));
+    }
+    let its_state = state.clone();
+    let title = format!("Reducing {title}");
+    state.jobs.begin(title, move |progress| match its_state.scenes.source() {
+        Source::Project { project, run } => {
+            let run = project.open_run(query.run.as_deref().unwrap_or(run))?;
+            reduce::run(&run, &request, progress)
+        }
+        Source::Table { .. } | Source::Made { .. } => {
+            let Some((project, url)) = its_state.scenes.table() else { return Err("there is no table yet".into()) };
+            let reduced = reduce::table(&project, &url, &request, progress)?;
+            its_state.scenes.show_table(project, reduced);
+            Ok(())
+        }
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(state.jobs.to_json())).into_response())
 }

@@ -35,12 +35,7 @@ impl IntoResponse for Refused {
 
 impl From<ViewError> for Refused {
     fn from(error: ViewError) -> Self {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text.push_str(&format!(": {inner}"));
-            cause = inner.source();
-        }
+        let text = text_of(&error);
         let is_gone = matches!(
             error,
             ViewError::Store(StoreError::NotFound { .. })
@@ -55,10 +50,17 @@ impl From<ViewError> for Refused {
             ViewError::Unknown { .. } | ViewError::Run(RunError::UnknownRun { .. }) => {
                 Self::new(StatusCode::NOT_FOUND, text, "Reload the page: the run has changed.")
             }
+            ViewError::NotReady { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, text, "Wait until it is."),
             ViewError::Unusable { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, text, ""),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text, "See the terminal in which tlc view runs."),
         }
     }
+}
+
+/// An error with its causes.
+pub(super) fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 pub(super) async fn no_such_place() -> Refused {

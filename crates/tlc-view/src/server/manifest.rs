@@ -6,8 +6,9 @@ use tlc_core::NumberRole;
 use crate::find::Finder;
 use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope};
 
-/// The manifest of a scene; `runs` are those one can switch to.
-pub(crate) fn manifest(scene: &Scene, runs: &[String]) -> Value {
+/// The manifest of a scene; `runs` are those one can switch to, `job` is the work that is under way and `reduce` what can
+/// be reduced, if the reader can ask for it.
+pub(crate) fn manifest(scene: &Scene, runs: &[String], job: Value, reduce: Value) -> Value {
     let datasets = scene.datasets.iter().enumerate().map(|(id, dataset)| {
         json!({
             "id": id, "name": dataset.name, "rows": dataset.example_ids.len(),
@@ -37,7 +38,29 @@ pub(crate) fn manifest(scene: &Scene, runs: &[String]) -> Value {
         "layouts": scene.layouts.iter().enumerate().map(|(id, layout)| layout_json(id, layout)).collect::<Vec<_>>(),
         "columns": scene.columns.iter().map(column_json).collect::<Vec<_>>(),
         "finders": finders.collect::<Vec<_>>(),
+        "layout": scene.default_layout(),
+        "job": job,
+        "reduce": reduce,
         "message": message(scene),
+    })
+}
+
+/// The manifest of what is not there yet.
+pub(crate) fn waiting(title: &str, job: Value) -> Value {
+    let message = match job["state"].as_str() {
+        Some("failed") => json!({ "title": format!("{title} cannot be shown"), "advice": job["error"] }),
+        Some("cancelled") => json!({
+            "title": format!("Reading {title} was stopped"), "advice": "Start tlc view again to read it.",
+        }),
+        _ => {
+            json!({ "title": format!("Reading {title}"), "advice": "The map appears here when it is read and reduced." })
+        }
+    };
+    let none: [Value; 0] = [];
+    json!({
+        "format": "tlc-view/1", "title": title, "kind": "table", "run": null, "runs": none, "status": null,
+        "datasets": none, "tables": none, "layouts": none, "columns": none, "finders": none,
+        "layout": null, "job": job, "reduce": null, "message": message,
     })
 }
 

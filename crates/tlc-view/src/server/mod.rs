@@ -4,12 +4,14 @@
 //! `web/API.md`.
 
 mod api;
-mod assets;
-mod encode;
+pub(crate) mod assets;
+pub(crate) mod encode;
 mod errors;
-mod manifest;
-mod numbers;
-mod pictures;
+mod jobs;
+pub(crate) mod manifest;
+pub(crate) mod numbers;
+pub(crate) mod quality;
+mod reduce;
 mod scenes;
 mod security;
 
@@ -21,14 +23,15 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tlc_core::ulid::Ulid;
-use tlc_core::{Progress, TableStore, Url};
+use tlc_core::{Progress, ProgressSink, UniqueName, Url};
 use tlc_run::Project;
 
+use self::jobs::Jobs;
 use self::scenes::Scenes;
 use crate::ViewError;
 
 /// What is served.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Source {
     /// The runs of a project, first the one of this name.
     Project {
@@ -39,15 +42,41 @@ pub enum Source {
     },
     /// One table.
     Table {
-        /// Where it is kept.
-        store: Arc<dyn TableStore>,
+        /// The project that it is in.
+        project: Project,
         /// Its place.
         url: Url,
     },
+    /// A table that is made while the page shows how far it is, such as one of a file that is read and reduced.
+    Made {
+        /// What it will show.
+        title: String,
+        /// What makes it, once, when the server runs.
+        make: Arc<MakeTable>,
+    },
 }
 
-/// Makes a revision of a table with some of its rows, and returns where it is: what the page's "save" does. The server
-/// itself only reads.
+/// Makes a table that is to be shown; fails with what the page tells.
+pub type MakeTable =
+    dyn Fn(&Progress) -> Result<(Project, Url), Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
+
+impl Source {
+    fn title(&self) -> String {
+        match self {
+            Self::Project { run, .. } => run.clone(),
+            Self::Table { url, .. } => UniqueName::stem_of(url.file_name()).to_owned(),
+            Self::Made { title, .. } => title.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.title()).finish()
+    }
+}
+
+/// Makes a revision of a table with some of its rows, and returns where it is: what the page's "save" does.
 pub type MakeRevision = dyn Fn(&Url, &[u64], &str) -> Result<Url, String> + Send + Sync;
 
 /// How it is served.
@@ -59,11 +88,13 @@ pub struct ServeOptions {
     pub port: u16,
     /// What saves a selection. Default none: the page says that it cannot.
     pub make_revision: Option<Arc<MakeRevision>>,
+    /// Who is told of progress besides the page, such as a terminal. Default none.
+    pub progress_sink: Option<Arc<dyn ProgressSink>>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { host: Ipv4Addr::LOCALHOST.into(), port: 0, make_revision: None }
+        Self { host: Ipv4Addr::LOCALHOST.into(), port: 0, make_revision: None, progress_sink: None }
     }
 }
 
@@ -88,6 +119,7 @@ impl fmt::Debug for Server {
 
 struct State {
     scenes: Scenes,
+    jobs: Jobs,
     token: Option<String>,
     make_revision: Option<Arc<MakeRevision>>,
     /// The port, for checking whom requests are meant for.
@@ -108,6 +140,7 @@ impl Server {
         let token = (!options.host.is_loopback()).then(|| Ulid::generate().to_string().to_lowercase());
         let state = State {
             scenes: Scenes::new(source),
+            jobs: Jobs::new(options.progress_sink.clone()),
             token,
             make_revision: options.make_revision.clone(),
             port: address.port(),
@@ -132,9 +165,11 @@ impl Server {
         let failed = |source| ViewError::Listen { address, source };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
+        self.state.begin_making();
+        let state = self.state.clone();
         let router = router(self.state);
         let stop = stop.clone();
-        runtime
+        let served = runtime
             .block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(self.listener)?;
                 let stopped = async move {
@@ -148,7 +183,26 @@ impl Server {
                     () = stopped => Ok(()),
                 }
             })
-            .map_err(failed)
+            .map_err(failed);
+        state.jobs.end();
+        served
+    }
+}
+
+impl State {
+    /// Begins to make what is shown, if it must be made first.
+    fn begin_making(self: &Arc<Self>) {
+        let Source::Made { title, make } = self.scenes.source().clone() else { return };
+        let state = self.clone();
+        // Nothing else is under way yet.
+        let begun = self.jobs.begin(format!("Reading {title}"), move |progress| {
+            let (project, url) = make(progress)?;
+            state.scenes.show_table(project, url);
+            Ok(())
+        });
+        if let Err(refused) = begun {
+            tracing::error!(error = refused.error, "nothing can be made");
+        }
     }
 }
 
@@ -168,6 +222,10 @@ fn router(state: Arc<State>) -> Router {
         .route("/api/numbers", get(api::numbers))
         .route("/api/export", post(api::export))
         .route("/api/revision", post(api::revision))
+        .route("/api/quality", get(api::quality))
+        .route("/api/reduce", post(api::reduce))
+        .route("/api/job", get(api::job))
+        .route("/api/job/cancel", post(api::cancel))
         .fallback(errors::no_such_place);
     let pages = match &state.token {
         None => pages,

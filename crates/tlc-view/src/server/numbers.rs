@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value, json};
 use tlc_core::{Lineage, Progress};
-use tlc_reduce::quality::knn_accuracy;
 
-use crate::find::{Labels, NEIGHBOURS, Space, step, tables_over_epochs};
+use super::quality::accuracy_in_map;
+use crate::find::{Labels, NEIGHBOURS, step, tables_over_epochs};
 use crate::{ColumnKind, Scene, SceneColumn, Scope, Values, ViewError};
+
+/// Steps longer than this share of the map's diameter are counted.
+const FAR: f64 = 0.1;
 
 pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
     let mut epochs = Vec::new();
@@ -23,6 +26,7 @@ pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
     }
     let (mut drift, mut quality) = (Vec::new(), Vec::new());
     for (id, layout) in scene.layouts.iter().enumerate() {
+        let diameter = layout.bounds.iter().map(|[low, high]| f64::from(high - low).powi(2)).sum::<f64>().sqrt();
         for dataset in 0..scene.datasets.len() {
             let Some(&any) = layout.tables.iter().find(|&&table| scene.tables[table].dataset == dataset) else {
                 continue;
@@ -35,14 +39,17 @@ pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
                 if !steps.is_empty() {
                     let middle = steps.len() / 2;
                     let median = *steps.select_nth_unstable_by(middle, f64::total_cmp).1;
-                    drift.push(
-                        json!({ "layout": id, "dataset": dataset, "from": pair[0], "to": pair[1], "median": median }),
-                    );
+                    let far = steps.iter().filter(|step| **step > FAR * diameter).count();
+                    drift.push(json!({
+                        "layout": id, "dataset": dataset, "from": pair[0], "to": pair[1], "median": median,
+                        "spread": far as f64 / steps.len() as f64,
+                    }));
                 }
             }
             // The last epoch's map is what people look at.
             if let Some(&last) = tables.last()
-                && let Some(accuracy) = accuracy(scene, id, last)?
+                && let Some(labels) = Labels::of(scene, last)?
+                && let Some((accuracy, _)) = accuracy_in_map(scene, layout, last, &labels, &Progress::default())?
             {
                 let name = format!("{NEIGHBOURS}-NN accuracy in the map");
                 quality.push(json!({ "layout": id, "table": last, "report": { name: accuracy } }));
@@ -62,19 +69,6 @@ fn mean(scene: &Scene, column: &SceneColumn, table: usize) -> Result<Option<f64>
         _ => Vec::new(),
     };
     Ok((!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64))
-}
-
-/// The share of samples whose label is that of their neighbours in the map.
-fn accuracy(scene: &Scene, layout: usize, table: usize) -> Result<Option<f64>, ViewError> {
-    let Some(labels) = Labels::of(scene, table)? else { return Ok(None) };
-    let mut space = Space::of_map(scene, &scene.layouts[layout], table)?;
-    let rows: Vec<usize> = (0..space.slots.len()).filter(|&row| labels.of_slot[space.slots[row]].is_some()).collect();
-    if rows.len() <= NEIGHBOURS {
-        return Ok(None);
-    }
-    space.points = space.points.select(ndarray::Axis(0), &rows);
-    let classes: Vec<i64> = rows.iter().filter_map(|&row| labels.of_slot[space.slots[row]]).map(|c| c as i64).collect();
-    Ok(knn_accuracy(space.points.view(), &classes, NEIGHBOURS, &Progress::default()).ok())
 }
 
 /// Lineage for people.

@@ -1,38 +1,80 @@
 //! The scenes that are shown, opened when they are asked for and again when a run's record has changed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tlc_core::ObjectVersion;
+use tlc_core::{ObjectVersion, Url};
+use tlc_run::Project;
 
 use super::Source;
 use crate::{Scene, ViewError};
 
-type Opened = (Option<ObjectVersion>, Arc<Scene>);
+/// Scenes that are kept open at once: viewers of more runs than these wait a little more often.
+const MAX_OPEN: usize = 4;
+
+/// What a scene was opened from; another version is another scene.
+#[derive(Debug, Clone, PartialEq)]
+enum Version {
+    OfRecord(ObjectVersion),
+    OfTable(Url),
+}
+
+struct Opened {
+    version: Version,
+    scene: Arc<Scene>,
+    /// When it was asked for, counted in openings.
+    asked: u64,
+}
 
 pub(super) struct Scenes {
     source: Source,
+    /// The table that is shown, if it is one and there already.
+    table: Mutex<Option<(Project, Url)>>,
     /// By run.
     opened: Mutex<HashMap<String, Opened>>,
 }
 
 impl Scenes {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, opened: Mutex::default() }
+        let table = match &source {
+            Source::Table { project, url } => Some((project.clone(), url.clone())),
+            _ => None,
+        };
+        Self { source, table: Mutex::new(table), opened: Mutex::default() }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    fn shown_table(&self) -> MutexGuard<'_, Option<(Project, Url)>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table that is shown, if it is one.
+    pub(super) fn table(&self) -> Option<(Project, Url)> {
+        self.shown_table().clone()
+    }
+
+    /// Shows this table from now on.
+    pub(super) fn show_table(&self, project: Project, url: Url) {
+        *self.shown_table() = Some((project, url));
     }
 
     /// The scene of a run, or of the one that is shown first. Blocks.
     pub(super) fn get(&self, run: Option<&str>) -> Result<Arc<Scene>, ViewError> {
         match &self.source {
-            Source::Table { store, url } => {
-                let open = || Scene::of_table(store.clone(), url);
-                self.opened_or("", None, open)
-            }
             Source::Project { project, run: first } => {
                 let name = run.unwrap_or(first);
                 let run = project.open_run(name)?;
                 let (_, version) = project.store().read_object(&run.url().join("run.json")?)?;
-                self.opened_or(name, Some(version), || Scene::of_run(project, &run))
+                self.opened_or(name, Version::OfRecord(version), || Scene::of_run(project, &run))
+            }
+            Source::Table { .. } | Source::Made { .. } => {
+                let Some((project, url)) = self.table() else {
+                    return Err(ViewError::NotReady { title: self.source.title() });
+                };
+                self.opened_or("", Version::OfTable(url.clone()), || Scene::of_table(&project, &url))
             }
         }
     }
@@ -40,15 +82,21 @@ impl Scenes {
     fn opened_or(
         &self,
         name: &str,
-        version: Option<ObjectVersion>,
+        version: Version,
         open: impl FnOnce() -> Result<Scene, ViewError>,
     ) -> Result<Arc<Scene>, ViewError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, scene)) = opened.get(name).filter(|(known, _)| *known == version) {
-            return Ok(scene.clone());
+        let now = opened.values().map(|known| known.asked + 1).max().unwrap_or(0);
+        if let Some(known) = opened.get_mut(name).filter(|known| known.version == version) {
+            known.asked = now;
+            return Ok(known.scene.clone());
         }
         let scene = Arc::new(open()?);
-        opened.insert(name.to_owned(), (version, scene.clone()));
+        opened.insert(name.to_owned(), Opened { version, scene: scene.clone(), asked: now });
+        if opened.len() > MAX_OPEN {
+            let oldest = opened.iter().min_by_key(|(_, known)| known.asked).map(|(name, _)| name.clone());
+            oldest.and_then(|name| opened.remove(&name));
+        }
         Ok(scene)
     }
 
@@ -56,7 +104,7 @@ impl Scenes {
     pub(super) fn runs(&self) -> Vec<String> {
         match &self.source {
             Source::Project { project, .. } => project.run_names().unwrap_or_default(),
-            Source::Table { .. } => Vec::new(),
+            Source::Table { .. } | Source::Made { .. } => Vec::new(),
         }
     }
 }

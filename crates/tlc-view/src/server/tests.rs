@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use tlc_core::{Column, NumberRole};
+use serde_json::{Value, json};
+use tlc_core::{Column, NumberRole, TableStore};
 use tlc_table::MemoryStore;
 
 use super::*;
@@ -18,7 +19,8 @@ fn source(column: NumberRole) -> (Source, Arc<MemoryStore>, Url) {
     let store = Arc::new(MemoryStore::default());
     let url: Url = "memory://p/t.lance".parse().expect("a URL");
     store.create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("new");
-    (Source::Table { store: store.clone(), url: url.clone() }, store, url)
+    let project = Project::new(store.clone(), "memory://p".parse().expect("a URL"));
+    (Source::Table { project, url: url.clone() }, store, url)
 }
 
 /// Serves while `ask` runs; `ask` gets the port.
@@ -33,8 +35,36 @@ fn serving(source: Source, ask: impl FnOnce(u16)) {
 }
 
 fn get(port: u16, path: &str, host: &str) -> (u16, Vec<u8>) {
+    ask(port, host, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+}
+
+fn post(port: u16, path: &str, body: &Value) -> (u16, Value) {
+    let (host, body) = (format!("127.0.0.1:{port}"), body.to_string());
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json");
+    let (status, answer) = ask(port, &host, &format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    (status, serde_json::from_slice(&answer).expect("JSON"))
+}
+
+fn json_at(port: u16, path: &str) -> Value {
+    let (status, body) = get(port, path, &format!("127.0.0.1:{port}"));
+    assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).expect("JSON")
+}
+
+/// Waits for the work that is under way.
+fn finished(port: u16) -> Value {
+    loop {
+        let job = json_at(port, "/api/job");
+        if job["state"] != "running" {
+            return job;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+fn ask(port: u16, host: &str, request: &str) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+    stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("answered");
     let split = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
@@ -107,4 +137,75 @@ fn another_address_needs_a_token_and_a_used_port_is_said() {
         ServeOptions { port: server.address.port(), host: Ipv4Addr::UNSPECIFIED.into(), ..ServeOptions::default() };
     let error = Server::bind(source, &taken).expect_err("in use").to_string();
     assert!(error.contains("choose another port"), "{error}");
+}
+
+/// A table of embeddings, three times as many rows as a method needs at least.
+fn embeddings() -> (Project, Url) {
+    let values = (0..60 * 6).map(|i| (i as f32 * 0.37).sin() + (i / 120) as f32).collect();
+    let column = Column::embedding("features", 6, values, NumberRole::NnEmbedding);
+    let schema = Arc::new(Schema::new(vec![column.field]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![column.values]).expect("they fit");
+    let store = Arc::new(MemoryStore::default());
+    let url: Url = "memory://p/datasets/toys/initial.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("new");
+    (Project::new(store, "memory://p".parse().expect("a URL")), url)
+}
+
+#[test]
+fn a_table_without_a_layout_is_reduced_on_request() {
+    let (project, url) = embeddings();
+    serving(Source::Table { project: project.clone(), url: url.clone() }, |port| {
+        let manifest = json_at(port, "/api/manifest");
+        assert_eq!((&manifest["reduce"]["columns"], &manifest["job"]["state"]), (&json!(["features"]), &json!("none")));
+        let (status, body) = post(port, "/api/reduce", &json!({ "method": "umpa" }));
+        assert!(status == 400 && body["error"].as_str().is_some_and(|text| text.contains("umap")), "{body}");
+        assert_eq!(post(port, "/api/reduce", &json!({ "method": "pca", "n_components": 7 })).0, 400);
+        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca", "n_components": 2 }));
+        assert_eq!(status, 202, "{body}");
+        let job = finished(port);
+        assert_eq!((&job["state"], &job["title"]), (&json!("done"), &json!("Reducing initial")), "{job}");
+        let manifest = json_at(port, "/api/manifest");
+        assert_eq!((&manifest["layouts"][0]["method"], &manifest["layout"]), (&json!("pca"), &json!(0)), "{manifest}");
+        assert_eq!((&manifest["message"], &manifest["reduce"]), (&Value::Null, &Value::Null));
+        // The source is still there, and neighbours are those in its embeddings.
+        let knn = json!({ "layout": 0, "table": 0, "example_id": 3, "k": 2, "space": "embedding" });
+        let (_, neighbours) = post(port, "/api/knn", &knn);
+        assert_eq!((&neighbours["space"], &neighbours["note"]), (&json!("embedding"), &Value::Null), "{neighbours}");
+        let quality = json_at(port, "/api/quality?layout=0&table=0");
+        assert!(quality["lines"].as_array().is_some_and(|lines| lines.len() >= 5), "{quality}");
+        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca" }));
+        assert!(status == 422 && body["error"].is_string(), "{body}");
+    });
+    assert!(project.store().info(&url).is_ok(), "the source stays");
+}
+
+#[test]
+fn what_is_made_first_is_shown_when_it_is_there() {
+    let (go, may_go) = std::sync::mpsc::channel::<bool>();
+    let may_go = std::sync::Mutex::new(may_go);
+    let make = move |progress: &Progress| {
+        let _task = progress.task("read", 3);
+        match may_go.lock().expect("sound").recv() {
+            Ok(true) => Ok(embeddings()),
+            _ => Err("it holds no <numbers>".into()),
+        }
+    };
+    let made = |make: Arc<MakeTable>| Source::Made { title: "toys.csv".to_owned(), make };
+    let make: Arc<MakeTable> = Arc::new(make);
+    serving(made(make.clone()), |port| {
+        let waiting = json_at(port, "/api/manifest");
+        assert_eq!((&waiting["message"]["title"], &waiting["layouts"]), (&json!("Reading toys.csv"), &json!([])));
+        assert_eq!(waiting["job"]["state"], "running");
+        let (status, body) = get(port, "/api/coords?layout=0&table=0", &format!("127.0.0.1:{port}"));
+        assert_eq!(status, 503, "{}", String::from_utf8_lossy(&body));
+        go.send(true).expect("it waits");
+        assert_eq!(finished(port)["state"], "done");
+        assert_eq!(json_at(port, "/api/manifest")["datasets"][0]["rows"], 60);
+    });
+    serving(made(make), |port| {
+        go.send(false).expect("it waits");
+        assert_eq!(finished(port)["error"], "it holds no <numbers>");
+        let manifest = json_at(port, "/api/manifest");
+        assert_eq!(manifest["message"]["advice"], "it holds no <numbers>", "never a blank page");
+    });
 }

@@ -13,11 +13,23 @@ export interface ColumnInfo {
   classes: string[] | null; per: "table" | "dataset"; min: number | null; max: number | null;
 }
 export interface FinderInfo { id: string; title: string; rule: string; needs_epochs: boolean }
+/** Work of the server that takes long; `total` 0 = unknown. */
+export interface Job {
+  state: "none" | "running" | "done" | "failed" | "cancelled"; title: string;
+  tasks: { name: string; done: number; total: number }[]; error: string | null; advice: string | null;
+}
+export interface Reducible { columns: string[]; methods: string[] }
+export interface ReduceRequest { method: string; n_components: 2 | 3; columns: string[] | null }
 export interface Manifest {
   format: string; title: string; kind: "run" | "table" | "project"; run: string | null; runs: string[];
   status: "running" | "completed" | "interrupted" | null;
   datasets: Dataset[]; tables: TableInfo[]; layouts: Layout[]; columns: ColumnInfo[]; finders: FinderInfo[];
   message: { title: string; advice: string } | null;
+  /** The layout to show first. */
+  layout?: number | null;
+  job?: Job | null;
+  /** What the server can make layouts of; null if it cannot. */
+  reduce?: Reducible | null;
 }
 export interface Sample { values: Record<string, unknown>; text: string | null; file: string | null }
 export interface Neighbour { example_id: number; distance: number }
@@ -25,9 +37,13 @@ export interface Neighbours { space: string; note: string | null; neighbours: Ne
 export interface Found { title: string; rule: string; rows: { example_id: number; score: number; why: string }[] }
 export interface Numbers {
   epochs: { table: number; epoch: number | null; dataset: number; means: Record<string, number | null> }[];
-  drift: { layout: number; dataset: number; from: number; to: number; median: number }[];
+  drift: { layout: number; dataset: number; from: number; to: number; median: number; spread?: number }[];
   quality: { layout: number; table: number; report: Record<string, unknown> }[];
   lineage: { table: number; text: string }[];
+}
+export interface Quality {
+  layout: number; table: number; space: string | null; note: string | null;
+  lines: { name: string; value: number | null; standard_error: number | null; of: string }[];
 }
 export interface ExportRequest { table: number; layout: number; example_ids: number[]; format: "csv" | "json" | "parquet" }
 export interface SpriteSheet { size: number; per_row: number; png: string; slots: number[] }
@@ -56,6 +72,11 @@ export interface Source {
   knn(layout: number, table: number, exampleId: number, k: number): Promise<Neighbours>;
   find(finder: string, layout: number, table: number, limit: number): Promise<Found>;
   numbers(): Promise<Numbers>;
+  /** Takes seconds. */
+  quality(layout: number, table: number): Promise<Quality>;
+  job(): Promise<Job>;
+  reduce(request: ReduceRequest): Promise<Job>;
+  cancelJob(): Promise<Job>;
   export(request: ExportRequest): Promise<Blob>;
   revision(dataset: number, exampleIds: number[], name: string, description: string): Promise<{ url: string }>;
 }
@@ -125,6 +146,10 @@ export class HttpSource implements Source {
     return this.json<Found>(this.url(`find/${encodeURIComponent(finder)}`, { layout, table, limit }));
   }
   numbers() { return this.json<Numbers>(this.url("numbers")); }
+  quality(layout: number, table: number) { return this.json<Quality>(this.url("quality", { layout, table })); }
+  job() { return this.json<Job>(this.url("job")); }
+  reduce(request: ReduceRequest) { return this.json<Job>(this.url("reduce"), request); }
+  cancelJob() { return this.json<Job>(this.url("job/cancel"), {}); }
   async export(request: ExportRequest) { return (await this.request(this.url("export"), request)).blob(); }
   revision(dataset: number, exampleIds: number[], name: string, description: string) {
     return this.json<{ url: string }>(this.url("revision"), { dataset, example_ids: exampleIds, name, description });
@@ -182,6 +207,14 @@ export class EmbeddedSource implements Source {
   async numbers(): Promise<Numbers> {
     return (this.file("numbers") as Numbers | undefined) ?? { epochs: [], drift: [], quality: [], lineage: [] };
   }
+  async quality(layout: number, table: number): Promise<Quality> {
+    const found = this.file(`quality?layout=${layout}&table=${table}`);
+    if (found === undefined) throw new ApiError("The report of this layout and epoch is not part of the exported file.", "Open the run with “tlc view” to compute it.", 404);
+    return found as Quality;
+  }
+  async job(): Promise<Job> { return this.needsServer(); }
+  async reduce(): Promise<Job> { return this.needsServer(); }
+  async cancelJob(): Promise<Job> { return this.needsServer(); }
   async export(): Promise<Blob> { return this.needsServer(); }
   async revision(): Promise<{ url: string }> { return this.needsServer(); }
 }

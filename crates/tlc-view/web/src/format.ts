@@ -23,6 +23,9 @@ export const className = (classes: string[] | null, index: number) => {
   return name === undefined ? `class ${index}` : name.trim() === "" ? `(empty, class ${index})` : name;
 };
 
+/** Names of tables end with an id that makes them unique; people need it seldom. */
+export const plainName = (name: string) => name.replace(/-[0-7][0-9A-HJKMNP-TV-Z]{25}$/, "");
+
 export function value(raw: unknown): string {
   if (raw === null || raw === undefined) return "–";
   if (typeof raw === "number") return number(raw);

@@ -1,6 +1,7 @@
 // The state of the page in the URL's hash, so that a link shows the same picture. Selections travel as ranges of example ids.
+import type { Range } from "./scale";
 import type { Stage } from "./stage";
-import type { Range, Store, View } from "./store";
+import type { Store, View } from "./store";
 import type { Camera } from "./renderer/camera";
 
 const MOST_SELECTION = 60_000;
@@ -61,15 +62,15 @@ export async function writeHash(store: Store, stage: Stage): Promise<string> {
   if (store.trails) q.set("t", "1");
   if (store.ghost !== "none") q.set("g", store.ghost);
   if (!store.showOod) q.set("o", "0");
-  if (store.onlyWrong) q.set("w", "1");
-  for (const [key, codes] of store.hidden) q.append("h", `${packIds([...codes])} ${key}`);
-  for (const [name, { lo, hi }] of store.filters) q.append("f", `${Number.isFinite(lo) ? lo : ""} ${Number.isFinite(hi) ? hi : ""} ${name}`);
-  if (store.hasSelection) {
+  if (store.filters.onlyWrong) q.set("w", "1");
+  for (const [key, codes] of store.filters.hidden) q.append("h", `${packIds([...codes])} ${key}`);
+  for (const [name, { lo, hi }] of store.filters.ranges) q.append("f", `${Number.isFinite(lo) ? lo : ""} ${Number.isFinite(hi) ? hi : ""} ${name}`);
+  if (store.selection.any) {
     let size = 0;
-    for (const { dataset, slots } of store.rows(true)) {
+    for (const { dataset, slots } of store.selection.rows(true)) {
       if (slots.length > 250_000) { size = Infinity; break; }
-      await store.loadIds(dataset);
-      const text = packIds(Array.from(slots, (slot) => store.idOf(dataset, slot)!));
+      await store.data.loadIds(dataset);
+      const text = packIds(Array.from(slots, (slot) => store.data.idOf(dataset, slot)!));
       size += text.length;
       if (size <= MOST_SELECTION) q.append("s", `${dataset} ${text}`);
     }
@@ -98,16 +99,18 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
   const ghost = q.get("g");
   store.ghost = ghost === "first" || ghost === "previous" ? ghost : "none";
   store.showOod = q.get("o") !== "0";
+  const hidden = new Map<string, Set<number>>(), ranges = new Map<string, Range>();
   for (const text of q.getAll("h")) {
     const cut = text.indexOf(" ");
-    try { store.hidden.set(text.slice(cut + 1), new Set(unpackIds(text.slice(0, cut)))); } catch { /* a damaged link */ }
+    try { hidden.set(text.slice(cut + 1), new Set(unpackIds(text.slice(0, cut)))); } catch { /* a damaged link */ }
   }
   for (const text of q.getAll("f")) {
-    const [lo, hi, ...name] = text.split(" ");
+    const [lo, hi, ...words] = text.split(" ");
+    const name = words.join(" ");
     const range: Range = { lo: lo === "" ? -Infinity : Number(lo), hi: hi === "" ? Infinity : Number(hi) };
-    if (store.column(name.join(" ")) !== undefined && !Number.isNaN(range.lo + range.hi) || !Number.isFinite(range.lo) && !Number.isFinite(range.hi)) store.filters.set(name.join(" "), range);
+    if (store.column(name) !== undefined && !Number.isNaN(range.lo) && !Number.isNaN(range.hi)) ranges.set(name, range);
   }
-  store.onlyWrong = q.has("w") && store.role("label") !== undefined && store.role("prediction") !== undefined;
+  store.filters.restore(hidden, ranges, q.has("w"));
   store.views.forEach((_, i) => {
     const c = (q.get(`v${i}`) ?? "").split("_").map(Number);
     if (c.length !== 6 || c.some((v) => !Number.isFinite(v)) || c[3]! <= 0) return;
@@ -121,10 +124,10 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
     const dataset = Number(text.slice(0, cut));
     if (!store.points.has(dataset)) continue;
     try {
-      await store.loadIds(dataset);
-      for (const id of unpackIds(text.slice(cut + 1))) { const slot = store.slotOf(dataset, id); if (slot >= 0) refs.push({ dataset, slot }); }
+      await store.data.loadIds(dataset);
+      for (const id of unpackIds(text.slice(cut + 1))) { const slot = store.data.slotOf(dataset, id); if (slot >= 0) refs.push({ dataset, slot }); }
     } catch { /* a damaged link: show the rest */ }
   }
-  if (refs.length > 0) store.selectRefs(refs, "replace");
+  if (refs.length > 0) store.selection.refs(refs, "replace");
   if (q.has("x")) store.tell("The selection was too large for the link.");
 }

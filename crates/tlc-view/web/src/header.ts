@@ -1,9 +1,11 @@
 // The bar on top (run, filters in force, theme, link, help), the pickers of each view, and the tools beside the map.
-import type { Layout } from "./api";
 import { fill, h, icon, iconButton, onFrame, select, setPressed } from "./dom";
-import { count, number, plural } from "./format";
+import { count, number, plainName, plural } from "./format";
+import { layoutOptions } from "./layoutnames";
+import { openReduce, type Jobs } from "./reduce";
+import { DATASET_COLOUR } from "./scale";
 import type { Stage } from "./stage";
-import { DATASET_COLOUR, type Store, type Tool } from "./store";
+import type { Store, Tool } from "./store";
 
 export interface Actions { help(): void; share(): void; panel(): void }
 
@@ -23,24 +25,25 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
     const state = manifest.status === null ? null : h("span", { class: `status ${manifest.status}`, title: live ? "The run is still being written; new epochs appear by themselves." : "" }, manifest.status);
     const runs = manifest.runs.length > 1 && manifest.run !== null && store.source.live
       ? select("Run", manifest.runs.map((run) => ({ value: run, text: run })), manifest.run, (run) => { const url = new URL(location.href); url.searchParams.set("run", run); url.hash = ""; location.assign(url); })
-      : h("h1", { dir: "auto" }, manifest.title);
-    fill(title, h("span", { class: "brand" }, "tlc"), runs, state);
-    document.title = `${manifest.title} · tlc view`;
+      : h("h1", { dir: "auto", title: manifest.title }, plainName(manifest.title));
+    const file = !store.source.live && h("span", { class: "status", title: "A copy in one file: what is in it works without a server." }, "exported file");
+    fill(title, h("span", { class: "brand" }, "tlc"), runs, file || state);
+    document.title = `${plainName(manifest.title)} · tlc view`;
   };
   const renderChips = () => {
     const list: HTMLElement[] = [];
     const chip = (text: string, clear: () => void) => list.push(h("span", { class: "chip" }, h("span", { dir: "auto" }, text), h("button", { type: "button", "aria-label": `Remove the filter ${text}`, onclick: clear }, icon("close"))));
-    for (const [key, codes] of store.hidden) {
+    for (const [key, codes] of store.filters.hidden) {
       const classes = key === DATASET_COLOUR ? store.manifest.datasets.map((d) => d.name) : store.column(key.slice(1))?.classes ?? null;
       const left = classes === null || codes.size < classes.length ? [] : classes.filter((_, i) => !codes.has(i + 1));
-      chip(`${key === DATASET_COLOUR ? "dataset" : key.slice(1)}: ${left.length === 1 ? `only ${left[0]}` : `${codes.size} hidden`}`, () => store.setHidden(key, null));
+      chip(`${key === DATASET_COLOUR ? "dataset" : key.slice(1)}: ${left.length === 1 ? `only ${left[0]}` : `${codes.size} hidden`}`, () => store.filters.setHidden(key, null));
     }
-    for (const [name, range] of store.filters) {
+    for (const [name, range] of store.filters.ranges) {
       const lo = Number.isFinite(range.lo), hi = Number.isFinite(range.hi);
-      chip(lo && hi ? `${name} ${number(range.lo)} … ${number(range.hi)}` : lo ? `${name} ≥ ${number(range.lo)}` : `${name} ≤ ${number(range.hi)}`, () => store.setFilter(name, null));
+      chip(lo && hi ? `${name} ${number(range.lo)} … ${number(range.hi)}` : lo ? `${name} ≥ ${number(range.lo)}` : `${name} ≤ ${number(range.hi)}`, () => store.filters.setRange(name, null));
     }
-    if (store.onlyWrong) chip("only misclassified", () => store.setOnlyWrong(false));
-    if (list.length > 1) list.push(h("button", { type: "button", class: "link", onclick: () => store.clearFilters() }, "clear all"));
+    if (store.filters.onlyWrong) chip("only misclassified", () => store.filters.setOnlyWrong(false));
+    if (list.length > 1) list.push(h("button", { type: "button", class: "link", onclick: () => store.filters.clear() }, "clear all"));
     fill(chips, ...list);
   };
   store.on(["manifest", "layout"], onFrame(renderTitle));
@@ -49,18 +52,7 @@ export function makeHeader(store: Store, actions: Actions): HTMLElement {
   return element;
 }
 
-const layoutName = (layout: Layout) => `${layout.method} ${layout.dims}-D`;
-
-/** Names that tell layouts apart: method and dimensions, and the column's name where that is not enough. */
-function layoutOptions(store: Store): { value: number; text: string }[] {
-  const { layouts } = store.manifest;
-  return layouts.map((layout) => {
-    const twins = layouts.filter((other) => layoutName(other) === layoutName(layout)).length > 1;
-    return { value: layout.id, text: twins ? `${layoutName(layout)} · ${layout.name}` : layoutName(layout) };
-  });
-}
-
-export function makeViewBars(store: Store, stage: Stage): void {
+export function makeViewBars(store: Store, stage: Stage, jobs: Jobs): void {
   const bars = [0, 1].map((view) => {
     const bar = h("div", { class: "view-bar card", role: "group", "aria-label": `Map ${view + 1}` });
     stage.element.append(bar);
@@ -68,15 +60,17 @@ export function makeViewBars(store: Store, stage: Stage): void {
   });
   const render = () => bars.forEach((bar, view) => {
     stage.element.classList.toggle("split", store.views.length > 1);
+    stage.element.classList.toggle("mapped", store.views.length > 0);
     const there = store.views[view];
     bar.hidden = there === undefined;
     const rect = stage.rects[view];
     if (there === undefined || rect === undefined) return;
-    bar.style.left = `${rect.x + 12}px`;
+    // Above each other the second map's pickers must not lie on the tools.
+    bar.style.left = `${rect.x + (rect.y > 0 ? 60 : 12)}px`;
     bar.style.top = `${rect.y + 12}px`;
-    bar.style.maxWidth = `${rect.width - 24}px`;
+    bar.style.maxWidth = `${Math.max(240, Math.min(rect.room, rect.width - (rect.y > 0 ? 72 : 24)))}px`;
     bar.classList.toggle("active", store.views.length > 1 && store.activeView === view);
-    const wanted = JSON.stringify([there, store.manifest.layouts.length, store.manifest.datasets, store.views.length]);
+    const wanted = JSON.stringify([there, store.manifest.layouts.map((layout) => layout.name), store.manifest.datasets, store.views.length, store.manifest.reduce]);
     if (bar.dataset.of === wanted) return;
     bar.dataset.of = wanted;
     const layout = store.layoutOf(view);
@@ -87,6 +81,7 @@ export function makeViewBars(store: Store, stage: Stage): void {
     const datasets = store.manifest.datasets;
     fill(bar, layoutSelect,
       datasets.length > 1 && select("Dataset", [{ value: -1, text: "all datasets" }, ...datasets.map((d) => ({ value: d.id, text: d.name }))], there.dataset, (value) => change({ dataset: Number(value) })),
+      view === 0 && store.source.live && !!store.manifest.reduce && iconButton("plus", "Make another layout", () => openReduce(store, jobs)),
       store.views.length > 1 && view === 1 && iconButton("close", "Close this map", () => store.setViews([store.views[0]!])));
   });
   store.on(["views", "layout", "manifest"], render);
@@ -130,12 +125,20 @@ export function makeTools(store: Store, stage: Stage): HTMLElement {
   const size = h("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, "aria-label": "Point size", oninput: () => store.option("sizeFactor", 3 ** Number(size.value)) });
   const opacity = h("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, "aria-label": "Opacity", oninput: () => store.option("opacityFactor", 3 ** Number(opacity.value)) });
   const labels = h("input", { type: "checkbox", checked: store.labels, onchange: () => store.option("labels", labels.checked) });
-  const wrong = h("input", { type: "checkbox", onchange: () => store.setOnlyWrong(wrong.checked) });
+  const wrong = h("input", { type: "checkbox", onchange: () => store.filters.setOnlyWrong(wrong.checked) });
   const popover = h("div", { class: "card display", role: "group", "aria-label": "Display", hidden: true },
     h("label", {}, "Point size", size), h("label", {}, "Opacity", opacity), h("label", { class: "check" }, labels, "Class names on the map"), h("label", { class: "check wrong" }, wrong, "Only misclassified (M)"));
-  const tune = iconButton("tune", "Display", () => { popover.hidden = !popover.hidden; tune.setAttribute("aria-expanded", String(!popover.hidden)); });
-  tune.setAttribute("aria-expanded", "false");
-  popover.addEventListener("keydown", (event) => { if (event.key === "Escape") { popover.hidden = true; tune.setAttribute("aria-expanded", "false"); tune.focus(); event.stopPropagation(); } });
+  const expand = (on: boolean) => { popover.hidden = !on; tune.setAttribute("aria-expanded", String(on)); };
+  const tune = iconButton("tune", "Display", () => expand(popover.hidden !== false));
+  expand(false);
+  // It goes away by Esc, and when anything else is used.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || popover.hidden) return;
+    expand(false);
+    tune.focus();
+    event.stopImmediatePropagation();
+  });
+  document.addEventListener("pointerdown", (event) => { if (!popover.hidden && !popover.contains(event.target as Node) && !tune.contains(event.target as Node)) expand(false); });
 
   const element = h("div", { class: "tools card", role: "toolbar", "aria-label": "Map tools", "aria-orientation": "vertical" },
     ...tools.map(([, button]) => button), h("hr"),
@@ -153,7 +156,7 @@ export function makeTools(store: Store, stage: Stage): HTMLElement {
     setPressed(link, store.linked);
     link.hidden = store.views.length < 2;
     labels.checked = store.labels;
-    wrong.checked = store.onlyWrong;
+    wrong.checked = store.filters.onlyWrong;
     wrong.parentElement!.hidden = store.role("label") === undefined || store.role("prediction") === undefined;
   };
   store.on(["tool", "options", "views", "manifest", "layout", "mask"], render);
@@ -167,17 +170,17 @@ export function makeStatus(store: Store): HTMLElement {
   const selected = h("span", { class: "selected", "aria-live": "polite", role: "status" });
   const element = h("div", { class: "status-line" }, selected, points);
   const render = onFrame(() => {
-    const visible = store.visibleCount, all = store.shownCount;
+    const visible = store.selection.visible, all = store.selection.shown;
     let missing = 0;
     store.views.forEach((view, i) => { if (i === store.activeView) for (const dataset of store.datasetsOf(i)) {
       const table = store.tableAt(view.layout, dataset, store.step);
-      if (table !== undefined) missing += store.coordsNow(view.layout, table)?.missing ?? 0;
+      if (table !== undefined) missing += store.data.coordsNow(view.layout, table)?.missing ?? 0;
     } });
     const parts = [visible < all ? `${count(visible)} of ${plural(all, "point")}` : plural(all, "point")];
     if (missing > 0) parts.push(`${count(missing)} without a position here`);
     points.textContent = parts.join(" · ");
-    const chosen = store.chosenCount;
-    const text = chosen > 0 ? `${count(chosen)} selected` : store.hasSelection ? "selection hidden by filters" : "";
+    const chosen = store.selection.chosen;
+    const text = chosen > 0 ? `${count(chosen)} selected` : store.selection.any ? "selection hidden by filters" : "";
     if (selected.textContent !== text) selected.textContent = text;
     element.classList.toggle("has-selection", text !== "");
   });

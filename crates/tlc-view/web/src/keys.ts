@@ -1,8 +1,9 @@
 // All keys of the page in one list, which is also what the help shows.
 import type { Sidebar } from "./panels/sidebar";
 import { setDims, toggleSplit } from "./header";
+import { columnKey } from "./scale";
 import type { Stage } from "./stage";
-import { columnKey, type Ghost, type Store } from "./store";
+import type { Ghost, Store } from "./store";
 import type { Timeline } from "./timeline";
 
 export interface Key { keys: string[]; shown: string; what: string; run: (event: KeyboardEvent) => void }
@@ -35,10 +36,10 @@ export function makeKeys({ store, stage, timeline, sidebar, help, searchLegend }
       { keys: ["v"], shown: "V", what: "Move tool", run: () => store.setTool("pan") },
       { keys: ["e"], shown: "E", what: "Lasso", run: () => store.setTool(store.tool === "lasso" ? "pan" : "lasso") },
       { keys: ["b"], shown: "B", what: "Box", run: () => store.setTool(store.tool === "box" ? "pan" : "box") },
-      { keys: ["ctrl+a"], shown: "Ctrl A", what: "Select all that is visible", run: () => store.selectVisible() },
-      { keys: ["i"], shown: "I", what: "Invert the selection", run: () => store.invertSelection() },
-      { keys: ["ctrl+z"], shown: "Ctrl Z", what: "Undo the last selection", run: () => store.undoSelection() },
-      { keys: ["escape"], shown: "Esc", what: "Clear the selection", run: () => { if (stage.cancelDrag()) return; if (store.hasSelection || store.sample) { store.clearSelection(); store.openSample(null); } else store.setTool("pan"); } },
+      { keys: ["ctrl+a"], shown: "Ctrl A", what: "Select all that is visible", run: () => store.selection.all() },
+      { keys: ["i"], shown: "I", what: "Invert the selection", run: () => store.selection.invert() },
+      { keys: ["ctrl+z"], shown: "Ctrl Z", what: "Undo the last selection", run: () => store.selection.undo() },
+      { keys: ["escape"], shown: "Esc", what: "Clear the selection", run: () => { if (stage.cancelDrag()) return; if (store.selection.any || store.sample) { store.selection.clear(); store.openSample(null); } else store.setTool("pan"); } },
     ] },
     { group: "Time", keys: [
       { keys: [" "], shown: "Space", what: "Play or pause", run: () => timeline.toggle() },
@@ -50,14 +51,14 @@ export function makeKeys({ store, stage, timeline, sidebar, help, searchLegend }
     { group: "Colour and filters", keys: [
       { keys: ["c"], shown: "C", what: "Colour by the next column (Shift C: the one before)", run: (event) => nextColour(event.shiftKey ? -1 : 1) },
       { keys: ["/"], shown: "/", what: "Search a class", run: (event) => { event.preventDefault(); searchLegend(); } },
-      { keys: ["m"], shown: "M", what: "Only misclassified", run: () => store.setOnlyWrong(!store.onlyWrong) },
-      { keys: ["d"], shown: "D", what: "Drop all filters", run: () => store.clearFilters() },
+      { keys: ["m"], shown: "M", what: "Only misclassified", run: () => store.filters.setOnlyWrong(!store.filters.onlyWrong) },
+      { keys: ["d"], shown: "D", what: "Drop all filters", run: () => store.filters.clear() },
       { keys: ["o"], shown: "O", what: "Mark points far outside the fit", run: () => store.option("showOod", !store.showOod) },
     ] },
     { group: "Page", keys: [
       { keys: ["p"], shown: "P", what: "Show or hide the panel", run: () => sidebar.toggle() },
       { keys: ["n"], shown: "N", what: "Neighbours of the selected point", run: () => {
-        const first = store.rows(true)[0];
+        const first = store.selection.rows(true)[0];
         if (store.sample === null && first === undefined) { store.tell("Select a point first."); return; }
         store.openSample(store.sample ?? { dataset: first!.dataset, slot: first!.slots[0]! });
       } },

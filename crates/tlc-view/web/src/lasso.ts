@@ -3,7 +3,9 @@
 import type { Projected } from "./renderer/project";
 
 /** Sets hits[i] = 1 for the points inside; polygon as x0, y0, x1, y1, … in the same pixels as the points. */
-export function lassoHits(polygon: number[], at: Projected, mask: Uint8Array, hits: Uint8Array): void {
+export function lassoHits(corner: number[], at: Projected, mask: Uint8Array, hits: Uint8Array): void {
+  // Floats throughout: a lasso over whole pixels must not be other code for the compiler than one over half pixels.
+  const polygon = Float64Array.from(corner);
   const corners = polygon.length >> 1;
   if (corners < 3) return;
   let x0 = Infinity, x1 = -Infinity, y0 = Infinity, y1 = -Infinity;
@@ -28,9 +30,23 @@ export function lassoHits(polygon: number[], at: Projected, mask: Uint8Array, hi
     ax[i] = polygon[2 * i]!; ay[i] = polygon[2 * i + 1]!; by[i] = polygon[2 * j + 1]!;
     slope[i] = by[i] === ay[i] ? 0 : (polygon[2 * j]! - ax[i]!) / (by[i]! - ay[i]!);
   }
-  const { x, y } = at;
-  const n = Math.min(x.length, mask.length);
-  for (let i = 0; i < n; i++) {
+  const n = Math.min(at.x.length, mask.length);
+  const table: EdgeTable = { x0, x1, y0, y1, counts, edges, ax, ay, by, slope };
+  // Piece by piece: a loop that has been called often enough is compiled, one that merely runs long waits for it.
+  for (let from = 0; from < n; from += PIECE) testPiece(from, Math.min(n, from + PIECE), at, mask, hits, table);
+}
+
+const PIECE = 8192;
+
+interface EdgeTable {
+  x0: number; x1: number; y0: number; y1: number;
+  /** Edges of row r: `edges[counts[r] .. counts[r + 1]]`. */
+  counts: Uint32Array; edges: Uint32Array;
+  ax: Float64Array; ay: Float64Array; by: Float64Array; slope: Float64Array;
+}
+
+function testPiece(from: number, to: number, { x, y }: Projected, mask: Uint8Array, hits: Uint8Array, { x0, x1, y0, y1, counts, edges, ax, ay, by, slope }: EdgeTable): void {
+  for (let i = from; i < to; i++) {
     const px = x[i]!, py = y[i]!;
     // NaN fails every comparison, so missing points drop out here.
     if (!(px >= x0 && px <= x1 && py >= y0 && py <= y1) || mask[i] === 0) continue;

@@ -2,7 +2,8 @@
 import { fill, h, icon, onFrame, s, select, setPressed } from "./dom";
 import { count, number, plural } from "./format";
 import { css } from "./palette";
-import { columnKey, DATASET_COLOUR, NO_COLOUR, RAMP, type Store } from "./store";
+import { columnKey, DATASET_COLOUR, NO_COLOUR, RAMP } from "./scale";
+import type { Store } from "./store";
 
 const MOST_ROWS = 150;
 
@@ -72,7 +73,7 @@ export class Legend {
     const { scale } = store;
     const classes = scale.colours.length - 1;
     const built = `${scale.title} ${classes} ${store.dark} ${counts[0]! > 0} ${this.search.value}`;
-    const hidden = store.hidden.get(this.key) ?? new Set<number>();
+    const hidden = store.filters.hidden.get(this.key) ?? new Set<number>();
     if (built !== this.built) {
       this.built = built;
       let codes = Array.from({ length: classes }, (_, i) => i + 1);
@@ -85,8 +86,8 @@ export class Legend {
       const rest = codes.length - Math.min(codes.length, MOST_ROWS);
       fill(this.list, ...this.rows.map((row) => row.root), rest > 0 && h("p", { class: "quiet" }, `${plural(rest, "more class", "more classes")}: search for them above.`), codes.length === 0 && h("p", { class: "quiet" }, "No class of that name."));
       const bar = h("div", { class: "legend-bar" },
-        h("button", { type: "button", class: "link", onclick: () => store.setHidden(this.key, null) }, "show all"),
-        h("button", { type: "button", class: "link", onclick: () => store.setHidden(this.key, new Set(Array.from({ length: classes + 1 }, (_, i) => i))) }, "hide all"),
+        h("button", { type: "button", class: "link", onclick: () => store.filters.setHidden(this.key, null) }, "show all"),
+        h("button", { type: "button", class: "link", onclick: () => store.filters.setHidden(this.key, new Set(Array.from({ length: classes + 1 }, (_, i) => i))) }, "hide all"),
         h("span", { class: "quiet" }, plural(classes, "class", "classes")));
       const focused = document.activeElement === this.search;
       fill(this.body, classes > 12 && this.search, this.list, bar);
@@ -105,15 +106,15 @@ export class Legend {
     const isolate = () => {
       const all = new Set(Array.from({ length: store.scale.colours.length }, (_, i) => i));
       all.delete(code);
-      const now = store.hidden.get(this.key);
+      const now = store.filters.hidden.get(this.key);
       // Isolating what is isolated brings the others back.
-      store.setHidden(this.key, now !== undefined && now.size === all.size && !now.has(code) ? null : all);
+      store.filters.setHidden(this.key, now !== undefined && now.size === all.size && !now.has(code) ? null : all);
     };
     const flip = (event: MouseEvent) => {
       if (event.altKey) { isolate(); return; }
-      const hidden = new Set(store.hidden.get(this.key));
+      const hidden = new Set(store.filters.hidden.get(this.key));
       if (!hidden.delete(code)) hidden.add(code);
-      store.setHidden(this.key, hidden);
+      store.filters.setHidden(this.key, hidden);
     };
     const amount = h("span", { class: "amount" });
     const toggle = h("button", { type: "button", class: "legend-toggle", title: `${name}: click hides or shows, Alt-click shows only this`, onclick: flip },
@@ -145,7 +146,7 @@ export class Legend {
       h("div", { class: "ramp-ends" }, h("span", {}, below + number(scale.lo)), scale.diverging && h("span", {}, "0"), h("span", {}, above + number(scale.hi))),
       h("div", { class: "legend-bar" },
         h("button", { type: "button", class: "link", title: "Spread the colours over the values of the epoch shown", onclick: () => store.refitColours(true) }, "fit to this epoch"),
-        store.tight && h("button", { type: "button", class: "link", onclick: () => store.refitColours(false) }, "whole range"),
+        store.scales.tight && h("button", { type: "button", class: "link", onclick: () => store.refitColours(false) }, "whole range"),
         counts[0]! > 0 && h("span", { class: "quiet" }, h("span", { class: "swatch", style: { background: css(scale.colours[0]!) } }), ` ${plural(counts[0]!, "row")} without a value`)));
   }
 

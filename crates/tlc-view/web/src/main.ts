@@ -10,8 +10,10 @@ import { makeNotices, makeTrouble } from "./notices";
 import { copyText } from "./panels/export";
 import { makeHoverCard } from "./panels/sample";
 import { Sidebar } from "./panels/sidebar";
+import { Jobs, makeProgress } from "./reduce";
+import { firstColour } from "./scale";
 import { Stage } from "./stage";
-import { columnKey, NO_COLOUR, Store } from "./store";
+import { Store } from "./store";
 import { Timeline } from "./timeline";
 
 const POLL_MS = 10_000;
@@ -26,12 +28,6 @@ let tellReady: () => void = () => undefined;
 const ready = new Promise<void>((resolve) => { tellReady = resolve; });
 window.__tlc = { ready, state: () => ({ started: false }) };
 
-function firstColour(store: Store): string {
-  const { columns } = store.manifest;
-  const column = columns.find((c) => c.role === "label") ?? columns.find((c) => c.role === "prediction") ?? columns.find((c) => c.kind === "category") ?? columns.find((c) => c.kind === "boolean") ?? columns.find((c) => c.kind === "number");
-  return column === undefined ? NO_COLOUR : columnKey(column.name);
-}
-
 async function start(app: HTMLElement): Promise<void> {
   const store = new Store(openSource());
   let stored: string | null = null;
@@ -44,7 +40,7 @@ async function start(app: HTMLElement): Promise<void> {
   store.take(await store.source.manifest());
   store.views = store.defaultViews();
   store.time = Math.max(0, store.steps.length - 1);
-  store.colour = firstColour(store);
+  store.colour = firstColour(store.manifest);
 
   const stage = new Stage(store);
   const { renderer } = stage;
@@ -72,7 +68,7 @@ async function start(app: HTMLElement): Promise<void> {
   const reload = async () => {
     try {
       const manifest = await store.source.manifest();
-      store.retry();
+      store.data.retry();
       store.trouble = null;
       store.update(manifest);
       store.emit("trouble");
@@ -84,8 +80,12 @@ async function start(app: HTMLElement): Promise<void> {
     }
   };
 
-  stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, () => renderer.works, () => void reload()));
-  makeViewBars(store, stage);
+  const jobs = new Jobs(store, reload, (layout) => {
+    store.setViews(store.views.map((view, i) => (i === store.activeView ? { ...view, layout } : view)));
+    stage.wantFit(store.activeView);
+  });
+  stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, jobs, () => renderer.works, () => void reload()), makeProgress(store, jobs));
+  makeViewBars(store, stage, jobs);
   makeHoverCard(store, stage);
   fill(app, header, h("main", {}, stage.element), timeline.element, sidebar.element, makeNotices(store));
   sidebar.toggle(sidebar.open);
@@ -95,7 +95,7 @@ async function start(app: HTMLElement): Promise<void> {
   let first = true;
   renderer.onDrawn = () => {
     drawn();
-    const there = store.views.every((view, i) => store.datasetsOf(i).every((d) => { const t = store.tableAt(view.layout, d, store.step); return t === undefined || store.coordsNow(view.layout, t) !== undefined; }));
+    const there = store.views.every((view, i) => store.datasetsOf(i).every((d) => { const t = store.tableAt(view.layout, d, store.step); return t === undefined || store.data.coordsNow(view.layout, t) !== undefined; }));
     if (first && there) { first = false; tellReady(); void prefetch(store); }
   };
 
@@ -114,9 +114,7 @@ async function start(app: HTMLElement): Promise<void> {
   window.addEventListener("hashchange", () => {
     if (location.hash === written) return;
     reading = true;
-    store.hidden.clear();
-    store.filters.clear();
-    store.clearSelection();
+    store.selection.clear();
     void readHash(store, stage, location.hash).then(() => { reading = false; for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
   });
 
@@ -130,7 +128,7 @@ async function prefetch(store: Store): Promise<void> {
     if (layout === undefined) continue;
     const tables = layout.tables.map((id) => store.table(id)).filter((table) => table !== undefined);
     if (tables.reduce((sum, table) => sum + 8 * (store.points.get(table.dataset)?.info.rows ?? 0), 0) > PREFETCH_BYTES) continue;
-    for (const table of tables) { try { await store.coords(layout.id, table.id); } catch { return; } }
+    for (const table of tables) { try { await store.data.coords(layout.id, table.id); } catch { return; } }
   }
 }
 
@@ -150,15 +148,15 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
     state: () => ({
       started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, views: store.views, tool: store.tool,
       dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, ood }) => ({ id, dims, method, ood })), columns: store.manifest.columns.map(({ name, kind, role }) => ({ name, kind, role })),
-      datasets: store.manifest.datasets, finders: store.manifest.finders.map((finder) => finder.id), hidden: store.hidden.size, filters: Object.fromEntries(store.filters), onlyWrong: store.onlyWrong, trails: store.trails, ghost: store.ghost,
+      datasets: store.manifest.datasets, finders: store.manifest.finders.map((finder) => finder.id), hidden: store.filters.hidden.size, filters: Object.fromEntries(store.filters.ranges), onlyWrong: store.filters.onlyWrong, trails: store.trails, ghost: store.ghost,
       dark: store.dark, cameras: store.cameras, sample: store.sample, trouble: store.trouble, notice: store.notice, live: store.source.live, rects: stage.rects, trailSegments: stage.renderer.trailsShown.map((t) => t?.segments ?? 0),
     }),
-    get counts() { return { shown: store.shownCount, visible: store.visibleCount, selected: store.chosenCount }; },
+    get counts() { return { shown: store.selection.shown, visible: store.selection.visible, selected: store.selection.chosen }; },
     get frame() { return stage.renderer.frame; },
     get lassoMs() { return stage.lassoMs; },
     get gl() { return stage.renderer.name; },
-    get memory() { return store.memory; },
-    selected: (dataset: number) => Array.from(store.rows(true).find((part) => part.dataset === dataset)?.slots ?? []),
+    get memory() { return store.data.memory; },
+    selected: (dataset: number) => Array.from(store.selection.rows(true).find((part) => part.dataset === dataset)?.slots ?? []),
     project: (slot: number, dataset = store.datasetsOf(0)[0] ?? 0, view = 0) => {
       const at = stage.where(dataset, slot, view);
       if (at === null) return null;

@@ -1,5 +1,6 @@
 // Messages: short notices that go away, and the box that takes the map's place when it cannot be shown.
 import { fill, h, iconButton } from "./dom";
+import { makeReduceForm, type Jobs } from "./reduce";
 import type { Store } from "./store";
 
 export function makeNotices(store: Store): HTMLElement {
@@ -19,7 +20,7 @@ export function makeNotices(store: Store): HTMLElement {
   return box;
 }
 
-export function makeTrouble(store: Store, glWorks: () => boolean, retry: () => void): HTMLElement {
+export function makeTrouble(store: Store, jobs: Jobs, glWorks: () => boolean, retry: () => void): HTMLElement {
   const box = h("div", { class: "trouble", role: "alert", hidden: true });
   const render = () => {
     const { manifest, trouble } = store;
@@ -31,10 +32,15 @@ export function makeTrouble(store: Store, glWorks: () => boolean, retry: () => v
     else if (shown === null && !glWorks()) {
       shown = { title: "This browser cannot draw the map: it has no WebGL2.", advice: "Switch on hardware acceleration (or software WebGL) in the browser's settings, or use a current Firefox, Chrome, Edge or Safari. Table, lists and numbers work here; “tlc plot” makes pictures without a browser.", retry: null };
     }
-    box.hidden = shown === null;
+    // While the server makes a layout its progress stands here instead.
+    box.hidden = shown === null || (store.views.length === 0 && jobs.running);
     if (shown === null) return;
-    fill(box, h("div", { class: "card" }, h("h2", { dir: "auto" }, shown.title), h("p", { dir: "auto" }, shown.advice), shown.retry !== null && h("button", { type: "button", class: "text-button primary", onclick: retry }, shown.retry)));
+    const form = store.views.length === 0 && store.trouble === null ? makeReduceForm(store, jobs) : null;
+    const job = store.job?.state === "failed" || store.job?.state === "cancelled" ? store.job : null;
+    fill(box, h("div", { class: "card" }, h("h2", { dir: "auto" }, shown.title), h("p", { dir: "auto" }, shown.advice),
+      form !== null && job !== null && h("p", { class: job.state === "failed" ? "bad" : "", dir: "auto" }, job.state === "failed" ? `${job.error ?? "The reduction failed."} ${job.advice ?? ""}` : "Stopped; nothing was written."),
+      form ?? false, form === null && shown.retry !== null && h("button", { type: "button", class: "text-button primary", onclick: retry }, shown.retry)));
   };
-  store.on(["trouble", "manifest", "views"], render);
+  store.on(["trouble", "manifest", "views", "job"], render);
   return box;
 }

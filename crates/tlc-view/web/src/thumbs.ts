@@ -13,7 +13,11 @@ function spriteAt(store: Store, dataset: number, slot: number): { url: string; x
   return i === undefined ? null : { url: sheet.png, x: i % sheet.per_row, y: Math.floor(i / sheet.per_row), size: sheet.size, perRow: sheet.per_row };
 }
 
-export const hasImages = (store: Store, dataset: number) => store.points.get(dataset)?.info.images === true;
+/** An exported file may have come without the pictures. */
+export const hasImages = (store: Store, dataset: number) => store.points.get(dataset)?.info.images === true && (store.source.live || store.source.sprites(dataset) !== null);
+
+/** An exported file holds the pictures of some samples only. */
+export const hasThumb = (store: Store, dataset: number, slot: number) => hasImages(store, dataset) && (store.source.live || spriteAt(store, dataset, slot) !== null);
 
 /** `size` in CSS pixels. Small images stay crisp; a missing one says so. */
 export function thumb(store: Store, dataset: number, slot: number, size: number): HTMLElement {
@@ -29,7 +33,7 @@ export function thumb(store: Store, dataset: number, slot: number, size: number)
     return box;
   }
   const load = () => {
-    const id = store.idOf(dataset, slot);
+    const id = store.data.idOf(dataset, slot);
     const url = id === undefined ? null : store.source.thumbUrl(dataset, id);
     if (url === null) { none(); return; }
     const image = h("img", { alt: "", decoding: "async", draggable: "false" });
@@ -38,7 +42,7 @@ export function thumb(store: Store, dataset: number, slot: number, size: number)
     image.src = url;
     box.append(image);
   };
-  if (store.idOf(dataset, slot) === undefined) store.loadIds(dataset).then(load, none);
+  if (store.data.idOf(dataset, slot) === undefined) store.data.loadIds(dataset).then(load, none);
   else load();
   return box;
 }

@@ -1,5 +1,6 @@
 // Time: the slider over epochs, play, speed, loop, ghost and trails.
 import { fill, h, icon, iconButton, reducedMotion, select, setPressed } from "./dom";
+import { plainName } from "./format";
 import type { Ghost, Store } from "./store";
 
 /** Seconds from one epoch to the next at speed 1, and how long each epoch then rests. */
@@ -49,7 +50,8 @@ export class Timeline {
       return h("span", { class: named ? "tick named" : "tick", style: { left: `${last === 0 ? 50 : (100 * i) / last}%` } }, named ? (step.epoch !== null ? String(step.epoch) : step.label) : "");
     }));
     this.slider.max = String(Math.max(0, last));
-    this.element.hidden = false;
+    // A single table without an epoch has nothing to tell here.
+    this.element.hidden = steps.length < 2 && (steps[0]?.epoch ?? null) === null;
     this.element.classList.toggle("single", steps.length < 2);
     this.render();
   }
@@ -57,7 +59,7 @@ export class Timeline {
   render(): void {
     const { store } = this;
     this.slider.value = String(store.time);
-    const label = store.steps[store.step]?.label ?? "no epochs";
+    const label = plainName(store.steps[store.step]?.label ?? "no epochs");
     this.label.textContent = label;
     this.label.title = label;
     this.slider.setAttribute("aria-valuetext", label);

@@ -1,12 +1,17 @@
-// What the tests share: a browser with software WebGL2, a page that fails on errors, pointers, screenshots.
-// Needs TLC_VIEW_URL (the address of a served run); TLC_VIEW_SHOTS (a folder) and TLC_CHROMIUM (its path) may be set.
-import { existsSync, mkdirSync } from "node:fs";
+// What the tests share: a list of tests, a browser with software WebGL2, pages that fail on errors, pointers, screenshots.
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-export const base = process.env.TLC_VIEW_URL;
-if (!base) { console.error("set TLC_VIEW_URL to the address of a served run"); process.exit(2); }
-const shots = process.env.TLC_VIEW_SHOTS;
+export const tests = [];
+export const test = (name, run) => tests.push({ name, run, needsBinary: false });
+/** For tests that start servers of their own. */
+export const testOwn = (name, run) => tests.push({ name, run, needsBinary: true });
+
+/** The address of the run that most tests look at. */
+let base;
+export const setBase = (url) => { base = url; };
+export const shots = process.env.TLC_VIEW_SHOTS;
 if (shots) mkdirSync(shots, { recursive: true });
 
 const paths = [process.env.TLC_CHROMIUM, "/usr/bin/chromium-headless-shell", "/usr/bin/chromium", "/usr/bin/chromium-browser"];
@@ -23,18 +28,31 @@ export async function launch() {
 export const close = async () => { await browser?.close(); browser = undefined; };
 
 /** Opens the page and waits for the first picture. Errors of the page end up in `page.troubles`. */
-export async function open({ hash = "", url = base, width = 1280, height = 800, reducedMotion = "reduce", before, ...options } = {}) {
+export async function open({ hash = "", url = base, wait = true, width = 1280, height = 800, reducedMotion = "reduce", before, ...options } = {}) {
   const context = await (await launch()).newContext({ viewport: { width, height }, reducedMotion, acceptDownloads: true, ...options });
   const page = await context.newPage();
   page.troubles = [];
   page.on("pageerror", (error) => page.troubles.push(String(error.stack ?? error)));
   page.on("console", (message) => { if (message.type() === "error" && !/Failed to load resource/.test(message.text())) page.troubles.push(message.text()); });
   page.on("dialog", (dialog) => { page.troubles.push(`a dialog: ${dialog.message()}`); void dialog.dismiss(); });
+  const dist = process.env.TLC_VIEW_DIST;
+  if (dist) await servePageFrom(context, dist);
   if (before) await before(page);
   await page.goto(url + hash);
+  if (!wait) return page;
   await page.evaluate(() => window.__tlc.ready);
   await settle(page);
   return page;
+}
+
+/** Headers, and so the security policy, stay those of the server. */
+async function servePageFrom(context, dist) {
+  const put = (path, file) => context.route((url) => url.protocol === "http:" && url.pathname.replace(/^\/[0-9a-z]{26}\//, "/") === path, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: readFileSync(join(dist, file)) });
+  });
+  for (const file of ["app.js", "app.css"]) await put(`/${file}`, file);
+  await put("/", "index.html");
 }
 
 /** Two frames, so that what was asked for is drawn. */
@@ -88,4 +106,24 @@ export async function middle(page) {
   const near = points.reduce((best, p) => (Math.hypot(p.x - mx, p.y - my) < Math.hypot(best.x - mx, best.y - my) ? p : best));
   const r = await page.evaluate(() => window.__tlc.state().rects[0]);
   return [near.x, near.y, r.room, r.height];
+}
+
+export const press = async (page, ...keys) => { for (const key of keys) { await page.keyboard.press(key); await settle(page, 80); } };
+
+/** Draws a lasso around the middle of the points; `share` of the map's free width and height is its radius. */
+export async function lassoMiddle(page, share = 0.3, hold) {
+  const at = await middle(page);
+  const [x, y, w, h] = at;
+  await press(page, "e");
+  await ellipse(page, x, y, w * share, h * share, hold);
+  return at;
+}
+
+/** Shows the map with so many dimensions, by its key; false if there is none. */
+export async function show(page, dims) {
+  if (!(await state(page)).layouts.some((layout) => layout.dims === dims)) return false;
+  await press(page, String(dims));
+  await settle(page, 600);
+  check((await state(page)).dims[0] === dims, `${dims} shows the ${dims}-D layout`);
+  return true;
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &ApplyArgs, progress: &Progress) -> anyhow::Result<()> {
     #[cfg(not(feature = "cluster"))]
     let place = Where::Here;
     let table = job.run(&place, progress)?;
-    println!("{}\n{} rows, {}", table.url, table.rows, table.digest.as_deref().unwrap_or("no digest"));
+    say!("{}\n{} rows, {}", table.url, table.rows, table.digest.as_deref().unwrap_or("no digest"));
     Ok(())
 }
 

@@ -20,7 +20,7 @@ impl Screen {
 
     /// Prints a line to standard output without tearing the bars.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
-        self.bars.suspend(|| println!("{}", text.as_ref()));
+        self.bars.suspend(|| say!("{}", text.as_ref()));
     }
 
     /// Removes all bars.

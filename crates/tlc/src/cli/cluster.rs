@@ -93,12 +93,12 @@ pub(crate) fn run(args: &ClusterArgs, progress: &Progress) -> anyhow::Result<()>
         Process::Standalone(args) => {
             let scheduler = SchedulerOptions { port: args.port, ..SchedulerOptions::default() };
             let address = ClusterAddress::new(scheduler.bind.to_string(), args.port);
-            println!("df://{}:{}", address.host(), address.port());
+            say!("df://{}:{}", address.host(), address.port());
             let executor = ExecutorOptions { port: args.port + 1, tasks: args.tasks, ..ExecutorOptions::new(address) };
             run_standalone(&scheduler, &executor, progress)
         }
         Process::Scheduler(args) => {
-            println!("df://{}:{}", args.host.clone().unwrap_or_else(|| args.bind.to_string()), args.port);
+            say!("df://{}:{}", args.host.clone().unwrap_or_else(|| args.bind.to_string()), args.port);
             run_scheduler(&args.options(), progress)
         }
         Process::Executor(args) => run_executor(&ExecutorOptions {

@@ -76,20 +76,26 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     let collected = collect_metrics(&run, dataset, &mut collectors, &predictor, &options, progress);
     run.set_status(if collected.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted })?;
     let report = collected?;
-    if !report.skipped.is_empty() {
-        let names: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
-        println!("left out, as they cannot be decoded: {}", names.join(", "));
-        run.extend_parameter("undecodable", names)?;
+    // Those whose first bytes are no image's were told when the folder was read.
+    let left_out: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
+    if !left_out.is_empty() {
+        say!("left out, as they cannot be decoded: {}", left_out.join(", "));
+    }
+    // Each part knows all of those; the first writes them down.
+    let not_listed = if matches!(args.shard, None | Some((0, _))) { samples.undecodable } else { Vec::new() };
+    let undecodable = [not_listed, left_out].concat();
+    if !undecodable.is_empty() {
+        run.extend_parameter("undecodable", undecodable)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{}", report.table.url);
-    println!("{} rows in {seconds:.1} s ({:.0} per second)", report.table.rows, report.table.rows as f64 / seconds);
+    say!("{}", report.table.url);
+    say!("{} rows in {seconds:.1} s ({:.0} per second)", report.table.rows, report.table.rows as f64 / seconds);
     for (name, mean) in &report.means {
-        println!("  mean {name}: {mean:.4}");
+        say!("  mean {name}: {mean:.4}");
     }
     let (name, project) = (run.name(), args.project.project.display());
-    println!("reduce them: tlc reduce {name} --project {project}");
-    println!("then draw:   tlc plot {name} --project {project}");
+    say!("reduce them: tlc reduce {name} --project {project}");
+    say!("then draw:   tlc plot {name} --project {project}");
     Ok(())
 }
 

@@ -4,16 +4,16 @@ use clap::Args;
 use tlc::core::Progress;
 use tlc::view::find::{Finder, find};
 
-use super::{ProjectArgs, scene};
+use super::scene::{self, WhatArgs};
 
 /// What to look for, and where.
 #[derive(Args)]
 pub(crate) struct FindArgs {
     /// mislabelled, between, outliers, switched, movers or duplicates
     finder: String,
-    /// A run's name, or a table's folder or URL [default: the project's newest run]
-    what: Option<String>,
-    /// The reduced column [default: the first]
+    #[command(flatten)]
+    what: WhatArgs,
+    /// The reduced column [default: the deepest layer's]
     #[arg(long)]
     layout: Option<String>,
     /// Only the dataset of this name, such as train [default: all]
@@ -28,13 +28,11 @@ pub(crate) struct FindArgs {
     /// As a JSON object per line instead of a table
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    project: ProjectArgs,
 }
 
 pub(crate) fn run(args: &FindArgs, progress: &Progress) -> anyhow::Result<()> {
     let finder = Finder::named(&args.finder)?;
-    let scene = scene::open(args.what.as_deref(), &args.project)?;
+    let scene = scene::open(&args.what, progress)?;
     let layout = scene.layout(args.layout.as_deref())?;
     let mut any = false;
     for (index, dataset) in scene.datasets.iter().enumerate() {
@@ -45,23 +43,24 @@ pub(crate) fn run(args: &FindArgs, progress: &Progress) -> anyhow::Result<()> {
             let table = &scene.tables[*table];
             table.dataset == index && args.epoch.is_none_or(|epoch| table.epoch == Some(epoch))
         };
-        let Some(table) = layout.tables.iter().copied().rfind(is_meant) else { continue };
+        let meant = layout.tables.iter().copied().filter(is_meant);
+        let Some(table) = meant.max_by_key(|&table| (scene.tables[table].epoch, table)) else { continue };
         any = true;
         let found = find(&scene, finder, layout, table, args.limit, progress)?;
         if args.json {
             for row in &found.rows {
                 let mut line = serde_json::to_value(row)?;
                 line["dataset"] = dataset.name.clone().into();
-                println!("{line}");
+                say!("{line}");
             }
             continue;
         }
         let epoch = scene.tables[table].epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
-        println!("{} in {}{epoch}, {}\n{}", found.title, dataset.name, layout.name, found.rule);
+        say!("{} in {}{epoch}, {}\n{}", found.title, dataset.name, layout.name, found.rule);
         for row in &found.rows {
-            println!("{:>10}  {:>7.3}  {}", row.example_id, row.score, row.why);
+            say!("{:>10}  {:>7.3}  {}", row.example_id, row.score, row.why);
         }
-        println!("{} listed\n", found.rows.len());
+        say!("{} listed\n", found.rows.len());
     }
     if !any {
         let names: Vec<&str> = scene.datasets.iter().map(|dataset| dataset.name.as_str()).collect();

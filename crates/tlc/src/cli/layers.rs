@@ -13,6 +13,6 @@ pub(crate) fn run(args: &LayersArgs) -> anyhow::Result<()> {
     } else {
         inputs_of_arrays(&args.npy)?.narrow(0, 1)?
     };
-    println!("{}", layers(&model, &inputs)?);
+    say!("{}", layers(&model, &inputs)?);
     Ok(())
 }

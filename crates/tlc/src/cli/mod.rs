@@ -1,8 +1,11 @@
 //! Parsing, dispatch, and how errors reach the user: the one place that prints and sets exit codes.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#![expect(clippy::print_stderr, reason = "this is the command line")]
 
-#[cfg(feature = "sql")]
+#[macro_use]
+mod out;
+
+#[cfg(feature = "query")]
 mod apply;
 mod bars;
 #[cfg(feature = "cluster")]
@@ -11,6 +14,7 @@ mod cluster;
 mod collect;
 #[cfg(feature = "collect")]
 mod demo;
+mod export;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
@@ -19,7 +23,8 @@ mod runs;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
-#[cfg(feature = "sql")]
+mod select;
+#[cfg(feature = "query")]
 mod sql;
 mod tables;
 mod view;
@@ -50,7 +55,6 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is parsed once")]
 enum Command {
     /// Train a ResNet-18, collect embeddings after every epoch, reduce them, draw them
     Demo(DemoArgs),
@@ -63,19 +67,19 @@ enum Command {
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
     /// Put all rows of a table where a fitted model places them, here or on a cluster
-    #[cfg(feature = "sql")]
+    #[cfg(feature = "query")]
     Apply(apply::ApplyArgs),
     /// Ask for anything about a project's tables in SQL
-    #[cfg(feature = "sql")]
+    #[cfg(feature = "query")]
     Sql(sql::SqlArgs),
     /// Run the processes of a cluster
     #[cfg(feature = "cluster")]
     Cluster(cluster::ClusterArgs),
-    /// Show a run, table or project in a page: embeddings move over epochs
+    /// Show a run, table, project or a file with embeddings in a page: they move over epochs
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
     Find(find::FindArgs),
-    /// Draw the layouts of a run or a table as SVG and PNG
+    /// Draw the layouts of a run, a table or a file as SVG, PNG and GIF, or into the terminal
     Plot(plot::PlotArgs),
     /// List a project's tables and runs
     Ls(tables::LsArgs),
@@ -87,8 +91,11 @@ enum Command {
     Replay(tables::TableArgs),
     /// Make a table from a file
     Import(tables::ImportArgs),
-    /// Write a table into a file
-    Export(tables::ExportArgs),
+    /// Write a table into a file, or a run's maps for other programs: one page that opens offline, Embedding Atlas,
+    /// TensorBoard
+    Export(export::ExportArgs),
+    /// Choose rows by a condition, and list them or make a revision of them
+    Select(select::SelectArgs),
     /// Find what is damaged or half done in a project, and put right what can be
     Doctor(tables::DoctorArgs),
     /// Delete a table, unless something needs it
@@ -100,7 +107,7 @@ enum Command {
 }
 
 /// Where a project is.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ProjectArgs {
     /// The project's folder, or its URL, such as s3://bucket/project
     #[arg(long, default_value = "tlc-demo")]
@@ -325,7 +332,8 @@ pub(crate) fn main() -> ExitCode {
     if let Err(error) = stop_on_ctrl_c(&progress) {
         eprintln!("warning: ctrl-C will end the command at once: {error}");
     }
-    match run(cli.command, &screen, &progress) {
+    let result = run(cli.command, &screen, &progress);
+    match result.and_then(|()| out::finish().context("cannot print")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             screen.clear();
@@ -348,7 +356,6 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Demo(args) => demo::run(&args, screen, progress),
         #[cfg(not(feature = "collect"))]
         Command::Demo(_) => {
-            let _ = screen;
             anyhow::bail!("{WITHOUT_LIBTORCH}")
         }
         #[cfg(feature = "collect")]
@@ -359,13 +366,13 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args),
         Command::Reduce(args) => runs::reduce(&args, progress),
-        #[cfg(feature = "sql")]
+        #[cfg(feature = "query")]
         Command::Apply(args) => apply::run(&args, progress),
-        #[cfg(feature = "sql")]
+        #[cfg(feature = "query")]
         Command::Sql(args) => sql::run(&args, progress),
         #[cfg(feature = "cluster")]
         Command::Cluster(args) => cluster::run(&args, progress),
-        Command::View(args) => view::run(&args, progress),
+        Command::View(args) => view::run(&args, screen, progress),
         Command::Find(args) => find::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
         Command::Ls(args) => tables::list(&args),
@@ -373,13 +380,14 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Lineage(args) => tables::lineage(&args),
         Command::Replay(args) => tables::replay(&args, progress),
         Command::Import(args) => tables::import(&args),
-        Command::Export(args) => tables::export(&args, progress),
+        Command::Export(args) => export::run(&args, progress),
+        Command::Select(args) => select::run(&args, progress),
         Command::Doctor(args) => tables::doctor(&args, progress),
         Command::Rm(args) => tables::remove(&args),
         Command::RemoveRun(args) => runs::remove(&args),
         Command::Plugins => {
             for plugin in tlc::core::plugins() {
-                println!(
+                say!(
                     "{:<16} {:<16} {} {}  {}",
                     format!("{:?}", plugin.kind),
                     plugin.tag,

@@ -1,20 +1,21 @@
 //! `tlc plot`: pictures of a run's or a table's layouts.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tlc::core::{NumberRole, Progress};
-use tlc::view::plot::{scatter_of, write_contact_sheet};
+use tlc::view::plot::{scatter_of, to_text, write_contact_sheet, write_gif};
 use tlc::view::{Scene, SceneColumn, SceneLayout};
 
-use super::{ProjectArgs, scene};
+use super::scene::{self, WhatArgs};
 
 /// What is drawn.
 #[derive(Args)]
 pub(crate) struct PlotArgs {
-    /// A run's name, or a table's folder or URL [default: the project's newest run]
-    what: Option<String>,
+    #[command(flatten)]
+    what: WhatArgs,
     /// The reduced column [default: all]
     #[arg(long)]
     layout: Option<String>,
@@ -24,12 +25,19 @@ pub(crate) struct PlotArgs {
     /// The folder to write into
     #[arg(long, default_value = "pictures")]
     out: PathBuf,
-    #[command(flatten)]
-    project: ProjectArgs,
+    /// Also a GIF per layout and dataset in which the epochs follow each other
+    #[arg(long)]
+    gif: bool,
+    /// Milliseconds that an epoch stays in a GIF
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(20..=60_000))]
+    delay: u32,
+    /// Draw into the terminal instead of files: the last epoch, in colours unless NO_COLOR is set
+    #[arg(long, conflicts_with_all = ["gif", "out"])]
+    terminal: bool,
 }
 
 pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
-    let scene = scene::open(args.what.as_deref(), &args.project)?;
+    let scene = scene::open(&args.what, progress)?;
     let layouts: Vec<&SceneLayout> = match &args.layout {
         Some(name) => vec![scene.layout(Some(name))?],
         None => scene.layouts.iter().collect(),
@@ -39,6 +47,9 @@ pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
         Some(name) => Some(scene.column(name)?),
         None => scene.column_with_role(&NumberRole::Label),
     };
+    if args.terminal {
+        return draw_in_terminal(&scene, &layouts, color, args.layout.is_none());
+    }
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let n_pictures: usize = layouts.iter().map(|layout| layout.tables.len()).sum();
     let task = progress.task("draw", n_pictures as u64);
@@ -46,16 +57,21 @@ pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
     for layout in &layouts {
         for dataset in 0..scene.datasets.len() {
             let row = draw_row(&scene, layout, dataset, color, &args.out, &task)?;
+            if args.gif && row.len() > 1 {
+                let file = args.out.join(format!("{}-{}.gif", scene.datasets[dataset].name, layout.name));
+                write_gif(&file, &row, Duration::from_millis(args.delay.into()))?;
+                say!("{} epochs, one after the other: {}", row.len(), file.display());
+            }
             if !row.is_empty() {
                 sheet.push(row);
             }
         }
     }
-    println!("{n_pictures} pictures, each as .png and .svg: {}", args.out.display());
+    say!("{n_pictures} pictures, each as .png and .svg: {}", args.out.display());
     if n_pictures > 1 {
         let path = args.out.join("contact-sheet.png");
         write_contact_sheet(&path, &scene.title, &sheet)?;
-        println!("all of them at once: {}", path.display());
+        say!("all of them at once: {}", path.display());
     }
     Ok(())
 }
@@ -79,4 +95,27 @@ fn draw_row(
         task.advance(1)?;
     }
     Ok(row)
+}
+
+/// The last epoch of each dataset, of the default layout or of the one that was named.
+fn draw_in_terminal(
+    scene: &Scene,
+    layouts: &[&SceneLayout],
+    color: Option<&SceneColumn>,
+    only_default: bool,
+) -> anyhow::Result<()> {
+    let default = only_default.then(|| scene.layout(None)).transpose()?;
+    let width = match std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()) {
+        Some(columns) => columns,
+        None => usize::from(console::Term::stdout().size().1),
+    };
+    for layout in default.as_slice().iter().chain(layouts.iter().filter(|_| !only_default)) {
+        for dataset in 0..scene.datasets.len() {
+            let Some(table) = scene.newest_table(layout, Some(dataset)) else { continue };
+            let plot = scatter_of(scene, layout, table, color)?;
+            // More than this is a wall of dots.
+            say!("{}", to_text(&plot, width.min(120), console::colors_enabled()));
+        }
+    }
+    Ok(())
 }

@@ -65,13 +65,13 @@ fn list_all(project: &Project) -> anyhow::Result<()> {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                println!("{name}  {error}");
+                say!("{name}  {error}");
                 continue;
             }
         };
         let bytes = project.store().size_bytes(&project.root().join("runs")?.join(&name)?)?;
         let (status, tables, megabytes) = (record.status, record.metrics.len(), bytes as f64 / 1e6);
-        println!("{name}  {status}  {tables} tables  {megabytes:.1} MB  {}", record.created);
+        say!("{name}  {status}  {tables} tables  {megabytes:.1} MB  {}", record.created);
     }
     Ok(())
 }
@@ -79,14 +79,14 @@ fn list_all(project: &Project) -> anyhow::Result<()> {
 /// How a run stands, and its tables with the means of what was measured.
 fn show(run: &Run, epoch: Option<i64>, split: Option<&str>) -> anyhow::Result<()> {
     let record = run.record()?;
-    println!("{}  {}  begun {}", record.name, record.status, record.created);
+    say!("{}  {}  begun {}", record.name, record.status, record.created);
     for (name, value) in &record.parameters {
-        println!("  {name}: {value}");
+        say!("  {name}: {value}");
     }
     for entry in run.metrics_of(epoch, split)? {
-        println!("{}", describe(&entry, run.project()));
+        say!("{}", describe(&entry, run.project()));
         for (column, sums) in &entry.aggregates {
-            println!("  mean {column}: {:.4}", sums.mean());
+            say!("  mean {column}: {:.4}", sums.mean());
         }
     }
     Ok(())
@@ -116,7 +116,7 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
         None => run.reduce_embeddings_per_dataset(&options, progress)?,
     };
     if mapping.is_empty() {
-        println!("run {} has no embeddings left to reduce", run.name());
+        say!("run {} has no embeddings left to reduce", run.name());
     }
     print_mapping(&mapping);
     Ok(())
@@ -124,12 +124,12 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
 
 fn print_mapping(mapping: &UrlMapping) {
     for (source, reduced) in mapping.iter() {
-        println!("  {source}\n    -> {reduced}");
+        say!("  {source}\n    -> {reduced}");
     }
 }
 
 pub(crate) fn remove(args: &RunArgs) -> anyhow::Result<()> {
     args.project.open()?.delete_run(&args.name)?;
-    println!("removed run {}", args.name);
+    say!("removed run {}", args.name);
     Ok(())
 }

@@ -31,6 +31,8 @@ pub(super) struct Samples {
     pub(super) n_classes: Option<i64>,
     /// What a sample is called in messages.
     pub(super) name: Box<dyn Fn(usize) -> String>,
+    /// Files that are no samples, since they are no images.
+    pub(super) undecodable: Vec<String>,
 }
 
 /// The samples of a folder, a table or arrays; the project gets a table of those that are in none.
@@ -56,7 +58,7 @@ fn of_table(url: &str, args: &CollectArgs, project: &Project) -> anyhow::Result<
     let class_names = dataset.class_names().to_vec();
     let n_classes = (dataset.has_labels() && !class_names.is_empty()).then_some(class_names.len() as i64);
     let name = Box::new(|id: usize| format!("row {id}"));
-    Ok(Samples { dataset: Box::new(dataset), class_names, n_classes, name })
+    Ok(Samples { dataset: Box::new(dataset), class_names, n_classes, name, undecodable: Vec::new() })
 }
 
 /// A URL, also below an alias, or a path as people type it.
@@ -84,7 +86,7 @@ fn of_folder(folder: &Path, args: &CollectArgs, project: &Project, screen: &Scre
     let operation = Operation::new("import", 1)
         .with("images", std::path::absolute(folder)?.display().to_string())
         .with("files", digest::of_bytes(files.join("\n").as_bytes()))
-        .with("skipped", skipped);
+        .with("skipped", skipped.clone());
     // Absolute: whoever looks at the table later may be elsewhere.
     let places: std::io::Result<Vec<String>> =
         images.files().iter().map(|file| Ok(std::path::absolute(file)?.display().to_string())).collect();
@@ -96,7 +98,7 @@ fn of_folder(folder: &Path, args: &CollectArgs, project: &Project, screen: &Scre
     let n_classes = images.labels().map(|_| class_names.len() as i64);
     let dataset = Box::new(images.with_table(table));
     let name = Box::new(move |id: usize| names[id].clone());
-    Ok(Samples { dataset, class_names, n_classes, name })
+    Ok(Samples { dataset, class_names, n_classes, name, undecodable: skipped })
 }
 
 fn of_arrays(args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
@@ -123,7 +125,7 @@ fn of_arrays(args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
     let table = table(project, file, operation, column, values.as_deref(), &[])?;
     let dataset = Box::new(dataset.with_table(table));
     let name = Box::new(|id: usize| format!("row {id}"));
-    Ok(Samples { dataset, class_names: Vec::new(), n_classes, name })
+    Ok(Samples { dataset, class_names: Vec::new(), n_classes, name, undecodable: Vec::new() })
 }
 
 /// The arrays, each `[NAME=]FILE`, as a model's inputs.

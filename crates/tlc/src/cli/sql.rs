@@ -41,7 +41,7 @@ pub(crate) fn run(args: &SqlArgs, progress: &Progress) -> anyhow::Result<()> {
     let Some(sql) = &args.query else {
         for url in &tables {
             let path = url.relative_to(project.root()).to_string();
-            println!("\"{}\"", path.strip_suffix(".lance").unwrap_or(&path));
+            say!("\"{}\"", path.strip_suffix(".lance").unwrap_or(&path));
         }
         return Ok(());
     };
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &SqlArgs, progress: &Progress) -> anyhow::Result<()> {
             let schema = rows.schema().clone();
             let rows = rows.map(|batch| batch.map_err(|error| StoreError::rows(&place, error)));
             let n = write_file(file, &schema, Box::new(rows))?;
-            println!("{}\n{n} rows", file.display());
+            say!("{}\n{n} rows", file.display());
             Ok(())
         }
     }
@@ -69,9 +69,9 @@ fn print(rows: Rows, limit: usize) -> anyhow::Result<()> {
         n_shown += n;
         n_rows += batch.num_rows();
     }
-    println!("{}", pretty_format_batches(&shown)?);
+    say!("{}", pretty_format_batches(&shown)?);
     if n_rows > n_shown {
-        println!("{n_rows} rows, of which {n_shown} are shown; --rows shows more, --out writes all");
+        say!("{n_rows} rows, of which {n_shown} are shown; --rows shows more, --out writes all");
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! Commands on tables: list, show, lineage, replay, import, export, delete.
+//! Commands on tables: list, show, lineage, replay, import, delete.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
-use tlc::core::{FieldRoles, Progress, Scan, StoreError, Url, embedding_width, value_map};
+use tlc::core::{FieldRoles, Progress, Scan, Url, embedding_width, value_map};
 use tlc::run::{DoctorOptions, ListedRun, ListedTable, Project};
-use tlc::table::{Derivation, NewTable, Table, write_file};
+use tlc::table::{Derivation, NewTable, Table};
 
 use super::open_project;
 use super::runs::describe;
@@ -30,10 +30,10 @@ pub(crate) struct LsArgs {
 pub(crate) struct TableArgs {
     /// A table's folder or URL, or its place in the project or below an alias, as `<DATA>/train.lance` where the
     /// environment has TLC_ALIAS_DATA
-    table: String,
+    pub(super) table: String,
     /// The project's folder or URL [default: the nearest above the table that has datasets or runs, or tlc-demo]
     #[arg(long)]
-    project: Option<PathBuf>,
+    pub(super) project: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -106,14 +106,6 @@ pub(crate) struct ImportArgs {
     project: PathBuf,
 }
 
-#[derive(Args)]
-pub(crate) struct ExportArgs {
-    #[command(flatten)]
-    table: TableArgs,
-    /// The file to write: parquet, csv or arrow by its extension
-    file: PathBuf,
-}
-
 impl TableArgs {
     /// The project and the table's place in it.
     fn open(&self) -> anyhow::Result<(Project, Url)> {
@@ -145,20 +137,21 @@ impl TableArgs {
         Ok((project, url))
     }
 
-    fn table(&self) -> anyhow::Result<(Project, Table)> {
+    pub(super) fn table(&self) -> anyhow::Result<(Project, Table)> {
         let (project, url) = self.open()?;
         let table = Table::from_url(project.shared_store(), &url)?;
         Ok((project, table))
     }
 }
 
-fn nearest_project(path: &Path) -> Option<PathBuf> {
+/// The nearest folder above that has datasets or runs.
+pub(super) fn nearest_project(path: &Path) -> Option<PathBuf> {
     let is_project = |folder: &&Path| FOLDERS.iter().any(|name| folder.join(name).is_dir());
     path.ancestors().skip(1).find(is_project).map(Path::to_owned)
 }
 
 /// The same in an object store.
-fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
+pub(super) fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
     for folder in std::iter::successors(table.parent(), Url::parent) {
         let project = open_project(Path::new(&folder.to_string()))?;
         if project.store().list_folders(&folder)?.iter().any(|name| FOLDERS.contains(&name.as_str())) {
@@ -174,20 +167,20 @@ pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
     for (url, table) in &listing.tables {
         let place = url.relative_to(project.root());
         match table {
-            ListedTable::OfRun { entry, .. } => println!("{}", describe(entry, &project)),
+            ListedTable::OfRun { entry, .. } => say!("{}", describe(entry, &project)),
             ListedTable::Other(info) => {
                 let made = info.lineage().map_or("unknown".to_owned(), |lineage| lineage.operation.kind);
                 let bytes = project.store().size_bytes(url)? as f64 / 1e6;
-                println!("{place}  {} rows  {bytes:.1} MB  {made}", info.rows);
+                say!("{place}  {} rows  {bytes:.1} MB  {made}", info.rows);
             }
-            ListedTable::Damaged(error) => println!("{place}  damaged: {error}"),
-            ListedTable::Missing { run } => println!("{place}  not there, although run {run:?} lists it"),
+            ListedTable::Damaged(error) => say!("{place}  damaged: {error}"),
+            ListedTable::Missing { run } => say!("{place}  not there, although run {run:?} lists it"),
         }
     }
     for ListedRun { name, record } in &listing.runs {
         match record {
-            Ok(record) => println!("runs/{name}  {}  {} metrics tables", record.status, record.metrics.len()),
-            Err(error) => println!("runs/{name}  damaged: {error}"),
+            Ok(record) => say!("runs/{name}  {}  {} metrics tables", record.status, record.metrics.len()),
+            Err(error) => say!("runs/{name}  damaged: {error}"),
         }
     }
     Ok(())
@@ -195,28 +188,28 @@ pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
 
 pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<()> {
     let (project, table) = args.table.table()?;
-    println!("{}\n{} rows, {}", table.url(), table.rows(), table.info().digest.as_deref().unwrap_or("no digest"));
+    say!("{}\n{} rows, {}", table.url(), table.rows(), table.info().digest.as_deref().unwrap_or("no digest"));
     if let Some(description) = table.description() {
-        println!("{description}");
+        say!("{description}");
     }
     if let Some(foreign) = table.info().foreign_table(project.places())? {
-        println!("describes {}", project.places().stored(&foreign));
+        say!("describes {}", project.places().stored(&foreign));
     }
-    println!("\ncolumns");
+    say!("\ncolumns");
     for field in table.columns() {
         let role = field.role().map(|role| format!("  {role}")).unwrap_or_default();
         let classes = match value_map(field).len() {
             0 => String::new(),
             n => format!("  {n} names"),
         };
-        println!("  {}  {}{role}{classes}", field.name(), field.data_type());
+        say!("  {}  {}{role}{classes}", field.name(), field.data_type());
     }
     let narrow =
         table.columns().iter().filter(|field| embedding_width(field).is_none_or(|width| width <= WIDEST_SHOWN));
     let columns: Vec<&String> = narrow.map(|field| field.name()).collect();
     let rows = table.read(Scan::columns(columns).limit(args.rows))?;
-    println!("\n{}", pretty_format_batches(&[rows])?);
-    println!("\nlineage\n{}", project.lineage_graph(table.url())?.to_text(project.root()));
+    say!("\n{}", pretty_format_batches(&[rows])?);
+    say!("\nlineage\n{}", project.lineage_graph(table.url())?.to_text(project.root()));
     Ok(())
 }
 
@@ -224,11 +217,11 @@ pub(crate) fn lineage(args: &LineageArgs) -> anyhow::Result<()> {
     let (project, url) = args.table.open()?;
     let graph = project.lineage_graph(&url)?;
     match args.format {
-        LineageFormat::Text => print!("{}", graph.to_text(project.root())),
-        LineageFormat::Json => println!("{}", serde_json::to_string_pretty(&graph)?),
-        LineageFormat::Dot => print!("{}", graph.to_dot(project.root())),
+        LineageFormat::Text => say!("{}", graph.to_text(project.root()).trim_end()),
+        LineageFormat::Json => say!("{}", serde_json::to_string_pretty(&graph)?),
+        LineageFormat::Dot => say!("{}", graph.to_dot(project.root()).trim_end()),
         LineageFormat::Openlineage => {
-            graph.to_open_lineage(project.root()).iter().for_each(|event| println!("{event}"));
+            graph.to_open_lineage(project.root()).iter().for_each(|event| say!("{event}"));
         }
     }
     Ok(())
@@ -256,7 +249,7 @@ pub(crate) fn replay(args: &TableArgs, progress: &Progress) -> anyhow::Result<()
         }
     }
     let digest = table.info().digest.as_deref().unwrap_or_default();
-    println!("{kind} gives the same table again: {} rows, {digest}", table.rows());
+    say!("{kind} gives the same table again: {} rows, {digest}", table.rows());
     Ok(())
 }
 
@@ -264,8 +257,8 @@ pub(crate) fn remove(args: &RmArgs) -> anyhow::Result<()> {
     let (project, url) = args.table.open()?;
     let needs = project.inventory()?.needs(&url);
     project.delete_table(&url, args.force)?;
-    println!("deleted {}", url.relative_to(project.root()));
-    needs.iter().for_each(|need| println!("  although {need}"));
+    say!("deleted {}", url.relative_to(project.root()));
+    needs.iter().for_each(|need| say!("  although {need}"));
     Ok(())
 }
 
@@ -275,11 +268,11 @@ pub(crate) fn doctor(args: &DoctorArgs, progress: &Progress) -> anyhow::Result<(
     let findings = project.doctor(&options, progress)?;
     for finding in &findings {
         let repaired = if finding.is_repaired { "  (put right)" } else { "" };
-        println!("{}\n  {}{repaired}", finding.url.relative_to(project.root()), finding.problem);
+        say!("{}\n  {}{repaired}", finding.url.relative_to(project.root()), finding.problem);
     }
     let left = findings.iter().filter(|finding| !finding.is_repaired).count();
     match (left, args.repair) {
-        (0, _) => println!("{}: nothing is wrong", project.root()),
+        (0, _) => say!("{}: nothing is wrong", project.root()),
         (_, true) => bail!("{left} findings cannot be put right by this command"),
         (_, false) => bail!("{left} findings; --repair puts right what can be"),
     }
@@ -296,19 +289,6 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
     }
     let folder = project.root().join("datasets")?.join(&args.dataset)?;
     let table = Table::from_file(project.shared_store(), &folder, new, &args.file)?;
-    println!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
-    Ok(())
-}
-
-pub(crate) fn export(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> {
-    let (_, table) = args.table.table()?;
-    let task = progress.task("export", table.rows());
-    let rows = table.scan(Scan::default())?.map(|batch| {
-        let batch = batch?;
-        task.advance(batch.num_rows() as u64).map_err(StoreError::from)?;
-        Ok(batch)
-    });
-    let n = write_file(&args.file, &table.info().schema, Box::new(rows))?;
-    println!("{}\n{n} rows", args.file.display());
+    say!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
     Ok(())
 }

@@ -8,13 +8,14 @@ use tlc::core::{Progress, TableStore, Url};
 use tlc::table::{Derivation, LanceStore, Table};
 use tlc::view::server::{MakeRevision, ServeOptions, Server, Source};
 
-use super::{ProjectArgs, scene};
+use super::bars::Screen;
+use super::scene::{self, WhatArgs};
 
 /// What is shown, and where it is served.
 #[derive(Args)]
 pub(crate) struct ViewArgs {
-    /// A run's name, a table's or project's folder, or a table's URL [default: the project's newest run]
-    what: Option<String>,
+    #[command(flatten)]
+    what: WhatArgs,
     /// The address to listen at; any but a loopback address gets a secret in its URL
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -24,20 +25,30 @@ pub(crate) struct ViewArgs {
     /// Open the page in the browser
     #[arg(long)]
     open: bool,
-    #[command(flatten)]
-    project: ProjectArgs,
 }
 
-pub(crate) fn run(args: &ViewArgs, progress: &Progress) -> anyhow::Result<()> {
-    serve(scene::source(args.what.as_deref(), &args.project)?, args.host, args.port, args.open, progress)
+pub(crate) fn run(args: &ViewArgs, screen: &Screen, progress: &Progress) -> anyhow::Result<()> {
+    serve(scene::source(&args.what)?, args.host, args.port, args.open, screen, progress)
 }
 
 /// Serves until ctrl-C.
-pub(crate) fn serve(source: Source, host: IpAddr, port: u16, open: bool, progress: &Progress) -> anyhow::Result<()> {
-    let options = ServeOptions { host, port, make_revision: Some(Arc::new(make_revision) as Arc<MakeRevision>) };
+pub(crate) fn serve(
+    source: Source,
+    host: IpAddr,
+    port: u16,
+    open: bool,
+    screen: &Screen,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let options = ServeOptions {
+        host,
+        port,
+        make_revision: Some(Arc::new(make_revision) as Arc<MakeRevision>),
+        progress_sink: Some(Arc::new(screen.clone())),
+    };
     let server = Server::bind(source, &options)?;
     let url = server.url();
-    println!("{url}");
+    screen.line(&url);
     eprintln!("press ctrl-C to stop");
     if open && let Err(error) = webbrowser::open(&url) {
         eprintln!("warning: no browser could be started ({error}); open the address yourself");
@@ -47,7 +58,7 @@ pub(crate) fn serve(source: Source, host: IpAddr, port: u16, open: bool, progres
 }
 
 /// The page's "save": a revision of the data set's table with the selected rows.
-fn make_revision(url: &Url, rows: &[u64], description: &str) -> Result<Url, String> {
+pub(super) fn make_revision(url: &Url, rows: &[u64], description: &str) -> Result<Url, String> {
     let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
     let table = Table::from_url(store, url).map_err(|error| error.to_string())?;
     let derived = table.derived(&Derivation::Take { rows: rows.to_vec() }, Some(description));

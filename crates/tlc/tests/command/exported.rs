@@ -185,6 +185,9 @@ fn a_folder_of_pictures_becomes_a_table_with_its_sub_folders_as_classes() {
     assert!(!two.names().contains(&"loss".to_owned()));
     let tables: Vec<String> = project(place.0.path()).run_names().expect("readable");
     assert_eq!(tables, ["two"]);
+    let run = project(place.0.path()).open_run("two").expect("listed");
+    let left_out = run.record().expect("readable").parameters["undecodable"].to_string();
+    assert!(left_out.starts_with('[') && left_out.ends_with("cat/notes.txt\"]"), "{left_out}");
 
     let one = place.collect("plain_traced", "one", &[usual.as_slice(), &["--classify", "--half-precision"]].concat());
     let one = one.expect("collected");

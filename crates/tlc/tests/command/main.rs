@@ -2,6 +2,7 @@
 
 mod exported;
 mod faults;
+mod looking;
 mod places;
 
 use std::fs;

@@ -33,14 +33,14 @@ fn listing(url: &str, endpoint: std::net::SocketAddr, changes: &[(&str, Option<&
 fn a_missing_bucket_is_named() {
     assert_eq!(
         listing("s3://nobody-made-this/p", address(), &[]),
-        "error: cannot list s3://nobody-made-this/p\n  because: there is no bucket \"nobody-made-this\"; create it first\n"
+        "error: cannot list s3://nobody-made-this/p/runs\n  because: there is no bucket \"nobody-made-this\"; create it first\n"
     );
 }
 
 #[test]
 fn a_bucket_whose_name_leads_elsewhere_is_refused() {
     let text = listing("s3://127.0.0.1:9/p", address(), &[]);
-    assert!(text.starts_with("error: this store cannot serve s3://127.0.0.1:9/p: the bucket"), "{text}");
+    assert!(text.starts_with("error: this store cannot serve s3://127.0.0.1:9/p/runs: the bucket"), "{text}");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn refused_credentials_are_said_to_be_refused() {
     let refusing = Proxy::before(address(), |_| Fate::Refused("403 Forbidden", "InvalidAccessKeyId"));
     assert_eq!(
         listing("s3://any/p", refusing.address, &[]),
-        "error: cannot list s3://any/p\n  because: access is refused (InvalidAccessKeyId); are the credentials right? set \
+        "error: cannot list s3://any/p/runs\n  because: access is refused (InvalidAccessKeyId); are the credentials right? set \
          AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for it\n"
     );
     // moto lets nobody write who does not sign.
@@ -65,7 +65,7 @@ fn missing_credentials_are_named() {
     let without = [("AWS_ACCESS_KEY_ID", None), ("AWS_SECRET_ACCESS_KEY", None)];
     let text = listing("s3://any/p", address(), &without);
     let expected = format!(
-        "error: this store cannot serve s3://any/p: there are no credentials for http://{}: set AWS_ACCESS_KEY_ID and \
+        "error: this store cannot serve s3://any/p/runs: there are no credentials for http://{}: set AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket\n",
         address()
     );
@@ -78,16 +78,19 @@ fn missing_credentials_are_named() {
 fn a_server_that_is_down_is_given_up_soon() {
     let down = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback has a free port");
     let text = listing("s3://any/p", down, &[]);
-    assert!(text.starts_with("error: cannot list s3://any/p\n  because: the server cannot be reached: "), "{text}");
+    assert!(
+        text.starts_with("error: cannot list s3://any/p/runs\n  because: the server cannot be reached: "),
+        "{text}"
+    );
     let busy = Proxy::before(address(), |_| Fate::Refused("503 Slow Down", "SlowDown"));
     assert_eq!(
         listing("s3://any/p", busy.address, &[]),
-        "error: cannot list s3://any/p\n  because: the server answers 503 Service Unavailable (SlowDown)\n"
+        "error: cannot list s3://any/p/runs\n  because: the server answers 503 Service Unavailable (SlowDown)\n"
     );
     let silent = Proxy::before(address(), |_| Fate::Silence);
     assert_eq!(
         listing("s3://any/p", silent.address, &[]),
-        "error: cannot list s3://any/p\n  because: the server did not answer in time\n"
+        "error: cannot list s3://any/p/runs\n  because: the server did not answer in time\n"
     );
 }
 

@@ -1,21 +1,22 @@
 // Taking the selection away: files, a new table revision, a filter for the command line, a link.
 import { ApiError, type ColumnInfo } from "../api";
 import type { Column } from "../arrow";
-import { download, fill, h, icon } from "../dom";
-import { className, count, plural } from "../format";
-import { DATASET_COLOUR, type Store } from "../store";
+import { download, fill, h } from "../dom";
+import { className, plural } from "../format";
+import { DATASET_COLOUR } from "../scale";
+import type { Store } from "../store";
 
 interface Part { dataset: number; table: number; layout: number; ids: number[]; slots: Uint32Array }
 
 /** What would be exported: the selection, or what passes the filters. */
 async function parts(store: Store): Promise<Part[]> {
   const out: Part[] = [];
-  for (const { dataset, slots } of store.rows()) {
-    await store.loadIds(dataset);
+  for (const { dataset, slots } of store.selection.rows()) {
+    await store.data.loadIds(dataset);
     const table = store.currentTable(dataset);
     if (table === undefined) continue;
     const view = store.views.findIndex((_, i) => store.datasetsOf(i).includes(dataset));
-    out.push({ dataset, table, layout: store.views[Math.max(0, view)]?.layout ?? 0, slots, ids: Array.from(slots, (slot) => store.idOf(dataset, slot)!) });
+    out.push({ dataset, table, layout: store.views[Math.max(0, view)]?.layout ?? 0, slots, ids: Array.from(slots, (slot) => store.data.idOf(dataset, slot)!) });
   }
   if (out.length === 0) throw new ApiError("There is nothing to take away.", "Nothing is selected and nothing passes the filters.", 0);
   return out;
@@ -27,10 +28,10 @@ const safeName = (text: string) => text.replace(/[^\p{L}\p{N}._-]+/gu, "_").slic
 async function localRows(store: Store, part: Part): Promise<{ names: string[]; rows: unknown[][] }> {
   const columns: { info: ColumnInfo; values: Column }[] = [];
   for (const info of store.manifest.columns) {
-    try { columns.push({ info, values: await store.values(info.name, part.table) }); } catch { /* not part of the file */ }
+    try { columns.push({ info, values: await store.data.values(info.name, part.table) }); } catch { /* not part of the file */ }
   }
   const layout = store.layouts.get(part.layout);
-  const coords = layout === undefined ? undefined : await store.coords(part.layout, part.table).catch(() => undefined);
+  const coords = layout === undefined ? undefined : await store.data.coords(part.layout, part.table).catch(() => undefined);
   const axes = layout === undefined || coords === undefined ? [] : ["x", "y", "z"].slice(0, layout.dims);
   const rows = Array.from(part.slots, (slot, i) => {
     const row: unknown[] = [part.ids[i]];
@@ -75,31 +76,38 @@ const shellQuote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
 const column = (name: string) => (/^[A-Za-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
+/** Hidden classes as a condition: what is hidden or what is left, whichever is shorter. Rows without a value stay unless hidden too. */
+function classCondition(store: Store, info: ColumnInfo, hidden: Set<number>): string {
+  const names = store.scales.namesOf(info).map((name) => (typeof name === "string" ? literal(name) : String(name)));
+  const [off, on] = [true, false].map((wanted) => names.filter((_, i) => hidden.has(i + 1) === wanted));
+  const inverse = on!.length < off!.length, listed = inverse ? on! : off!;
+  const name = column(info.name);
+  if (listed.length === 0) return inverse && hidden.has(0) ? "false" : `${name} IS ${inverse ? "" : "NOT "}NULL`;
+  const condition = `${name} ${inverse ? "IN" : "NOT IN"} (${listed.join(", ")})`;
+  return hidden.has(0) ? condition : `(${condition} OR ${name} IS NULL)`;
+}
+
 /** The filters in force as an SQL condition. */
-export function whereClause(store: Store): string {
+function whereClause(store: Store): string {
   const out: string[] = [];
-  for (const [key, codes] of store.hidden) {
-    if (key === DATASET_COLOUR) continue;
-    const info = store.column(key.slice(1));
-    if (info === undefined) continue;
-    const listed = [...codes].filter((code) => code > 0);
-    const names = listed.map((code) => (info.kind === "boolean" ? (code === 2 ? "true" : "false") : literal(info.classes?.[code - 1] ?? String(code - 1))));
-    if (names.length > 0) out.push(`${column(info.name)} NOT IN (${names.join(", ")})`);
-    if (codes.has(0)) out.push(`${column(info.name)} IS NOT NULL`);
+  for (const [key, codes] of store.filters.hidden) {
+    const info = key === DATASET_COLOUR ? undefined : store.column(key.slice(1));
+    if (info !== undefined) out.push(classCondition(store, info, codes));
   }
-  for (const [name, { lo, hi }] of store.filters) {
+  for (const [name, { lo, hi }] of store.filters.ranges) {
     if (Number.isFinite(lo)) out.push(`${column(name)} >= ${lo}`);
     if (Number.isFinite(hi)) out.push(`${column(name)} <= ${hi}`);
   }
-  if (store.onlyWrong) out.push(`${column(store.role("label")!.name)} <> ${column(store.role("prediction")!.name)}`);
+  if (store.filters.onlyWrong) out.push(`${column(store.role("label")!.name)} <> ${column(store.role("prediction")!.name)}`);
   return out.join(" AND ");
 }
 
-export async function filterText(store: Store): Promise<string> {
+/** For `tlc select`: the filters as a condition; a selection, which no condition says, as ids for its `--ids`. */
+async function filterText(store: Store): Promise<string> {
   const lines: string[] = [];
   for (const part of await parts(store)) {
     const url = store.table(part.table)?.url ?? "";
-    if (store.chosenCount === 0) lines.push(`tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`);
+    if (store.selection.chosen === 0) lines.push(`tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`);
     else lines.push(JSON.stringify({ table: url, example_ids: part.ids }));
   }
   return lines.join("\n");
@@ -125,10 +133,11 @@ function revisionDialog(store: Store): void {
   const name = h("input", { type: "text", required: true, maxlength: 80, "aria-label": "Name", placeholder: "suspects" });
   const description = h("textarea", { rows: 3, "aria-label": "Description", placeholder: "Why these rows" });
   const said = h("p", { class: "quiet", role: "status" });
+  const cancel = h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel");
   const save = h("button", { type: "submit", class: "text-button primary" }, "Save");
-  const rows = store.rows();
+  const rows = store.selection.rows();
   const form = h("form", {}, h("label", { class: "field" }, "Name", name), h("label", { class: "field" }, "Description", description), said,
-    h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel"), save));
+    h("div", { class: "dialog-actions" }, cancel, save));
   const dialog = h("dialog", { class: "dialog", "aria-label": "Save as table revision" }, h("h2", {}, "Save as table revision"),
     h("p", { class: "quiet" }, `A new table with ${plural(rows.reduce((sum, r) => sum + r.slots.length, 0), "row")}; where they come from is written down in its lineage.`), form);
   form.addEventListener("submit", (event) => {
@@ -144,6 +153,7 @@ function revisionDialog(store: Store): void {
         }
         fill(said, "Saved: ", ...urls.map((url) => h("code", {}, url)));
         save.hidden = true;
+        cancel.textContent = "Close";
       } catch (error) {
         said.textContent = error instanceof ApiError ? `${error.message} ${error.advice}` : String(error);
       } finally { save.disabled = false; }
@@ -157,12 +167,12 @@ function revisionDialog(store: Store): void {
 export function makeTakeAway(store: Store): HTMLElement {
   const button = (text: string, title: string, run: () => void) => h("button", { type: "button", class: "text-button", title, onclick: run }, text);
   const live = store.source.live;
-  const element = h("div", { class: "take-away", role: "group", "aria-label": "Take the selection away" }, icon("download"),
+  const element = h("div", { class: "take-away", role: "group", "aria-label": "Take the selection away" },
     button("CSV", "The rows as CSV", () => void exportAs(store, "csv")), button("JSON", "The rows as JSON", () => void exportAs(store, "json")),
     live && button("Parquet", "The rows as Parquet", () => void exportAs(store, "parquet")),
     live && button("Revision…", "A new table of these rows, with its lineage", () => revisionDialog(store)),
-    button("Copy filter", "For the command line: the filters as “tlc select”, a lasso as example ids", () => {
-      filterText(store).then((text) => copyText(store, text, `Filter (${count(text.length)} characters)`), (error: unknown) => store.fail(error));
-    }));
+    button("Filter", "For the command line: the filters as “tlc select”, a selection as its example ids", () => {
+      filterText(store).then((text) => copyText(store, text, "Filter for “tlc select”"), (error: unknown) => store.fail(error));
+    }), !live && h("p", { class: "quiet" }, "Parquet, revisions and neighbours in embedding space need a server: open the run with “tlc view”."));
   return element;
 }

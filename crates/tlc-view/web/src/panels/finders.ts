@@ -1,9 +1,11 @@
 // "Find what matters": one button per finder; each list says its rule and leads to its points.
 import { ApiError, type FinderInfo, type Found } from "../api";
-import { fill, h, icon } from "../dom";
+import { showValue } from "../data";
+import { fill, h, icon, iconButton, select } from "../dom";
 import { number, plural } from "../format";
 import type { Stage } from "../stage";
-import type { Ref, Store } from "../store";
+import type { Ref } from "../points";
+import type { Store } from "../store";
 import { hasImages, thumb } from "../thumbs";
 
 const LIMIT = 200;
@@ -36,11 +38,18 @@ export class FindersPanel {
   private renderButtons(): void {
     const { finders } = this.store.manifest;
     const epochs = this.store.steps.length > 1;
-    // Once a list is shown the buttons make room for it; their rules stay as tooltips.
-    this.buttons.classList.toggle("compact", this.current !== null);
+    const usable = (finder: FinderInfo) => !finder.needs_epochs || epochs;
+    // Once a list is shown the buttons make room for it.
+    if (this.current !== null) {
+      const focused = this.buttons.contains(document.activeElement);
+      const picker = select("What to find", finders.filter(usable).map(({ id, title }) => ({ value: id, text: title })), this.current.id, (id) => void this.run(finders.find((finder) => finder.id === id)!));
+      fill(this.buttons, h("div", { class: "finder-picker" }, picker, iconButton("close", "Back to all lists", () => { this.seq++; this.current = null; fill(this.result); this.renderButtons(); })));
+      if (focused) picker.focus();
+      return;
+    }
     fill(this.buttons, ...finders.map((finder) => h("button", {
-      type: "button", class: "finder", disabled: finder.needs_epochs && !epochs, title: finder.rule, "aria-pressed": String(this.current?.id === finder.id), onclick: () => void this.run(finder),
-    }, h("span", { class: "finder-title" }, icon("search"), finder.title), this.current === null && h("span", { class: "quiet" }, finder.needs_epochs && !epochs ? `${finder.rule} Needs several epochs.` : finder.rule))),
+      type: "button", class: "finder", disabled: !usable(finder), onclick: () => void this.run(finder),
+    }, h("span", { class: "finder-title" }, icon("search"), finder.title), h("span", { class: "quiet" }, usable(finder) ? finder.rule : `${finder.rule} Needs several epochs.`))),
     finders.length === 0 && h("p", { class: "quiet" }, "There are no finders for this data: they need a layout."));
   }
 
@@ -57,7 +66,7 @@ export class FindersPanel {
       for (const dataset of store.datasetsOf(store.activeView)) {
         const table = store.tableAt(view.layout, dataset, store.step);
         if (table === undefined) continue;
-        await store.loadIds(dataset);
+        await store.data.loadIds(dataset);
         parts.push({ dataset, found: await store.source.find(finder.id, view.layout, table, LIMIT) });
       }
     } catch (error) {
@@ -69,19 +78,19 @@ export class FindersPanel {
 
   private list(parts: { dataset: number; found: Found }[]): void {
     const { store } = this;
-    const rows = parts.flatMap(({ dataset, found }) => found.rows.map((row) => ({ ...row, ref: { dataset, slot: store.slotOf(dataset, row.example_id) } as Ref })))
+    const rows = parts.flatMap(({ dataset, found }) => found.rows.map((row) => ({ ...row, ref: { dataset, slot: store.data.slotOf(dataset, row.example_id) } as Ref })))
       .filter((row) => row.ref.slot >= 0).sort((a, b) => b.score - a.score);
     const first = parts[0]?.found;
     const several = parts.length > 1;
-    const goTo = (refs: Ref[]) => { store.selectRefs(refs, "replace"); this.stage.focusSelection(); };
+    const goTo = (refs: Ref[]) => { store.selection.refs(refs, "replace"); this.stage.focusSelection(); };
     const label = store.role("label");
     fill(this.result,
-      h("div", { class: "found-head" }, h("div", {}, h("h3", {}, `${first?.title ?? this.current?.title ?? ""}: ${plural(rows.length, "row")}`), h("p", { class: "quiet" }, first?.rule ?? "")),
-        rows.length > 0 && h("button", { type: "button", class: "text-button primary", onclick: () => { store.selectRefs(rows.map((row) => row.ref), "replace"); } }, "Select all")),
+      h("div", { class: "found-head" }, h("div", {}, h("h3", {}, plural(rows.length, "row")), h("p", { class: "quiet" }, first?.rule ?? "")),
+        rows.length > 0 && h("button", { type: "button", class: "text-button primary", onclick: () => { store.selection.refs(rows.map((row) => row.ref), "replace"); } }, "Select all")),
       rows.length === 0 && h("p", { class: "quiet" }, "Nothing found. That is good news as a rule."),
       h("div", { class: "found", role: "list", onkeydown: walk }, ...rows.map((row) => {
         const table = store.currentTable(row.ref.dataset);
-        const named = label === undefined || table === undefined ? "" : store.show(label, store.valuesNow(label.name, table), row.ref.slot);
+        const named = label === undefined || table === undefined ? "" : showValue(label, store.data.valuesNow(label.name, table), row.ref.slot);
         return h("div", { role: "listitem" }, h("button", {
           type: "button", class: "found-row", onclick: () => { store.openSample(row.ref); goTo([row.ref]); },
           onpointerenter: () => { store.hover = { ...row.ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },

@@ -3,7 +3,8 @@
 import type { ColumnInfo } from "../api";
 import { h, s } from "../dom";
 import { number } from "../format";
-import type { Range, Store } from "../store";
+import type { Range } from "../scale";
+import type { Store } from "../store";
 
 const BINS = 40, WIDTH = 320, HEIGHT = 56;
 
@@ -38,7 +39,7 @@ export class Histogram {
   /** An end of the slider means "no limit". */
   private apply(): void {
     const a = Math.min(Number(this.from.value), Number(this.to.value)), b = Math.max(Number(this.from.value), Number(this.to.value));
-    this.store.setFilter(this.info.name, a <= 0 && b >= 200 ? null : { lo: a <= 0 ? -Infinity : this.valueAt(a), hi: b >= 200 ? Infinity : this.valueAt(b) });
+    this.store.filters.setRange(this.info.name, a <= 0 && b >= 200 ? null : { lo: a <= 0 ? -Infinity : this.valueAt(a), hi: b >= 200 ? Infinity : this.valueAt(b) });
   }
 
   private brush(svg: SVGSVGElement): void {
@@ -52,10 +53,10 @@ export class Histogram {
       this.apply();
     });
     svg.addEventListener("pointerup", (event) => {
-      if (start !== null && Math.abs(at(event) - start) < 2) this.store.setFilter(this.info.name, null);
+      if (start !== null && Math.abs(at(event) - start) < 2) this.store.filters.setRange(this.info.name, null);
       start = null;
     });
-    svg.addEventListener("dblclick", () => this.store.setFilter(this.info.name, null));
+    svg.addEventListener("dblclick", () => this.store.filters.setRange(this.info.name, null));
   }
 
   update(rows: { dataset: number; slots: Uint32Array }[]): void {
@@ -64,9 +65,9 @@ export class Histogram {
     let lo = info.min ?? Infinity, hi = info.max ?? -Infinity;
     for (const dataset of store.shownDatasets()) {
       const table = store.currentTable(dataset);
-      const floats = table === undefined ? undefined : store.valuesNow(info.name, table)?.floats;
+      const floats = table === undefined ? undefined : store.data.valuesNow(info.name, table)?.floats;
       if (!floats) {
-        if (table !== undefined) store.values(info.name, table).then(() => this.update(rows), () => undefined);
+        if (table !== undefined) store.data.values(info.name, table).then(() => this.update(rows), () => undefined);
         continue;
       }
       columns.set(dataset, floats);
@@ -95,7 +96,7 @@ export class Histogram {
     this.all.setAttribute("d", path(all));
     this.some.setAttribute("d", path(some));
     this.readout.textContent = n === 0 ? "no values" : `mean ${number(sum / n)}`;
-    const range = store.filters.get(info.name) ?? { lo: -Infinity, hi: Infinity };
+    const range = store.filters.ranges.get(info.name) ?? { lo: -Infinity, hi: Infinity };
     const a = this.stepAt(range.lo === -Infinity ? lo : range.lo), b = this.stepAt(range.hi === Infinity ? hi : range.hi);
     if (document.activeElement !== this.from && document.activeElement !== this.to) { this.from.value = String(a); this.to.value = String(b); }
     for (const [slider, v] of [[this.from, range.lo], [this.to, range.hi]] as const) slider.setAttribute("aria-valuetext", Number.isFinite(v) ? number(v) : "no limit");

@@ -1,10 +1,12 @@
 // One sample: its image or text, its values, and its neighbours in embedding space and on the map.
 // Also the small card that follows the pointer.
 import { ApiError, type ColumnInfo } from "../api";
+import { showValue } from "../data";
 import { fill, h, iconButton, onFrame } from "../dom";
 import { number, plural, value } from "../format";
 import type { Stage } from "../stage";
-import type { Ref, Store } from "../store";
+import type { Ref } from "../points";
+import type { Store } from "../store";
 import { hasImages, thumb } from "../thumbs";
 
 const NEIGHBOURS = 10;
@@ -20,7 +22,7 @@ function neighboursOnMap(store: Store, ref: Ref): { slot: number; distance: numb
   const view = store.datasetsOf(store.activeView).includes(ref.dataset) ? store.activeView : 0;
   const layout = store.layoutOf(view);
   const table = layout === undefined ? undefined : store.tableAt(layout.id, ref.dataset, store.step);
-  const coords = table === undefined ? undefined : store.coordsNow(layout!.id, table);
+  const coords = table === undefined ? undefined : store.data.coordsNow(layout!.id, table);
   if (coords === undefined || layout === undefined) return [];
   const { xyzw } = coords;
   const at = 4 * ref.slot;
@@ -58,10 +60,10 @@ export class SampleCard {
     if (ref === null) { fill(this.element); return; }
     const table = store.currentTable(ref.dataset);
     try {
-      await store.loadIds(ref.dataset);
+      await store.data.loadIds(ref.dataset);
     } catch (error) { store.fail(error); return; }
     if (mine !== this.seq || table === undefined) return;
-    const id = store.idOf(ref.dataset, ref.slot)!;
+    const id = store.data.idOf(ref.dataset, ref.slot)!;
     const values = h("dl", { class: "values" });
     const text = h("p", { class: "sample-text", dir: "auto", hidden: true });
     const near = h("div", { class: "neighbours" }), nearMap = h("div", { class: "neighbours" });
@@ -71,7 +73,7 @@ export class SampleCard {
     fill(this.element,
       h("div", { class: "panel-head" }, h("h2", {}, `Sample ${id}`, h("span", { class: "quiet", dir: "auto" }, ` ${dataset.name}`)),
         h("div", { class: "panel-actions" },
-          iconButton("focus", "Show on the map", () => { store.selectRefs([ref], "replace"); this.stage.focusSelection(); }, "Z"),
+          iconButton("focus", "Show on the map", () => { store.selection.refs([ref], "replace"); this.stage.focusSelection(); }, "Z"),
           iconButton("close", "Close the sample", () => store.openSample(null)))),
       h("div", { class: "sample-main" }, images && thumb(store, ref.dataset, ref.slot, 112), values), text,
       h("h3", {}, "Nearest in embedding space"), near, h("h3", {}, "Nearest on the map"), nearMap);
@@ -91,19 +93,22 @@ export class SampleCard {
     const local = () => {
       const entries: [string, string][] = [];
       for (const info of store.manifest.columns) {
-        const column = store.valuesNow(info.name, table);
-        if (column !== undefined) entries.push([info.name, store.show(info, column, ref.slot)]);
+        const column = store.data.valuesNow(info.name, table);
+        if (column !== undefined) entries.push([info.name, showValue(info, column, ref.slot)]);
       }
       show(entries);
     };
     local();
     if (!store.source.live) {
-      for (const info of store.manifest.columns) store.values(info.name, table).then(() => { if (mine === this.seq) local(); }, () => undefined);
+      for (const info of store.manifest.columns) store.data.values(info.name, table).then(() => { if (mine === this.seq) local(); }, () => undefined);
       return;
     }
     store.source.sample(ref.dataset, id, table).then((sample) => {
       if (mine !== this.seq) return;
-      show(Object.entries(sample.values).map(([key, v]) => [key, value(v)]));
+      // In the order of the columns elsewhere: roles first.
+      const rank = new Map(store.manifest.columns.map((c, i) => [c.name, i]));
+      const order = (name: string) => rank.get(name) ?? rank.size;
+      show(Object.entries(sample.values).filter(([, v]) => sample.text === null || v !== sample.text).sort(([a], [b]) => order(a) - order(b)).map(([key, v]) => [key, value(v)]));
       if (sample.file !== null) values.append(h("dt", {}, "file"), h("dd", { dir: "auto", class: "file" }, sample.file));
       if (sample.text !== null) { text.hidden = false; text.textContent = sample.text; }
     }, (error: unknown) => { if (mine === this.seq) store.fail(error); });
@@ -117,7 +122,7 @@ export class SampleCard {
     fill(box, h("p", { class: "quiet" }, "Searching …"));
     store.source.knn(layout, table, id, NEIGHBOURS).then((found) => {
       if (mine !== this.seq) return;
-      this.list(box, ref, found.neighbours.map((n) => ({ slot: store.slotOf(ref.dataset, n.example_id), distance: n.distance })).filter((n) => n.slot >= 0));
+      this.list(box, ref, found.neighbours.map((n) => ({ slot: store.data.slotOf(ref.dataset, n.example_id), distance: n.distance })).filter((n) => n.slot >= 0));
       if (found.note !== null) box.append(h("p", { class: "quiet" }, found.note));
     }, (error: unknown) => {
       if (mine === this.seq) fill(box, h("p", { class: "quiet" }, error instanceof ApiError ? `${error.message} ${error.advice}` : String(error)));
@@ -131,14 +136,14 @@ export class SampleCard {
     const table = store.currentTable(ref.dataset);
     const images = hasImages(store, ref.dataset);
     const cells = found.map(({ slot, distance }) => {
-      const id = store.idOf(ref.dataset, slot);
-      const named = label === null || label === undefined || table === undefined ? "" : store.show(label, store.valuesNow(label.name, table), slot);
+      const id = store.data.idOf(ref.dataset, slot);
+      const named = label === null || label === undefined || table === undefined ? "" : showValue(label, store.data.valuesNow(label.name, table), slot);
       return h("button", {
         type: "button", class: images ? "cell" : "chip-cell", title: `${id}: ${named}, distance ${number(distance)}`, "aria-label": `Sample ${id}, ${named}, distance ${number(distance)}`, onclick: () => store.openSample({ dataset: ref.dataset, slot }),
         onpointerenter: () => { store.hover = { dataset: ref.dataset, slot, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
       }, images ? thumb(store, ref.dataset, slot, 44) : null, h("span", { class: "cell-name", dir: "auto" }, named || String(id)));
     });
-    fill(box, ...cells, h("button", { type: "button", class: "link", onclick: () => store.selectRefs([ref, ...found.map(({ slot }) => ({ dataset: ref.dataset, slot }))], "replace") }, "select these"));
+    fill(box, ...cells, h("button", { type: "button", class: "link", onclick: () => store.selection.refs([ref, ...found.map(({ slot }) => ({ dataset: ref.dataset, slot }))], "replace") }, "select these"));
   }
 }
 
@@ -152,14 +157,14 @@ export function makeHoverCard(store: Store, stage: Stage): void {
     card.hidden = at === null;
     if (hover === null || at === null) return;
     const table = store.currentTable(hover.dataset);
-    if (store.idOf(hover.dataset, hover.slot) === undefined) void store.loadIds(hover.dataset).then(again, () => undefined);
+    if (store.data.idOf(hover.dataset, hover.slot) === undefined) void store.data.loadIds(hover.dataset).then(again, () => undefined);
     const lines = keyColumns(store).map((info) => {
-      const values = table === undefined ? undefined : store.valuesNow(info.name, table);
-      if (values === undefined && table !== undefined) store.values(info.name, table).then(again, () => undefined);
-      return [h("dt", { dir: "auto" }, info.name), h("dd", { dir: "auto" }, store.show(info, values, hover.slot))];
+      const values = table === undefined ? undefined : store.data.valuesNow(info.name, table);
+      if (values === undefined && table !== undefined) store.data.values(info.name, table).then(again, () => undefined);
+      return [h("dt", { dir: "auto" }, info.name), h("dd", { dir: "auto" }, showValue(info, values, hover.slot))];
     }).flat();
     fill(card, hasImages(store, hover.dataset) && thumb(store, hover.dataset, hover.slot, 64),
-      h("div", {}, h("div", { class: "hover-id" }, `${store.points.get(hover.dataset)!.info.name} ${store.idOf(hover.dataset, hover.slot) ?? ""}`), h("dl", {}, ...lines),
+      h("div", {}, h("div", { class: "hover-id" }, `${store.points.get(hover.dataset)!.info.name} ${store.data.idOf(hover.dataset, hover.slot) ?? ""}`), h("dl", {}, ...lines),
         hover.here > 1 && h("p", { class: "quiet" }, `${plural(hover.here, "point")} at this place; click again for the next`)));
     const box = stage.surface.getBoundingClientRect();
     const w = card.offsetWidth, hh = card.offsetHeight;

@@ -1,10 +1,12 @@
 // What is selected (or visible): images, class counts, histograms with range filters, and ways to take it away.
 import type { ColumnInfo } from "../api";
 import { fill, h, iconButton, onFrame } from "../dom";
-import { count, percent, plural, value } from "../format";
+import { className, count, percent, plural } from "../format";
 import { css } from "../palette";
-import { columnKey, type Ref, type Store } from "../store";
-import { thumb } from "../thumbs";
+import type { Ref } from "../points";
+import { columnKey } from "../scale";
+import type { Store } from "../store";
+import { hasThumb, thumb } from "../thumbs";
 import { makeTakeAway } from "./export";
 import { Histogram } from "./histogram";
 
@@ -22,8 +24,11 @@ export class SelectionPanel {
   private wide = new Set<string>();
   private shown = false;
 
+  private readonly takeAway: HTMLElement;
+
   constructor(private readonly store: Store) {
-    this.element = h("div", { class: "panel" }, this.head, this.gallery, makeTakeAway(store), this.classes, this.histograms);
+    this.takeAway = makeTakeAway(store);
+    this.element = h("div", { class: "panel" }, this.head, this.gallery, this.takeAway, this.classes, this.histograms);
     store.on(["selection", "mask", "step", "views", "manifest", "colour"], this.soon);
     store.on("manifest", () => { this.charts = []; });
   }
@@ -34,15 +39,16 @@ export class SelectionPanel {
 
   private render(): void {
     const { store } = this;
-    const rows = store.rows();
+    const rows = store.selection.rows();
     const total = rows.reduce((sum, part) => sum + part.slots.length, 0);
-    const selected = store.chosenCount > 0;
+    const selected = store.selection.chosen > 0;
     fill(this.head,
-      h("h2", {}, selected ? `${count(total)} selected` : total < store.shownCount ? `${count(total)} of ${plural(store.shownCount, "row")} pass the filters` : `All ${plural(total, "row")}`),
+      h("h2", {}, selected ? `${count(total)} selected` : total < store.selection.shown ? `${count(total)} of ${plural(store.selection.shown, "row")} pass the filters` : total === 0 ? "No rows" : `All ${plural(total, "row")}`),
       h("div", { class: "panel-actions" },
-        iconButton("invert", "Invert the selection", () => store.invertSelection(), "I"),
-        selected && iconButton("close", "Clear the selection", () => store.clearSelection(), "Esc")));
-    if (!selected) this.head.append(h("p", { class: "quiet" }, store.shownCount === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
+        iconButton("invert", "Invert the selection", () => store.selection.invert(), "I"),
+        selected && iconButton("close", "Clear the selection", () => store.selection.clear(), "Esc")));
+    if (!selected) this.head.append(h("p", { class: "quiet" }, store.selection.shown === 0 ? "There are no rows here." : total === 0 ? "Nothing passes the filters. Remove some of them above the map." : store.views.length === 0 ? "Without a map nothing can be selected there yet; the table has the same rows." : "Draw a lasso (E) or a box (B), or click a point; here you see what is in it."));
+    this.takeAway.hidden = total === 0;
     this.renderGallery(rows, total, selected);
     this.renderClasses(rows, total);
     if (this.charts.length === 0) {
@@ -56,29 +62,30 @@ export class SelectionPanel {
     const { store } = this;
     const limit = selected ? 48 * this.more : 16;
     const refs: Ref[] = [];
-    const stride = selected ? 1 : Math.max(1, Math.floor(total / limit));
+    const shown = store.source.live ? rows : rows.map(({ dataset, slots }) => ({ dataset, slots: slots.filter((slot) => hasThumb(store, dataset, slot)) }));
+    const stride = selected ? 1 : Math.max(1, Math.floor(shown.reduce((sum, { slots }) => sum + slots.length, 0) / limit));
     let i = 0;
-    for (const { dataset, slots } of rows) for (const slot of slots) if (i++ % stride === 0 && refs.length < limit) refs.push({ dataset, slot });
+    for (const { dataset, slots } of shown) for (const slot of slots) if (i++ % stride === 0 && refs.length < limit) refs.push({ dataset, slot });
     const wanted = refs.map((r) => `${r.dataset}.${r.slot}`).join();
     if (wanted === this.galleryOf) return;
     this.galleryOf = wanted;
-    const images = refs.filter((ref) => store.points.get(ref.dataset)!.info.images);
-    const texts = refs.filter((ref) => store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
+    const images = refs.filter((ref) => hasThumb(store, ref.dataset, ref.slot));
+    const texts = refs.filter((ref) => store.source.live && store.points.get(ref.dataset)!.info.text).slice(0, selected ? 30 : 6);
     const cell = (ref: Ref) => h("button", {
-      type: "button", class: "cell", "aria-label": `Sample ${store.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
+      type: "button", class: "cell", "aria-label": `Sample ${store.data.idOf(ref.dataset, ref.slot) ?? ref.slot}`, onclick: () => store.openSample(ref),
       onpointerenter: () => { store.hover = { ...ref, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
     }, thumb(store, ref.dataset, ref.slot, 40));
     const line = (ref: Ref) => {
       const button = h("button", { type: "button", class: "text-cell", dir: "auto", onclick: () => store.openSample(ref) }, "…");
       const table = store.currentTable(ref.dataset);
-      void store.loadIds(ref.dataset).then(async () => {
-        const sample = table === undefined ? null : await store.source.sample(ref.dataset, store.idOf(ref.dataset, ref.slot)!, table);
-        button.textContent = sample?.text ?? "(no text)";
+      void store.data.loadIds(ref.dataset).then(async () => {
+        const sample = table === undefined ? null : await store.source.sample(ref.dataset, store.data.idOf(ref.dataset, ref.slot)!, table);
+        button.textContent = sample?.text?.trim() ? sample.text : "(no text)";
       }).catch(() => { button.textContent = "(no text)"; });
       return button;
     };
     fill(this.gallery, ...images.map(cell), ...texts.map(line),
-      selected && total > limit && images.length > 0 && h("button", { type: "button", class: "link more", onclick: () => { this.more++; this.soon(); } }, `${count(total - limit)} more`));
+      selected && refs.length === limit && total > limit && images.length > 0 && h("button", { type: "button", class: "link more", onclick: () => { this.more++; this.soon(); } }, `${count(total - limit)} more`));
     if (!selected) this.more = 1;
   }
 
@@ -93,8 +100,8 @@ export class SelectionPanel {
     const counts = new Map<number, number>();
     for (const { dataset, slots } of rows) {
       const table = store.currentTable(dataset);
-      const ints = table === undefined ? undefined : store.valuesNow(info.name, table)?.ints;
-      if (!ints) { if (table !== undefined) store.values(info.name, table).then(this.soon, () => undefined); continue; }
+      const ints = table === undefined ? undefined : store.data.valuesNow(info.name, table)?.ints;
+      if (!ints) { if (table !== undefined) store.data.values(info.name, table).then(this.soon, () => undefined); continue; }
       const dense = new Uint32Array(Math.max(3, (info.classes?.length ?? 65_536) + 1));
       for (let i = 0; i < slots.length; i++) dense[ints[slots[i]!]! + 1]!++;
       dense.forEach((n, code) => { if (n > 0) counts.set(code, (counts.get(code) ?? 0) + n); });
@@ -104,15 +111,15 @@ export class SelectionPanel {
     const shown = this.wide.has(info.name) ? sorted.slice(0, 300) : sorted.slice(0, FIRST_CLASSES);
     const most = sorted[0]![1];
     const coloured = store.colour === columnKey(info.name) || (info.role === "prediction" && store.role("label") !== undefined && store.colour === columnKey(store.role("label")!.name));
-    const name = (code: number) => (info.kind === "boolean" ? ["no value", "no", "yes"][code] ?? "" : code === 0 ? "no value" : value(info.classes?.[code - 1] ?? `class ${code - 1}`) || "(empty)");
+    const name = (code: number) => (info.kind === "boolean" ? ["no value", "no", "yes"][code] ?? "" : className(info.classes, code - 1));
     const keep = (code: number) => {
       const refs: Ref[] = [];
-      for (const { dataset, slots } of store.rows()) {
+      for (const { dataset, slots } of store.selection.rows()) {
         const table = store.currentTable(dataset);
-        const ints = table === undefined ? undefined : store.valuesNow(info.name, table)?.ints;
+        const ints = table === undefined ? undefined : store.data.valuesNow(info.name, table)?.ints;
         if (ints) for (const slot of slots) if (ints[slot] === code - 1) refs.push({ dataset, slot });
       }
-      store.selectRefs(refs, "replace");
+      store.selection.refs(refs, "replace");
     };
     return h("div", { class: "column-card" },
       h("div", { class: "column-head" }, h("span", { class: "column-name", dir: "auto" }, info.name), h("span", { class: "quiet" }, plural(counts.size, "value"))),

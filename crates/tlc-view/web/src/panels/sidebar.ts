@@ -8,6 +8,8 @@ import { SampleCard } from "./sample";
 import { SelectionPanel } from "./selection";
 import { TablePanel } from "./table";
 
+const START_WIDTH = 384, LEAST_WIDTH = 320, LEAST_MAP = 360;
+
 export class Sidebar {
   readonly element: HTMLElement;
   readonly names = ["Selection", "Table", "Find", "Numbers"] as const;
@@ -16,7 +18,7 @@ export class Sidebar {
   private current = 0;
   open = !matchMedia("(max-width: 900px)").matches;
 
-  constructor(private readonly store: Store, stage: Stage) {
+  constructor(private readonly store: Store, private readonly stage: Stage) {
     this.panels = [new SelectionPanel(store), new TablePanel(store), new FindersPanel(store, stage), new NumbersPanel(store)];
     this.tabs = this.names.map((name, i) => h("button", { type: "button", role: "tab", id: `tab-${i}`, "aria-controls": `panel-${i}`, onclick: () => this.show(i) }, name));
     const list = h("div", { class: "tabs", role: "tablist", "aria-label": "Panels" }, ...this.tabs);
@@ -34,10 +36,36 @@ export class Sidebar {
       panel.element.setAttribute("aria-labelledby", `tab-${i}`);
     });
     const close = h("button", { type: "button", class: "drawer-handle", "aria-label": "Close the panel", onclick: () => this.toggle(false) });
-    this.element = h("aside", { class: "sidebar", "aria-label": "Panel" }, close, list, h("div", { class: "sidebar-body" }, card.element, ...this.panels.map((panel) => panel.element)));
+    this.element = h("aside", { class: "sidebar", "aria-label": "Panel" }, this.resizer(), close, list, h("div", { class: "sidebar-body" }, card.element, ...this.panels.map((panel) => panel.element)));
+    const drawer = matchMedia("(max-width: 900px)");
+    stage.covered = () => (this.open && drawer.matches ? this.element.offsetHeight : 0);
     store.on("sample", () => { if (store.sample !== null && !this.open) this.toggle(true); });
     this.show(0);
     this.toggle(this.open);
+  }
+
+  /** A wide table wants a wide panel: drag its edge, or use the arrow keys on it. */
+  private resizer(): HTMLElement {
+    const edge = h("div", { class: "resizer", role: "separator", tabindex: 0, "aria-orientation": "vertical", "aria-label": "Width of the panel", "aria-valuemin": LEAST_WIDTH });
+    const set = (width: number) => {
+      const most = Math.max(LEAST_WIDTH, innerWidth - LEAST_MAP);
+      const now = Math.round(Math.min(most, Math.max(LEAST_WIDTH, width)));
+      this.element.style.setProperty("--width", `${now}px`);
+      edge.setAttribute("aria-valuenow", String(now));
+      edge.setAttribute("aria-valuemax", String(most));
+    };
+    const width = () => this.element.getBoundingClientRect().width;
+    edge.addEventListener("pointerdown", (event) => { event.preventDefault(); edge.setPointerCapture(event.pointerId); });
+    edge.addEventListener("pointermove", (event) => { if (edge.hasPointerCapture(event.pointerId)) set(innerWidth - event.clientX); });
+    edge.addEventListener("keydown", (event) => {
+      const move = event.key === "ArrowLeft" ? 32 : event.key === "ArrowRight" ? -32 : 0;
+      if (move === 0) return;
+      event.preventDefault();
+      set(width() + move);
+    });
+    edge.addEventListener("dblclick", () => set(START_WIDTH));
+    edge.setAttribute("aria-valuenow", String(START_WIDTH));
+    return edge;
   }
 
   show(i: number): void {
@@ -57,5 +85,6 @@ export class Sidebar {
     if (button !== null) setPressed(button, on);
     this.panels[this.current]!.show(on);
     this.store.emit("layout");
+    this.stage.resize();
   }
 }

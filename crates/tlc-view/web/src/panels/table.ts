@@ -1,9 +1,11 @@
 // The rows of the selection as a table: only the rows in sight exist in the page, sorting works on typed arrays.
 import type { ColumnInfo } from "../api";
 import type { Column } from "../arrow";
+import { showValue } from "../data";
 import { fill, h, onFrame } from "../dom";
 import { count } from "../format";
-import type { Ref, Store } from "../store";
+import type { Ref } from "../points";
+import type { Store } from "../store";
 import { hasImages, thumb } from "../thumbs";
 
 const ROW = 36;
@@ -72,8 +74,8 @@ export class TablePanel {
   private async rebuild(): Promise<void> {
     this.dirty = false;
     const { store } = this;
-    const parts = store.rows();
-    await Promise.all(parts.map(({ dataset }) => store.loadIds(dataset))).catch((error: unknown) => store.fail(error));
+    const parts = store.selection.rows();
+    await Promise.all(parts.map(({ dataset }) => store.data.loadIds(dataset))).catch((error: unknown) => store.fail(error));
     const n = parts.reduce((sum, part) => sum + part.slots.length, 0);
     this.slots = new Uint32Array(n);
     this.datasets = new Uint8Array(n);
@@ -82,7 +84,7 @@ export class TablePanel {
     parts.forEach(({ slots }, d) => { this.slots.set(slots, k); this.datasets.fill(d, k, k + slots.length); k += slots.length; });
     this.columns = store.manifest.columns;
     this.active = Math.min(this.active, Math.max(0, n - 1));
-    this.note.textContent = `${count(n)} rows${store.chosenCount > 0 ? " selected" : ""}`;
+    this.note.textContent = `${count(n)} rows${store.selection.chosen > 0 ? " selected" : ""}`;
     this.scroller.setAttribute("aria-rowcount", String(n + 1));
     this.drawHead();
     await this.resort();
@@ -98,13 +100,13 @@ export class TablePanel {
       const keys = new Uint32Array(n);
       if (sort.key === "#id") {
         const values = new Float32Array(n);
-        for (let i = 0; i < n; i++) values[i] = store.idOf(this.datasetIds[this.datasets[i]!]!, this.slots[i]!) ?? NaN;
+        for (let i = 0; i < n; i++) values[i] = store.data.idOf(this.datasetIds[this.datasets[i]!]!, this.slots[i]!) ?? NaN;
         keys.set(sortableFloat(values));
       } else if (sort.key === "#dataset") keys.set(this.datasets);
       else {
         const info = store.column(sort.key.slice(1));
         if (info === undefined) return;
-        const loaded = await Promise.all(this.datasetIds.map((_, d) => store.values(info.name, this.table(d)!))).catch((error: unknown) => { store.fail(error); return null; });
+        const loaded = await Promise.all(this.datasetIds.map((_, d) => store.data.values(info.name, this.table(d)!))).catch((error: unknown) => { store.fail(error); return null; });
         if (loaded === null || n !== this.slots.length) return;
         this.keysOf(keys, info, loaded);
       }
@@ -147,7 +149,7 @@ export class TablePanel {
   private get images(): boolean { return this.datasetIds.some((d) => hasImages(this.store, d)); }
 
   private drawHead(): void {
-    const cell = (text: string, key: string) => {
+    const cell = (text: string, key: string, number = false) => {
       const sorted = this.sort.key === key;
       const button = h("button", { type: "button", class: "t-sort", dir: "auto", onclick: () => {
         this.sort = sorted ? (this.sort.down ? { key: "", down: false } : { key, down: true }) : { key, down: false };
@@ -155,10 +157,10 @@ export class TablePanel {
         this.scroller.scrollTop = 0;
         void this.resort();
       } }, text, h("span", { "aria-hidden": "true" }, sorted ? (this.sort.down ? " ↓" : " ↑") : ""));
-      return h("div", { class: "t-cell", role: "columnheader", "aria-sort": sorted ? (this.sort.down ? "descending" : "ascending") : "none" }, button);
+      return h("div", { class: number ? "t-cell number" : "t-cell", role: "columnheader", "aria-sort": sorted ? (this.sort.down ? "descending" : "ascending") : "none" }, button);
     };
     const focused = (document.activeElement as HTMLElement | null)?.closest(".t-head") === this.head ? [...this.head.querySelectorAll("button")].indexOf(document.activeElement as HTMLButtonElement) : -1;
-    fill(this.head, this.images && h("div", { class: "t-cell", role: "columnheader", "aria-label": "image" }), cell("id", "#id"), this.store.manifest.datasets.length > 1 && cell("dataset", "#dataset"), ...this.columns.map((c) => cell(c.name, `=${c.name}`)));
+    fill(this.head, this.images && h("div", { class: "t-cell", role: "columnheader", "aria-label": "image" }), cell("id", "#id", true), this.store.manifest.datasets.length > 1 && cell("dataset", "#dataset"), ...this.columns.map((c) => cell(c.name, `=${c.name}`, c.kind === "number")));
     this.head.style.gridTemplateColumns = this.template();
     if (focused >= 0) this.head.querySelectorAll("button")[focused]?.focus();
   }
@@ -187,16 +189,16 @@ export class TablePanel {
       const table = this.table(d);
       const open = store.sample?.dataset === dataset && store.sample.slot === slot;
       const cells = this.columns.map((info) => {
-        const values = table === undefined ? undefined : store.valuesNow(info.name, table);
-        if (values === undefined && table !== undefined) store.values(info.name, table).then(this.redraw, () => undefined);
-        return h("div", { class: `t-cell ${info.kind}`, role: "gridcell", dir: "auto" }, store.show(info, values, slot));
+        const values = table === undefined ? undefined : store.data.valuesNow(info.name, table);
+        if (values === undefined && table !== undefined) store.data.values(info.name, table).then(this.redraw, () => undefined);
+        return h("div", { class: `t-cell ${info.kind}`, role: "gridcell", dir: "auto" }, showValue(info, values, slot));
       });
       rows.push(h("div", {
         class: `t-row${open ? " open" : ""}${i === this.active ? " active" : ""}`, role: "row", id: `row-${i}`, "aria-rowindex": i + 2, "aria-selected": String(open), style: { gridTemplateColumns: template },
         onclick: () => { this.active = i; this.choose(i); },
         onpointerenter: () => { store.hover = { dataset, slot, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
       }, this.images && h("div", { class: "t-cell image", role: "gridcell" }, thumb(store, dataset, slot, 30)),
-      h("div", { class: "t-cell number", role: "gridcell" }, String(store.idOf(dataset, slot) ?? "…")),
+      h("div", { class: "t-cell number", role: "gridcell" }, String(store.data.idOf(dataset, slot) ?? "…")),
       store.manifest.datasets.length > 1 && h("div", { class: "t-cell", role: "gridcell", dir: "auto" }, store.points.get(dataset)!.info.name), ...cells));
     }
     fill(this.rowsBox, ...rows);
@@ -239,11 +241,11 @@ export class TablePanel {
     const id = Number(text);
     if (text === "" || !Number.isFinite(id)) { store.tell("An example id is a number."); return; }
     for (const dataset of store.shownDatasets()) {
-      await store.loadIds(dataset);
-      const slot = store.slotOf(dataset, id);
+      await store.data.loadIds(dataset);
+      const slot = store.data.slotOf(dataset, id);
       if (slot < 0) continue;
       const ref: Ref = { dataset, slot };
-      store.selectRefs([ref], "replace");
+      store.selection.refs([ref], "replace");
       store.openSample(ref);
       return;
     }

@@ -14,7 +14,7 @@ export function bounds(store: Store, view: number, onlySelected: boolean): Bound
   let n = 0;
   for (const dataset of store.datasetsOf(view)) {
     const table = store.tableAt(layout.id, dataset, store.step);
-    const coords = table === undefined ? undefined : store.coordsNow(layout.id, table);
+    const coords = table === undefined ? undefined : store.data.coordsNow(layout.id, table);
     if (coords === undefined) continue;
     const { mask, selected } = store.points.get(dataset)!;
     const { xyzw } = coords;
@@ -67,7 +67,7 @@ export class Labels {
     if (kept?.key !== key) this.kept.set(view, kept = this.group(key, datasets, classes));
     const moment = momentOf(store, layout.id, kept.dataset);
     if (moment === undefined) return [];
-    const a = store.coordsNow(layout.id, moment.from), b = store.coordsNow(layout.id, moment.to);
+    const a = store.data.coordsNow(layout.id, moment.from), b = store.data.coordsNow(layout.id, moment.to);
     if (a === undefined || b === undefined) return [];
     const momentKey = `${layout.id} ${moment.from} ${moment.to} ${moment.t}`;
     if (kept.momentKey === momentKey) return kept.labels;

@@ -2,8 +2,8 @@
 // One number `h` (half the height seen at the target) means zoom in 2-D and in 3-D.
 
 export interface Camera { x: number; y: number; z: number; h: number; theta: number; phi: number }
-/** Tools and legend cover parts: `room` is the width left, `shift` how far its middle lies beside the rectangle's. */
-export interface Rect { x: number; y: number; width: number; height: number; shift: number; room: number }
+/** Tools, legend and pickers cover parts: `room` and `tall` are the width and height left, `shift` and `sink` how far their middle lies beside and below the rectangle's. */
+export interface Rect { x: number; y: number; width: number; height: number; shift: number; room: number; sink: number; tall: number }
 /** From a layout's normalised coordinates (0..1) to world coordinates. */
 export interface Box { scale: [number, number, number]; shift: [number, number, number]; unit: number }
 
@@ -55,8 +55,11 @@ export function matrix(camera: Camera, box: Box, dims: number, rect: Rect): Floa
     world[14] = depth * q + r;
     world[15] = depth;
   }
-  const shift = (2 * rect.shift) / Math.max(1, rect.width);
-  for (let c = 0; c < 4; c++) world[4 * c]! += shift * world[4 * c + 3]!;
+  const shift = (2 * rect.shift) / Math.max(1, rect.width), sink = (2 * rect.sink) / Math.max(1, rect.height);
+  for (let c = 0; c < 4; c++) {
+    world[4 * c]! += shift * world[4 * c + 3]!;
+    world[4 * c + 1]! -= sink * world[4 * c + 3]!;
+  }
   const out = new Float32Array(16);
   for (let row = 0; row < 4; row++) {
     let last = world[12 + row]!;
@@ -91,14 +94,15 @@ export function orbit(camera: Camera, dx: number, dy: number): void {
 export function zoom(camera: Camera, dims: number, factor: number, px: number, py: number, rect: Rect): void {
   const h = Math.min(40, Math.max(1e-4, camera.h * factor));
   const move = 1 - h / camera.h;
-  pan(camera, dims, -(px - rect.width / 2 - rect.shift) * move, -(py - rect.height / 2) * move, rect.height);
+  pan(camera, dims, -(px - rect.width / 2 - rect.shift) * move, -(py - rect.height / 2 - rect.sink) * move, rect.height);
   camera.h = h;
 }
 
-/** Where the camera must be so that the given world points fill the view; `size` is half the extent of each axis. */
-export function fitted(camera: Camera, dims: number, centre: number[], size: number[], aspect: number): Camera {
+/** Where the camera must be so that the given world points fill the room of the view; `size` is half the extent of each axis. */
+export function fitted(camera: Camera, dims: number, centre: number[], size: number[], rect: Rect): Camera {
+  const aspect = rect.room / rect.tall;
   const radius = dims === 2 ? Math.max(size[1]!, size[0]! / aspect) * 1.08 : Math.hypot(size[0]!, size[1]!, size[2]!) * Math.max(1, 1 / aspect) * 0.84;
-  return { ...camera, x: centre[0]!, y: centre[1]!, z: dims === 2 ? 0 : centre[2]!, h: Math.min(40, Math.max(0.004, radius)) };
+  return { ...camera, x: centre[0]!, y: centre[1]!, z: dims === 2 ? 0 : centre[2]!, h: Math.min(40, Math.max(0.004, (radius * rect.height) / rect.tall)) };
 }
 
 export function between(a: Camera, b: Camera, t: number): Camera {

@@ -1,6 +1,7 @@
 // Draws the views into one canvas, only when something has changed. One GL context, so two views share all buffers.
 import { OOD_FAR } from "../arrow";
-import type { Points, Store } from "../store";
+import type { Points } from "../points";
+import type { Store } from "../store";
 import { eyeDistance, type Camera, type Rect } from "./camera";
 import { BufferPool, makeContext, makeProgram, type Program } from "./gl";
 import { momentOf, viewMatrix } from "./project";
@@ -187,7 +188,7 @@ export class Renderer {
     gl.scissor(x, y, width, height);
     const m = viewMatrix(store, view, rect);
     const depth = layout.dims === 3 ? eyeDistance(store.cameras[view]!) : 0;
-    const selection = store.hasSelection;
+    const selection = store.selection.any;
     const common = (program: Program) => {
       gl.useProgram(program.program);
       gl.uniformMatrix4fv(program.uniform("u_m"), false, m);

@@ -55,7 +55,7 @@ export async function makeTrails(store: Store, view: number, cancelled: () => bo
     let last: (number[] | null)[] = groups.map(() => null);
     let lastStep = 0;
     for (const { step, table } of steps) {
-      const { xyzw } = await store.coords(layout.id, table);
+      const { xyzw } = await store.data.coords(layout.id, table);
       if (cancelled()) return null;
       const now = groups.map(({ slots }) => {
         const sum = [0, 0, 0];

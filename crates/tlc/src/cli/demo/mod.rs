@@ -82,7 +82,7 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen, progress: &Progress) -> anyh
         return Ok(());
     }
     let source = Source::Project { run: demo.run.name().to_owned(), project };
-    super::view::serve(source, Ipv4Addr::LOCALHOST.into(), 0, false, progress)
+    super::view::serve(source, Ipv4Addr::LOCALHOST.into(), 0, false, screen, progress)
 }
 
 fn megabytes(bytes: u64) -> f64 {
@@ -193,19 +193,19 @@ impl Demo<'_> {
         screen.line("reduced tables, each below the deleted source that it replaces:");
         for entry in run.metrics()? {
             if let Some(source) = &entry.reduced_from {
-                println!("  {source}\n    -> {}", entry.url);
+                say!("  {source}\n    -> {}", entry.url);
             }
         }
         let maps = report::read_maps(run, layers, &args.method)?;
         report::print(&maps, progress)?;
-        println!(
+        say!(
             "\ndisk used by the run: {:.1} MB with embeddings, {:.1} MB after reduction (models included)",
             megabytes(size_before),
             megabytes(size()?)
         );
         let folder = run.url().join("pictures")?.to_path().context("pictures need a local folder")?;
         let sheet = pictures::write(&folder, &maps, classes, progress)?;
-        println!("pictures of every epoch: {}\nall of them at once:     {}", folder.display(), sheet.display());
+        say!("pictures of every epoch: {}\nall of them at once:     {}", folder.display(), sheet.display());
         Ok(())
     }
 }

@@ -94,8 +94,8 @@ pub(super) fn print(maps: &[EpochMap], progress: &Progress) -> anyhow::Result<()
     let columns: Vec<&String> =
         maps.first().map(|map| map.layouts.iter().map(|(column, _)| column).collect()).unwrap_or_default();
     let header: String = columns.iter().map(|column| format!("  {column}")).collect();
-    println!("\n{NEIGHBOURS}-NN accuracy in the maps, beside the model's own accuracy and loss:");
-    println!("epoch split accuracy   loss{header}");
+    say!("\n{NEIGHBOURS}-NN accuracy in the maps, beside the model's own accuracy and loss:");
+    say!("epoch split accuracy   loss{header}");
     for map in maps {
         let train = maps.iter().find(|other| other.epoch == map.epoch && other.split == "train");
         let mut line = format!("{:>5} {:<5} {:>8.3} {:>6.3}", map.epoch, map.split, map.accuracy, map.loss);
@@ -114,7 +114,7 @@ pub(super) fn print(maps: &[EpochMap], progress: &Progress) -> anyhow::Result<()
             };
             line += &format!("  {accuracy:>width$.3}", width = column.len());
         }
-        println!("{line}");
+        say!("{line}");
     }
     Ok(())
 }

@@ -1,5 +1,15 @@
-//! Rows of a scene as files: what is known of samples, and where they are in a map.
+//! Rows of a scene as files: what is known of samples, and where they are in a map. Maps as files of their own.
 
+#[cfg(feature = "server")]
+mod atlas;
+#[cfg(feature = "server")]
+mod html;
+#[cfg(feature = "server")]
+mod tensorboard;
+#[cfg(all(test, feature = "server"))]
+mod tests;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray};
@@ -10,6 +20,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{Scene, SceneLayout, Values, ViewError};
+
+#[cfg(feature = "server")]
+pub use atlas::embedding_atlas;
+#[cfg(feature = "server")]
+pub use html::{HtmlOptions, html};
+#[cfg(feature = "server")]
+pub use tensorboard::{TensorboardFiles, tensorboard};
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -25,6 +42,21 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format that a file's extension names.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`].
+    pub fn of(path: &Path) -> Result<Self, ViewError> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let all = [Self::Csv, Self::Json, Self::Parquet];
+        let found = all.into_iter().find(|format| format.extension() == extension);
+        found.ok_or_else(|| ViewError::Unknown {
+            what: "kind of file",
+            name: extension,
+            known: all.map(Self::extension).join(", "),
+        })
+    }
+
     /// As file names end.
     pub fn extension(self) -> &'static str {
         match self {
@@ -34,6 +66,7 @@ impl Format {
         }
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",
@@ -93,6 +126,42 @@ pub fn rows(
     let slots = wanted.iter().filter_map(|id| ids.binary_search(id).ok()).map(|slot| slot as u64);
     let slots = arrow_array::UInt64Array::from_iter_values(slots);
     take_record_batch(&all, &slots).map_err(failed)
+}
+
+/// The rows of several tables one after the other, as [`rows`] has them, with the columns `dataset` and `epoch` first.
+///
+/// # Errors
+/// As [`rows`].
+pub fn rows_of_tables(scene: &Scene, tables: &[usize], layout: Option<&SceneLayout>) -> Result<RecordBatch, ViewError> {
+    let failed = |error: arrow_schema::ArrowError| ViewError::Encode { source: error.into() };
+    let mut batches = Vec::new();
+    for &index in tables {
+        let table = scene.table(index)?;
+        let layout = layout.filter(|layout| layout.tables.contains(&index));
+        // Gaps are samples of other tables of the dataset.
+        let ids = &scene.datasets[table.dataset].example_ids;
+        let own: Vec<i64> = (0..ids.len()).filter(|&slot| table.row(slot).is_some()).map(|slot| ids[slot]).collect();
+        let rows = rows(scene, index, layout, Some(&own))?;
+        let n = rows.num_rows();
+        let dataset: StringArray = std::iter::repeat_n(Some(&scene.datasets[table.dataset].name), n).collect();
+        let leading: [(&str, ArrayRef); 2] =
+            [("dataset", Arc::new(dataset)), ("epoch", Arc::new(Int64Array::from(vec![table.epoch; n])))];
+        let schema = rows.schema();
+        let mut fields = Vec::new();
+        let mut columns = Vec::new();
+        for (name, values) in leading {
+            // A column of the tables may be called so.
+            if schema.field_with_name(name).is_err() {
+                fields.push(Arc::new(Field::new(name, values.data_type().clone(), true)));
+                columns.push(values);
+            }
+        }
+        fields.extend(schema.fields().iter().cloned());
+        columns.extend(rows.columns().iter().cloned());
+        batches.push(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)?);
+    }
+    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
+    arrow_select::concat::concat_batches(&first.schema(), &batches).map_err(failed)
 }
 
 /// The rows as the bytes of a file.

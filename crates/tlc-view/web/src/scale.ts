@@ -1,0 +1,161 @@
+// From the values of a column to colours: one code per point, and the colour and name of every code.
+import type { ColumnInfo, Manifest } from "./api";
+import type { Column } from "./arrow";
+import { className } from "./format";
+import { categorical, diverging, NO_VALUE, sequential, type Rgb } from "./palette";
+import type { Points } from "./points";
+import type { Store } from "./store";
+
+export interface Range { lo: number; hi: number }
+
+export interface Scale {
+  kind: "category" | "number" | "none";
+  column: ColumnInfo | null;
+  title: string;
+  /** Colour of code i; code 0 is "no value". */
+  colours: Rgb[];
+  name: (code: number) => string;
+  lo: number;
+  hi: number;
+  diverging: boolean;
+}
+
+/** Steps of a number ramp. */
+export const RAMP = 255;
+/** What the page can be coloured by: a column, the dataset, or nothing. */
+export const columnKey = (name: string) => `=${name}`;
+export const DATASET_COLOUR = "dataset";
+export const NO_COLOUR = "none";
+/** What a map is coloured by at first: labels if there are any. */
+export function firstColour({ columns }: Manifest): string {
+  const order = [(c: ColumnInfo) => c.role === "label", (c: ColumnInfo) => c.role === "prediction", ...(["category", "boolean", "number"] as const).map((kind) => (c: ColumnInfo) => c.kind === kind)];
+  const column = order.map((wanted) => columns.find(wanted)).find((found) => found !== undefined);
+  return column === undefined ? NO_COLOUR : columnKey(column.name);
+}
+
+/** Codes are 16 bits wide, and the palette's texture has as many texels. */
+const MOST_CLASSES = 65_534;
+
+export const NO_SCALE: Scale = { kind: "none", column: null, title: "", colours: [NO_VALUE], name: () => "", lo: 0, hi: 1, diverging: false };
+
+export class Scales {
+  current: Scale = NO_SCALE;
+  /** Fitted to the values of one step rather than to all. */
+  tight = false;
+  private readonly texts = new Map<string, { codes: Map<string, number>; names: string[] }>();
+  private readonly domains = new Map<string, Range>();
+
+  constructor(private readonly store: Store) {}
+
+  /** Fits the number ramp to the values of the step shown, or gives it the whole range again. */
+  refit(tight: boolean): void {
+    this.tight = tight;
+    this.domains.clear();
+  }
+
+  codesOfText(name: string, values: Column): Map<string, number> {
+    let known = this.texts.get(name);
+    if (known === undefined) this.texts.set(name, known = { codes: new Map(), names: [] });
+    for (const text of values.texts!) {
+      if (text === null || known.codes.has(text) || known.names.length >= MOST_CLASSES) continue;
+      known.names.push(text);
+      known.codes.set(text, known.names.length);
+    }
+    return known.codes;
+  }
+
+  /** Names of the codes 1, 2, … of a column with classes; truth values and class numbers are themselves. */
+  namesOf(info: ColumnInfo): (string | number | boolean)[] {
+    if (info.kind === "boolean") return [false, true];
+    if (info.kind === "text") return this.texts.get(info.name)?.names ?? [];
+    return info.classes ?? Array.from({ length: this.current.colours.length - 1 }, (_, i) => i);
+  }
+
+  /** The scale of the colour chosen; `tables` are those shown, by dataset. */
+  make(tables: Map<number, number>): void { this.current = this.scaleOf(this.store.colour, tables); }
+
+  private scaleOf(key: string, tables: Map<number, number>): Scale {
+    const { store } = this;
+    const category = (title: string, column: ColumnInfo | null, classes: number, name: (code: number) => string, colours = categorical(classes)): Scale =>
+      ({ ...NO_SCALE, kind: "category", title, column, colours: [NO_VALUE, ...colours], name: (code) => (code === 0 ? "no value" : name(code)) });
+    if (key === DATASET_COLOUR) {
+      const names = store.manifest.datasets.map((d) => d.name);
+      return category("dataset", null, names.length, (code) => names[code - 1] ?? "");
+    }
+    const info = key.startsWith("=") ? store.column(key.slice(1)) : undefined;
+    if (info === undefined) return { ...NO_SCALE, title: "one colour", colours: [store.dark ? [110, 168, 254] : [40, 100, 200]] };
+    const columns = [...tables.values()].map((table) => store.data.valuesNow(info.name, table)).filter((values) => values !== undefined);
+    switch (info.kind) {
+      case "boolean":
+        return category(info.name, info, 2, (code) => (code === 1 ? "no" : "yes"), [[213, 94, 0], [0, 114, 178]]);
+      case "number":
+        return this.ramp(info, columns);
+      case "text": {
+        for (const values of columns) if (values.texts !== null) this.codesOfText(info.name, values);
+        const names = this.texts.get(info.name)?.names ?? [];
+        return category(info.name, info, names.length, (code) => names[code - 1]?.trim() || "(empty)");
+      }
+      case "category": {
+        let classes = info.classes?.length ?? 0;
+        if (info.classes === null) for (const { ints } of columns) for (const v of ints ?? []) if (v >= classes) classes = v + 1;
+        return category(info.name, info, Math.min(MOST_CLASSES, classes), (code) => className(info.classes, code - 1));
+      }
+    }
+  }
+
+  private ramp(info: ColumnInfo, columns: Column[]): Scale {
+    const domain = this.domain(info, columns);
+    // Numbers on both sides of nought get a colour for each side.
+    const signed = domain.lo < 0 && domain.hi > 0;
+    const reach = Math.max(-domain.lo, domain.hi);
+    const colours = Array.from({ length: RAMP }, (_, i) => (signed ? diverging(i / (RAMP - 1)) : sequential(i / (RAMP - 1), this.store.dark)));
+    return {
+      kind: "number", column: info, title: info.name, colours: [NO_VALUE, ...colours], name: (code) => (code === 0 ? "no value" : ""),
+      lo: signed ? -reach : domain.lo, hi: signed ? reach : domain.hi, diverging: signed,
+    };
+  }
+
+  /** The colour range: all epochs' range, but without the far tails of the values at hand, and then kept, so that colours stay comparable in time. */
+  private domain(info: ColumnInfo, columns: Column[]): Range {
+    const known = this.domains.get(info.name);
+    if (known !== undefined) return known;
+    const sample: number[] = [];
+    for (const { floats } of columns) {
+      if (floats === null) continue;
+      const stride = Math.max(1, Math.floor(floats.length / 20_000));
+      for (let i = 0; i < floats.length; i += stride) if (Number.isFinite(floats[i])) sample.push(floats[i]!);
+    }
+    if (sample.length === 0) return { lo: info.min ?? 0, hi: info.max ?? 1 };
+    sample.sort((a, b) => a - b);
+    const at = (q: number) => sample[Math.min(sample.length - 1, Math.floor(q * sample.length))]!;
+    const lo = at(0.01), hi = at(0.99);
+    const all = { lo: info.min ?? sample[0]!, hi: info.max ?? sample[sample.length - 1]! };
+    // If the tails are short, the whole range is easier to read.
+    const range = !this.tight && hi - lo > 0.5 * (all.hi - all.lo) ? all : { lo, hi: hi > lo ? hi : lo + 1 };
+    this.domains.set(info.name, range);
+    return range;
+  }
+
+  /** Writes the code of every point of a dataset. */
+  codesInto(points: Points, table: number | undefined): void {
+    const { store, current } = this;
+    const { codes } = points;
+    if (store.colour === DATASET_COLOUR) { codes.fill(store.manifest.datasets.indexOf(points.info) + 1); return; }
+    const info = current.column;
+    const values = table === undefined || info === null ? undefined : store.data.valuesNow(info.name, table);
+    if (values === undefined || info === null) { codes.fill(0); return; }
+    const n = Math.min(codes.length, values.n);
+    if (values.floats !== null) {
+      const k = (RAMP - 1) / (current.hi - current.lo || 1);
+      for (let i = 0; i < n; i++) {
+        const v = values.floats[i]!;
+        codes[i] = v !== v ? 0 : 1 + Math.round(Math.min(RAMP - 1, Math.max(0, (v - current.lo) * k)));
+      }
+    } else if (values.texts !== null) {
+      const known = this.codesOfText(info.name, values);
+      for (let i = 0; i < n; i++) { const t = values.texts[i]!; codes[i] = t === null ? 0 : known.get(t) ?? 0; }
+    } else {
+      for (let i = 0; i < n; i++) codes[i] = Math.min(MOST_CLASSES, Math.max(-1, values.ints![i]!)) + 1;
+    }
+  }
+}

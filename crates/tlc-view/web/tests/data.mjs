@@ -1,0 +1,171 @@
+// Tables that are strange in one way each, made by the tests and served by the real binary.
+import { check, counts, open, press, settle, shot, state, testOwn } from "./lib.mjs";
+import { classes, file, role, serve, spiral, table } from "./serve.mjs";
+
+const map = (values) => ({ kind: "map2", values, metadata: role("reduced_embedding") });
+const label = (values, names) => ({ kind: "class", values, metadata: role("label", classes(names)) });
+
+/** Opens the page on a new table. */
+async function openTable(name, columns, options = {}) {
+  const server = await serve(table(name, columns));
+  return open({ url: server.url, ...options });
+}
+
+testOwn("one row: a map with one point", async () => {
+  const page = await openTable("one", { map: map([[1, 2]]), label: label([0], ["only"]) });
+  check((await counts(page)).shown === 1, "the point is there");
+  await press(page, "Control+a");
+  check((await counts(page)).selected === 1, "and can be selected");
+  await press(page, "z", "+", "f");
+  await shot(page, "one-row");
+  return page;
+});
+
+testOwn("1,000 classes: distinct colours, a legend with search", async () => {
+  const n = 3000;
+  const names = Array.from({ length: 1000 }, (_, i) => `class ${i}`);
+  const page = await openTable("classes", { map: map(spiral(n)), label: label(Array.from({ length: n }, (_, i) => i % 1000), names) });
+  const rows = page.locator(".legend-row");
+  check((await rows.count()) > 20 && (await rows.count()) < 200, "the legend holds the most frequent");
+  const colours = await page.locator(".legend-row .swatch").evaluateAll((all) => all.slice(0, 100).map((node) => getComputedStyle(node).backgroundColor));
+  check(new Set(colours).size === 100, `a hundred classes have as many colours (${new Set(colours).size})`);
+  await page.getByRole("searchbox", { name: "Search classes" }).fill("class 777");
+  await settle(page);
+  check((await rows.count()) === 1, "the search finds one");
+  await rows.locator(".legend-toggle").click({ modifiers: ["Alt"] });
+  await settle(page);
+  check((await counts(page)).visible === 3, "and isolates it");
+  await shot(page, "many-classes");
+  return page;
+});
+
+testOwn("NaN coordinates and values: counted, never drawn, never in a selection", async () => {
+  const places = spiral(300).map((place, i) => (i % 3 === 0 ? [NaN, place[1]] : i === 1 ? [Infinity, 0] : place));
+  const page = await openTable("nan", { map: map(places), loss: { kind: "number", values: places.map((_, i) => (i % 2 ? NaN : i)), metadata: role("loss") } });
+  check(/101 without a position/.test(await page.locator(".status-line").textContent()), "the page says how many have no place");
+  check((await page.evaluate(() => window.__tlc.project(0))) === null, "a point without a place is nowhere");
+  await press(page, "b");
+  await page.mouse.move(70, 400);
+  const box = await page.locator(".surface").boundingBox();
+  await page.mouse.move(box.x + 60, box.y + 420);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width - 5, box.y + box.height - 5, { steps: 3 });
+  await page.mouse.move(box.x + 60, box.y + 60);
+  await page.mouse.up();
+  await settle(page);
+  check(!(await page.evaluate(() => window.__tlc.selected(0))).some((slot) => slot % 3 === 0), "a box selects none of them");
+  await shot(page, "nan");
+  return page;
+});
+
+testOwn("no place at all: the page says so", async () => {
+  const page = await openTable("nowhere", { map: map([[NaN, NaN], [NaN, NaN]]), label: label([0, 1], ["a", "b"]) });
+  check(/2 without a position/.test(await page.locator(".status-line").textContent()), "the status line says it");
+  await press(page, "f", "z", "+");
+  return page;
+});
+
+testOwn("all at one place: clicks go through them one by one", async () => {
+  const page = await openTable("same", { map: map(Array.from({ length: 5 }, () => [3, 3])), label: label([0, 1, 0, 1, 0], ["a", "b"]) });
+  const [x, y] = await page.evaluate(() => window.__tlc.project(0));
+  const seen = new Set();
+  for (let i = 0; i < 5; i++) {
+    await page.mouse.click(x, y);
+    await settle(page, 350);
+    seen.add((await state(page)).sample?.slot);
+  }
+  check(seen.size === 5, `five clicks open five samples (${seen.size})`);
+  return page;
+});
+
+testOwn("hostile names and texts stay texts", async () => {
+  const evil = `"><img src=x onerror="__evil=1"><script>__evil=2</script>`;
+  const names = [evil, "שלום עולם", "‮txt.exe", "", "   ", "a".repeat(300), "=1+1", "<b>bold</b>"];
+  const n = 80;
+  const page = await openTable("hostile", {
+    map: map(spiral(n)), [evil]: { kind: "number", values: Array.from({ length: n }, (_, i) => i) },
+    constructor: { kind: "number", values: Array.from({ length: n }, (_, i) => -i) },
+    label: label(Array.from({ length: n }, (_, i) => i % names.length), names),
+  });
+  for (const tab of ["Table", "Find", "Numbers", "Selection"]) { await page.getByRole("tab", { name: tab }).click(); await settle(page, 400); }
+  await page.locator(".surface").focus();
+  await press(page, "c", "c", "c");
+  await page.getByRole("slider", { name: `${evil} at least` }).press("ArrowRight");
+  // The link is written a little later.
+  await settle(page, 900);
+  check((await counts(page)).visible < n, "a column with such a name filters");
+  const other = await open({ url: page.url() });
+  check((await counts(other)).visible === (await counts(page)).visible, "and its filter travels in the link");
+  await other.context().close();
+  await press(page, "d");
+  check((await page.evaluate(() => window.__evil)) === undefined, "nothing ran");
+  check((await page.locator("#app img[src='x'], #app b b, #app script").count()) === 0, "no element came from a text");
+  check(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "a long name sticks out nowhere");
+  await shot(page, "hostile-names");
+  return page;
+});
+
+testOwn("no layout: says so, offers what helps, and the rows can be read", async () => {
+  const n = 60;
+  const page = await openTable("flat", { loss: { kind: "number", values: Array.from({ length: n }, (_, i) => i / n), metadata: role("loss") }, label: label(Array.from({ length: n }, (_, i) => i % 2), ["a", "b"]) });
+  const box = page.locator(".trouble");
+  check(await box.isVisible() && (await box.textContent()).trim().length > 20, "the message is shown");
+  await page.getByRole("tab", { name: "Table" }).click();
+  await settle(page, 500);
+  check((await page.locator(".t-row").count()) > 5, "the table has rows");
+  await shot(page, "no-layout");
+  return page;
+});
+
+testOwn("embeddings without a layout: the page reduces them, with progress", async () => {
+  const n = 600;
+  const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => (k === i % 8 ? 5 : 0) + Math.sin(i * 12.9898 + k * 78.233)));
+  const page = await openTable("vectors", { embeddings: { kind: "vector8", values: vectors, metadata: role("nn_embedding") }, label: label(Array.from({ length: n }, (_, i) => i % 8), "abcdefgh".split("")) });
+  check((await state(page)).layouts.length === 0, "there is no layout");
+  await page.getByRole("combobox", { name: "Method" }).selectOption("pca");
+  await page.getByRole("button", { name: "Reduce" }).click();
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 60_000 });
+  await settle(page, 900);
+  check(!(await page.locator(".trouble").isVisible()), "the map is there");
+  check((await counts(page)).shown === n && (await page.evaluate(() => window.__tlc.project(0))) !== null, "with all points");
+  await shot(page, "reduced-here");
+  return page;
+});
+
+testOwn("a reduction can be stopped", async () => {
+  const n = 6000;
+  const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => Math.sin(i * 12.9898 + k * 78.233)));
+  const page = await openTable("slow", { embeddings: { kind: "vector8", values: vectors, metadata: role("nn_embedding") } });
+  await page.getByRole("combobox", { name: "Method" }).selectOption("umap");
+  await page.getByRole("button", { name: "Reduce" }).click();
+  const progress = page.getByRole("group", { name: "Work of the server" });
+  await progress.waitFor();
+  await progress.getByRole("button", { name: "Stop" }).click();
+  await page.waitForFunction(() => /Stopped/.test(document.querySelector(".trouble").textContent), null, { timeout: 10_000 });
+  check(await page.getByRole("button", { name: "Reduce" }).isVisible(), "and offered again");
+  return page;
+});
+
+testOwn("a CSV file with x and y is shown as it is", async () => {
+  const rows = spiral(120).map(([x, y], i) => `${x},${y},${i % 3 === 0 ? "red" : "blue"},${i / 120}`);
+  const server = await serve(file("points.csv", ["x,y,colour,weight", ...rows].join("\n")));
+  const page = await open({ url: server.url });
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 60_000 });
+  await settle(page, 600);
+  check((await counts(page)).shown === 120, "all rows are points");
+  check((await page.locator(".legend-row").count()) === 2, "and coloured by what tells them apart");
+  await shot(page, "csv");
+  return page;
+});
+
+testOwn("a CSV file with vectors is reduced while the page tells how far it is", async () => {
+  const rows = Array.from({ length: 400 }, (_, i) => [...Array.from({ length: 6 }, (_, k) => (k === i % 4 ? 4 : 0) + Math.sin(i * 12.9898 + k * 78.233)), "abcd"[i % 4]].join());
+  const server = await serve(file("vectors.csv", ["e0,e1,e2,e3,e4,e5,label", ...rows].join("\n")));
+  const page = await open({ url: server.url });
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 120_000 });
+  await settle(page, 900);
+  const now = await state(page);
+  check((await counts(page)).shown === 400 && now.trouble === null, "the map comes by itself");
+  check(now.colour === "=label", "and gets the colours of the labels, which were not there when the page was opened");
+  return page;
+});

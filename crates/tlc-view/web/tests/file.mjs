@@ -1,0 +1,41 @@
+// The run as one HTML file, opened from the disk without a network.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { check, counts, lassoMiddle, open, press, settle, shot, state, testOwn } from "./lib.mjs";
+import { bin, project } from "./serve.mjs";
+
+testOwn("the exported file works from the disk, asks for nothing, and says what it lacks", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tlc-view-"));
+  try {
+    const file = join(folder, "run.html");
+    execFileSync(bin, ["export", "--project", project, "--html", file]);
+    check(statSync(file).size > 100_000, "the file holds data");
+    const asked = [];
+    const page = await open({ url: pathToFileURL(file).href, offline: true, before: async (page) => page.on("request", (request) => { if (!/^(file|data|blob):/.test(request.url())) asked.push(request.url()); }) });
+    check(!(await state(page)).live, "the page knows that it has no server");
+    await lassoMiddle(page, 0.2);
+    const { selected } = await counts(page);
+    check(selected > 0, "the lasso works");
+    const [csv] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV", exact: true }).click()]);
+    check(csv.suggestedFilename().endsWith(".csv"), "CSV is made by the page itself");
+    check((await page.getByRole("button", { name: "Parquet" }).count()) === 0 && /need a server/.test(await page.locator(".take-away").textContent()), "what needs a server is hidden, and it says why");
+    await page.locator(".surface").focus();
+    if ((await state(page)).steps.length > 1) { await press(page, ","); await settle(page, 500); }
+    await page.getByRole("tab", { name: "Table" }).click();
+    await settle(page, 500);
+    check((await page.locator(".t-row").count()) > 0, "the table has rows");
+    await page.locator(".t-row").first().click();
+    await settle(page, 500);
+    check((await page.locator(".sample-card dd").count()) > 0, "a sample shows its values");
+    await page.getByRole("tab", { name: "Numbers" }).click();
+    await settle(page, 500);
+    await shot(page, "exported-file");
+    check(asked.length === 0, `nothing is asked for elsewhere: ${asked.join(" ")}`);
+    return page;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,217 @@
+// The map: what is drawn, time, selections, two maps.
+import { check, counts, ellipse, lassoMiddle, middle, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
+
+test("loads, colours, and shows points where they should be", async () => {
+  const page = await open();
+  const { shown, visible } = await counts(page);
+  check(shown > 0 && visible === shown, "all points are visible at first");
+  const free = await positions(page, 400);
+  check(free.length > 0, "points lie on the map");
+  const seen = await page.evaluate((free) => {
+    const corner = window.__tlc.pixel(document.querySelector(".surface").getBoundingClientRect().left + 1, document.querySelector(".surface").getBoundingClientRect().top + 1);
+    return free.slice(0, 40).filter(({ x, y }) => { const p = window.__tlc.pixel(x, y); return Math.abs(p[0] - corner[0]) + Math.abs(p[1] - corner[1]) + Math.abs(p[2] - corner[2]) > 24; }).length;
+  }, free);
+  check(seen >= Math.min(40, free.length) * 0.9, `pixels at projected points are not background (${seen})`);
+  await shot(page, "light");
+  const colour = (await state(page)).colour;
+  await press(page, "c");
+  check((await state(page)).columns.length < 2 || (await state(page)).colour !== colour, "C changes the colour");
+  await shot(page, "colour-next");
+  return page;
+});
+
+test("draws on demand only", async () => {
+  const page = await open();
+  await settle(page, 1200);
+  const before = await page.evaluate(() => window.__tlc.frame);
+  await page.waitForTimeout(700);
+  check((await page.evaluate(() => window.__tlc.frame)) === before, "no frame is drawn while nothing changes");
+  return page;
+});
+
+test("plays, pauses, steps", async () => {
+  const page = await open({ reducedMotion: "no-preference" });
+  const { steps } = await state(page);
+  if (steps.length < 2) return page;
+  await page.locator(".surface").focus();
+  await press(page, " ");
+  check((await state(page)).playing, "Space plays");
+  await page.waitForTimeout(1500);
+  await press(page, " ");
+  check(!(await state(page)).playing, "Space pauses");
+  await page.evaluate(() => window.__tlc.setTime(0));
+  await press(page, "f");
+  await settle(page, 600);
+  await shot(page, "epoch-first");
+  await press(page, ".");
+  await settle(page, 500);
+  check((await state(page)).step === 1, "the full stop goes to the next epoch");
+  await page.getByRole("slider", { name: "Epoch" }).focus();
+  await press(page, "End");
+  await settle(page, 500);
+  check((await state(page)).step === steps.length - 1, "End on the slider goes to the last epoch");
+  return page;
+});
+
+test("with reduced motion playing jumps from epoch to epoch", async () => {
+  const page = await open();
+  const { steps } = await state(page);
+  if (steps.length < 2) return page;
+  await page.evaluate(() => window.__tlc.setTime(0));
+  await page.locator(".surface").focus();
+  await press(page, " ");
+  const times = [];
+  for (let i = 0; i < 30; i++) { times.push((await state(page)).time); await page.waitForTimeout(80); }
+  check(times.every(Number.isInteger) && new Set(times).size > 1, `times are whole and go on (${[...new Set(times)]})`);
+  return page;
+});
+
+test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
+  const page = await open();
+  await show(page, 2);
+  const [x, y, w, h] = await lassoMiddle(page, 0.3, () => shot(page, "lasso-drawing"));
+  const all = await counts(page);
+  check(all.selected > 0 && (all.selected < all.shown || all.shown < 10), `the lasso selects some (${all.selected})`);
+  const vivid = await page.evaluate(() => {
+    const { datasets } = window.__tlc.state();
+    const chosen = new Set(window.__tlc.selected(datasets[0].id));
+    const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
+    const of = (wanted) => median(Array.from({ length: Math.min(400, datasets[0].rows) }, (_, slot) => slot).filter((slot) => chosen.has(slot) === wanted).slice(0, 60)
+      .map((slot) => window.__tlc.project(slot)).filter((at) => at !== null).map(([x, y]) => { const [r, g, b] = window.__tlc.pixel(x, y); return Math.max(r, g, b) - Math.min(r, g, b); }));
+    return { chosen: of(true), rest: of(false) };
+  });
+  check(vivid.chosen > 2 * vivid.rest && vivid.rest < 40, `the selected points keep their colours, the others turn grey (${vivid.chosen}, ${vivid.rest})`);
+  await shot(page, "lasso-2d");
+  await page.keyboard.down("Alt");
+  await ellipse(page, x, y, w * 0.12, h * 0.12);
+  await page.keyboard.up("Alt");
+  const less = (await counts(page)).selected;
+  check(less <= all.selected, "Alt subtracts");
+  await page.keyboard.down("Shift");
+  await ellipse(page, x, y, w * 0.3, h * 0.3);
+  await page.keyboard.up("Shift");
+  check((await counts(page)).selected === all.selected, "Shift adds");
+  await press(page, "i");
+  check((await counts(page)).selected === all.visible - all.selected, "I inverts");
+  await press(page, "Control+z");
+  check((await counts(page)).selected === all.selected, "Ctrl Z takes the inversion back");
+  check((await page.locator(".status-line .selected").textContent()).startsWith(all.selected.toLocaleString("en")), "the count is told");
+  await press(page, "Escape");
+  check((await counts(page)).selected === 0, "Esc clears");
+  await press(page, "b");
+  await page.mouse.move(x - 80, y - 80);
+  await page.mouse.down();
+  await page.mouse.move(x + 80, y + 80, { steps: 4 });
+  await page.mouse.up();
+  await settle(page);
+  const inBox = (await positions(page, 1e5)).filter((p) => Math.abs(p.x - x) < 79 && Math.abs(p.y - y) < 79);
+  const selected = new Set(await page.evaluate(() => window.__tlc.selected(window.__tlc.state().datasets[0].id)));
+  check(inBox.every((p) => selected.has(p.slot)), "all points in the box are selected");
+  return page;
+});
+
+test("lasso in 3-D agrees with the projection", async () => {
+  const page = await open();
+  if (!(await show(page, 3))) return page;
+  const [fromX, fromY] = await middle(page);
+  await page.mouse.move(fromX, fromY);
+  await page.mouse.down();
+  await page.mouse.move(fromX + 60, fromY + 25, { steps: 5 });
+  await page.mouse.up();
+  await settle(page);
+  const [x, y, w, h] = await lassoMiddle(page, 0.25);
+  const selected = new Set(await page.evaluate(() => window.__tlc.selected(window.__tlc.state().datasets[0].id)));
+  const points = await positions(page, 1e5);
+  const inside = (p, k) => ((p.x - x) / (w * 0.25)) ** 2 + ((p.y - y) / (h * 0.25)) ** 2 < k;
+  check(points.filter((p) => inside(p, 0.9)).every((p) => selected.has(p.slot)), "all points well inside are selected");
+  check(points.filter((p) => !inside(p, 1.1)).every((p) => !selected.has(p.slot)), "no point outside is selected");
+  await shot(page, "lasso-3d");
+  return page;
+});
+
+test("selection is the same in two maps, cameras linked", async () => {
+  const page = await open({ width: 1500 });
+  await press(page, "s");
+  await settle(page, 700);
+  check((await state(page)).views.length === 2, "S shows two maps");
+  await lassoMiddle(page, 0.3);
+  const n = (await counts(page)).selected;
+  check(n > 0, "the lasso works in the left map");
+  const before = (await state(page)).cameras.map((c) => c.h);
+  await page.locator(".surface").focus();
+  await press(page, "+", "+");
+  const after = await state(page);
+  check(after.cameras[0].h < before[0], "plus zooms");
+  if (after.dims[0] === after.dims[1]) check(Math.abs(after.cameras[1].h / before[1] - after.cameras[0].h / before[0]) < 1e-6, "the linked camera follows");
+  await shot(page, "side-by-side");
+  return page;
+});
+
+test("train and validation side by side show the same part of the map", async () => {
+  const page = await open({ width: 1500 });
+  const { datasets } = await state(page);
+  if (datasets.length < 2) return page;
+  await press(page, "s");
+  await settle(page, 500);
+  const pick = (name, view, value) => page.getByRole("combobox", { name }).nth(view).selectOption(String(value));
+  await pick("Layout", 1, (await state(page)).views[0].layout);
+  await pick("Dataset", 0, datasets[0].id);
+  await pick("Dataset", 1, datasets[1].id);
+  await settle(page, 600);
+  const same = async (when) => { const [a, b] = (await state(page)).cameras; check(Math.abs(a.h / b.h - 1) < 1e-6 && Math.abs(a.x - b.x) < 1e-6, `${when} both cameras are the same`); };
+  await same("at first");
+  await page.locator(".surface").focus();
+  await press(page, "+", "ArrowRight");
+  await same("after moves");
+  await press(page, "f");
+  await settle(page, 700);
+  await same("after a fit");
+  check((await counts(page)).shown === datasets[0].rows + datasets[1].rows, "both datasets are counted");
+  await shot(page, "train-val");
+  return page;
+});
+
+test("trails and ghost", async () => {
+  const page = await open();
+  if ((await state(page)).steps.length < 2) return page;
+  const [first] = await positions(page, 500);
+  await page.mouse.click(first.x, first.y);
+  await page.mouse.move(first.x, 5);
+  await press(page, "t", "g");
+  await settle(page, 700);
+  const now = await state(page);
+  check(now.trails && now.ghost === "first" && now.trailSegments[0] > 0, "the selected point has a trail");
+  await shot(page, "trails");
+  return page;
+});
+
+test("hover shows a card, click selects", async () => {
+  const page = await open();
+  const [first] = await positions(page, 500);
+  await page.mouse.move(first.x, first.y);
+  await settle(page, 400);
+  check(await page.locator(".hover-card").isVisible(), "the card is shown");
+  await shot(page, "hover");
+  await page.mouse.click(first.x, first.y);
+  await settle(page, 400);
+  check((await counts(page)).selected === 1, "the click selects one point");
+  return page;
+});
+
+test("a link brings the state back", async () => {
+  const page = await open();
+  await lassoMiddle(page, 0.25);
+  const n = (await counts(page)).selected;
+  await press(page, "c", "+");
+  await settle(page, 1200);
+  const was = await state(page);
+  const hash = await page.evaluate(() => location.hash);
+  const other = await open({ hash });
+  const now = await state(other);
+  check((await counts(other)).selected === n, "the selection is back");
+  check(now.colour === was.colour, "the colour is back");
+  check(Math.abs(now.cameras[0].h / was.cameras[0].h - 1) < 1e-4, "the camera is back");
+  check(other.troubles.length === 0, other.troubles.join("\n"));
+  await other.context().close();
+  return page;
+});

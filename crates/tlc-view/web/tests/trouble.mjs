@@ -1,0 +1,95 @@
+// What goes wrong is told, and never leaves a blank page.
+import { readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { check, counts, open, settle, shot, state, test, testOwn } from "./lib.mjs";
+import { copyOfProject, serve } from "./serve.mjs";
+
+testOwn("server gone: says so and what to do, and goes on with what is there", async () => {
+  const server = await serve("--project", copyOfProject());
+  const page = await open({ url: server.url });
+  await server.stop();
+  await page.getByRole("tab", { name: "Numbers" }).click();
+  await settle(page, 600);
+  const told = await page.locator("#panel-3").textContent();
+  check(/server is gone/i.test(told) && /tlc view/.test(told), "the panel says it, and what to do");
+  await shot(page, "server-gone");
+  await page.locator(".surface").focus();
+  await page.keyboard.press("Control+a");
+  await settle(page);
+  check((await counts(page)).selected > 0, "the map still works");
+  return page;
+});
+
+testOwn("table deleted meanwhile: explains, and reads the list again", async () => {
+  const project = copyOfProject();
+  const server = await serve("--project", project);
+  const page = await open({ url: server.url });
+  const { layouts } = await state(page);
+  if (layouts.length < 2) return page;
+  const reduced = join(project, "runs", readdirSync(join(project, "runs"))[0], "reduced");
+  for (const table of readdirSync(reduced)) renameSync(join(reduced, table), join(project, table));
+  const other = layouts.findLast((layout) => layout.id !== layouts[0].id);
+  await page.locator(".view-bar select").first().selectOption(String(other.id));
+  await page.waitForFunction(() => document.querySelector(".trouble")?.checkVisibility());
+  const box = page.locator(".trouble");
+  check(/deleted|gone|not found/i.test(await box.textContent()), `the message says what happened: ${await box.textContent()}`);
+  await shot(page, "table-gone");
+  for (const table of readdirSync(project).filter((name) => name.endsWith(".lance"))) renameSync(join(project, table), join(reduced, table));
+  await box.getByRole("button").click();
+  await settle(page, 900);
+  check(!(await box.isVisible()), "once the tables are there, reading again brings the map back");
+  return page;
+});
+
+testOwn("a run that is being written: new epochs appear by themselves", async () => {
+  const project = copyOfProject();
+  const path = join(project, "runs", readdirSync(join(project, "runs"))[0], "run.json");
+  const whole = readFileSync(path, "utf8");
+  const record = JSON.parse(whole);
+  const last = Math.max(...record.metrics.map((table) => table.constants.epoch));
+  record.status = "running";
+  record.metrics = record.metrics.filter((table) => table.constants.epoch < last);
+  writeFileSync(path, JSON.stringify(record));
+  const server = await serve("--project", project);
+  const page = await open({ url: server.url });
+  const before = (await state(page)).steps.length;
+  check((await page.locator(".status").textContent()) === "running", "the page says that it runs");
+  writeFileSync(path, whole);
+  await page.waitForFunction((n) => window.__tlc.state().steps.length > n, before, { timeout: 30_000 });
+  check((await state(page)).step === before, "whoever looks at the newest epoch follows it");
+  await page.waitForFunction(() => document.querySelector(".status")?.textContent === "completed");
+  return page;
+});
+
+test("server gone at the start: not a blank page", async () => {
+  const page = await open({ before: (page) => page.route("**/api/manifest*", (route) => route.abort()) });
+  check(/server is gone/i.test(await page.locator(".trouble").textContent()), "a message is shown");
+  return page;
+});
+
+test("lost graphics context comes back", async () => {
+  const page = await open();
+  const ok = await page.evaluate(async () => {
+    const restore = window.__tlc.loseContext();
+    await new Promise((done) => setTimeout(done, 200));
+    const lost = window.__tlc.state().trouble !== null;
+    restore();
+    await new Promise((done) => setTimeout(done, 500));
+    return lost && window.__tlc.state().trouble === null;
+  });
+  check(ok, "it is said, and then the map is back");
+  return page;
+});
+
+test("no WebGL2: a message, and the table still works", async () => {
+  const page = await open({ before: (page) => page.addInitScript(() => {
+    const real = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, ...rest) { return kind === "webgl2" ? null : real.call(this, kind, ...rest); };
+  }) });
+  check(/no WebGL2/.test(await page.locator(".trouble").textContent()), "the message is shown");
+  await page.getByRole("tab", { name: "Table" }).click();
+  await settle(page, 500);
+  check((await page.locator(".t-row").count()) > 0, "the table has rows");
+  return page;
+});
+

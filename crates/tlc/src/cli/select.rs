@@ -1,0 +1,174 @@
+//! `tlc select`: rows by a condition or by their numbers, as a list or as a revision of their table.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow_array::{BooleanArray, Int64Array, RecordBatch};
+use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
+use clap::Args;
+use serde_json::Value;
+use tlc::condition;
+use tlc::core::{Filter, Progress, TableStore, Url};
+use tlc::table::{Derivation, LanceStore, Table};
+use tlc::view::Scene;
+use tlc::view::export::{Format, encode, rows_of_tables};
+
+use super::export::write;
+use super::scene::{self, WhatArgs};
+use super::{out, view};
+
+/// Which rows, and what becomes of them.
+#[derive(Args)]
+pub(crate) struct SelectArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// The table, as the page's "copy filter" names it
+    #[arg(long, value_name = "URL", conflicts_with = "what")]
+    table: Option<String>,
+    /// Which rows, as SQL: label NOT IN ('Shirt') AND loss >= 0.5 AND label <> predicted
+    #[arg(long = "where", value_name = "SQL", required_unless_present = "ids")]
+    condition: Option<String>,
+    /// A file with lines {"table": URL, "example_ids": [...]}, as the page copies selections; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "table", "condition"])]
+    ids: Option<PathBuf>,
+    /// Only the dataset of this name, such as train [default: all]
+    #[arg(long)]
+    dataset: Option<String>,
+    /// The epoch [default: the last]
+    #[arg(long)]
+    epoch: Option<i64>,
+    /// Write the rows to this file, as .csv, .json or .parquet [default: CSV to standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Make a revision of the samples' table with these rows, described so
+    #[arg(long, value_name = "DESCRIPTION")]
+    revision: Option<String>,
+}
+
+/// Rows that were chosen in one table.
+struct Chosen {
+    scene: Arc<Scene>,
+    table: usize,
+    rows: RecordBatch,
+    filter: Option<Filter>,
+}
+
+pub(crate) fn run(args: &SelectArgs, progress: &Progress) -> anyhow::Result<()> {
+    let format = args.out.as_deref().map_or(Ok(Format::Csv), Format::of)?;
+    let chosen = match &args.ids {
+        Some(file) => by_ids(args, file, progress)?,
+        None => by_condition(args, progress)?,
+    };
+    let n: usize = chosen.iter().map(|chosen| chosen.rows.num_rows()).sum();
+    if let Some(description) = &args.revision {
+        if n == 0 {
+            bail!("no row is meant, so that there is nothing to make a revision of");
+        }
+        for chosen in chosen.iter().filter(|chosen| chosen.rows.num_rows() > 0) {
+            say!("{}  {} rows", chosen.revision(description)?, chosen.rows.num_rows());
+        }
+        if args.out.is_none() {
+            return Ok(());
+        }
+    }
+    let batches: Vec<&RecordBatch> = chosen.iter().map(|chosen| &chosen.rows).collect();
+    let Some(first) = batches.first() else { bail!("no table is meant") };
+    let rows = concat_batches(&first.schema(), batches.iter().copied());
+    let rows = rows.context("the tables have different columns; choose from one at a time")?;
+    let bytes = encode(&rows, format)?;
+    match &args.out {
+        None => out::write_bytes(&bytes),
+        Some(file) => {
+            write(file, &bytes)?;
+            say!("{}  {n} rows", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn by_condition(args: &SelectArgs, progress: &Progress) -> anyhow::Result<Vec<Chosen>> {
+    let filter = condition::parse(args.condition.as_deref().unwrap_or("true"))?;
+    let what = args.table.clone().or_else(|| args.what.what.clone());
+    let scene = Arc::new(scene::open(&WhatArgs { what, ..args.what.clone() }, progress)?);
+    let mut all = Vec::new();
+    for (index, dataset) in scene.datasets.iter().enumerate() {
+        let is_meant = |&table: &usize| {
+            let table = &scene.tables[table];
+            table.dataset == index && args.epoch.is_none_or(|epoch| table.epoch == Some(epoch))
+        };
+        let newest = (0..scene.tables.len()).filter(is_meant).max_by_key(|&table| (scene.tables[table].epoch, table));
+        let Some(table) = newest.filter(|_| args.dataset.as_ref().is_none_or(|name| *name == dataset.name)) else {
+            continue;
+        };
+        let rows = rows_of(&scene, table)?;
+        let mask = filter.mask(&rows).map_err(|reason| anyhow::anyhow!(reason))?;
+        let rows = filter_record_batch(&rows, &mask)?;
+        all.push(Chosen { scene: scene.clone(), table, rows, filter: Some(filter.clone()) });
+    }
+    if all.is_empty() {
+        let names: Vec<&str> = scene.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+        bail!("no table of {} is of this dataset and epoch; datasets: {}", scene.title, names.join(", "));
+    }
+    Ok(all)
+}
+
+fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> anyhow::Result<Vec<Chosen>> {
+    let mut text = String::new();
+    let read = match file.to_str() {
+        Some("-") => std::io::stdin().read_to_string(&mut text),
+        _ => std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text)),
+    };
+    read.with_context(|| format!("cannot read {}", file.display()))?;
+    let mut all = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let parts = || -> Option<(String, Vec<i64>)> {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let ids = line["example_ids"].as_array()?.iter().map(Value::as_i64).collect::<Option<_>>()?;
+            Some((line["table"].as_str()?.to_owned(), ids))
+        };
+        let (url, ids) = parts().with_context(|| {
+            let start: String = line.chars().take(80).collect();
+            format!("{start:?} is no selection; {{\"table\": URL, \"example_ids\": [numbers]}} is needed")
+        })?;
+        let scene = Arc::new(scene::open(&WhatArgs { what: Some(url), ..args.what.clone() }, progress)?);
+        let rows = rows_of(&scene, 0)?;
+        let wanted: std::collections::HashSet<i64> = ids.into_iter().collect();
+        let own = rows.column_by_name("example_id").context("the rows have no numbers")?;
+        let own = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(own);
+        let mask: BooleanArray =
+            own.iter().map(|id: Option<i64>| Some(id.is_some_and(|id| wanted.contains(&id)))).collect();
+        all.push(Chosen { rows: filter_record_batch(&rows, &mask)?, scene, table: 0, filter: None });
+    }
+    Ok(all)
+}
+
+fn rows_of(scene: &Scene, table: usize) -> anyhow::Result<RecordBatch> {
+    Ok(rows_of_tables(scene, &[table], scene.layout(None).ok())?)
+}
+
+impl Chosen {
+    /// A revision of the table that the samples are rows of. One that was chosen from itself by a condition remembers the
+    /// condition, others the numbers of the rows.
+    fn revision(&self, description: &str) -> anyhow::Result<Url> {
+        let table = self.scene.table(self.table)?;
+        let dataset = &self.scene.datasets[table.dataset];
+        let url = dataset.foreign_table.as_ref().context("these samples are of no table")?;
+        if url.to_string().starts_with("memory://") {
+            bail!("{} is a file of another program; make a table of it first: tlc import", self.scene.title);
+        }
+        let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
+        let of = Table::from_url(store, url)?;
+        let has_all = |filter: &&Filter| filter.columns().iter().all(|name| of.schema().field_with_name(name).is_ok());
+        if let Some(filter) = self.filter.as_ref().filter(|_| *url == table.url).filter(has_all) {
+            let derived = of.derived(&Derivation::Filter { filter: filter.clone() }, Some(description))?;
+            return Ok(derived.url().clone());
+        }
+        let ids = self.rows.column_by_name("example_id").context("the rows have no numbers")?;
+        let ids = ids.as_any().downcast_ref::<Int64Array>().context("the rows' numbers are no numbers")?;
+        let rows: Vec<u64> = ids.iter().flatten().filter_map(|id| u64::try_from(id).ok()).collect();
+        view::make_revision(url, &rows, description).map_err(|reason| anyhow::anyhow!(reason))
+    }
+}
