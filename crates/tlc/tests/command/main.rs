@@ -4,6 +4,8 @@ mod exported;
 mod faults;
 mod looking;
 mod places;
+#[cfg(feature = "query")]
+mod queries;
 
 use std::fs;
 use std::path::{Path, PathBuf};
