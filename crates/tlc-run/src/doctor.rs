@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tlc_core::ulid::Ulid;
-use tlc_core::{ModelRef, Progress, StoreError, TableInfo, Url};
+use tlc_core::{Lineage, ModelRef, Progress, StoreError, TableInfo, Url};
 
 use crate::inventory::{DEPTH, id_of};
-use crate::reduce::check_model;
+use crate::reduce::{PIECES_SUFFIX, check_model};
 use crate::{Project, RunError};
 
 /// How a project is looked over.
@@ -66,6 +66,9 @@ pub enum Problem {
     UnfinishedTable,
     /// A model that no table was made with. Put right: it is removed.
     UnusedModel,
+    /// What is finished of a reduction that was stopped; it goes on from there when it is asked for again. Put right: it
+    /// is removed.
+    InterruptedReduction,
 }
 
 impl fmt::Display for Problem {
@@ -84,6 +87,9 @@ impl fmt::Display for Problem {
             Self::UnlistedTable => f.write_str("was written for a run that does not list it; its writer was stopped"),
             Self::UnfinishedTable => f.write_str("no whole table; its writer, or its deletion, was stopped"),
             Self::UnusedModel => f.write_str("no table was made with this model; its writer was stopped"),
+            Self::InterruptedReduction => f.write_str(
+                "finished pieces of a reduction that was stopped; reduce again to go on, or remove them by a repair",
+            ),
         }
     }
 }
@@ -144,14 +150,21 @@ impl Project {
                 findings.push((url, Problem::UnfinishedTable));
             }
         }
+        let interrupted = self.interrupted_reductions()?;
+        let old_pieces = interrupted.iter().filter(|it| is_old(it.newest));
+        findings.extend(old_pieces.map(|it| (it.folder.clone(), Problem::InterruptedReduction)));
+        let of_interrupted: Vec<&Lineage> =
+            interrupted.iter().filter(|it| !is_old(it.newest)).filter_map(|it| it.lineage.as_ref()).collect();
         // What cannot be read may have been made with any of them.
         let is_any_unreadable = !inventory.damaged_tables.is_empty() || !torn.is_empty();
         for url in self.models()?.into_iter().filter(|_| !is_any_unreadable) {
-            let is_used = |info: &TableInfo| {
-                let models = info.lineage().map(|lineage| lineage.models).unwrap_or_default();
-                models.values().any(|model| self.places().expanded(&model.url).is_ok_and(|used| used == url))
+            let names_it = |lineage: &Lineage| {
+                let models = lineage.models.values();
+                models.into_iter().any(|model| self.places().expanded(&model.url).is_ok_and(|used| used == url))
             };
-            if is_old(id_in_name(&url)) && !inventory.tables.iter().any(is_used) {
+            let is_used = |info: &TableInfo| info.lineage().is_some_and(|lineage| names_it(&lineage));
+            let is_in_use = of_interrupted.iter().any(|lineage| names_it(lineage));
+            if is_old(id_in_name(&url)) && !is_in_use && !inventory.tables.iter().any(is_used) {
                 findings.push((url, Problem::UnusedModel));
             }
         }
@@ -178,7 +191,7 @@ impl Project {
                 self.open_run(run.file_name())?.finish_deletions()?;
             }
             Problem::UnlistedTable => self.delete_recorded(url, Vec::new())?,
-            Problem::UnfinishedTable | Problem::UnusedModel => {
+            Problem::UnfinishedTable | Problem::UnusedModel | Problem::InterruptedReduction => {
                 self.check_deletable(url)?;
                 self.store().delete_folder(url)?;
             }
@@ -210,7 +223,7 @@ impl Project {
         for name in self.store().list_folders(folder)? {
             let url = folder.join(&name)?;
             if !name.contains(".lance") {
-                if depth > 0 {
+                if depth > 0 && !name.ends_with(PIECES_SUFFIX) {
                     found.extend(self.unfinished_tables(&url, depth - 1)?);
                 }
             } else if self.store().info(&url).is_err_and(|error| matches!(error, StoreError::NotFound { .. })) {

@@ -5,6 +5,7 @@ use std::fmt;
 use tlc_core::ulid::Ulid;
 use tlc_core::{LineageInput, Places, StoreError, TableInfo, Url};
 
+use crate::reduce::PIECES_SUFFIX;
 use crate::{ListedRun, Project, RunError, RunRecord};
 
 /// Folders below the project that are looked into for tables.
@@ -87,8 +88,8 @@ impl Project {
     fn look_into(&self, folder: &Url, depth: usize, urls: &mut Vec<Url>) -> Result<(), RunError> {
         urls.extend(self.store().list_tables(folder)?);
         for name in self.store().list_folders(folder)? {
-            // What is called so is a table, or what is left of one.
-            if depth > 0 && !name.contains(".lance") {
+            // What is called so is a table, what is left of one, or parts of one that is being made.
+            if depth > 0 && !name.contains(".lance") && !name.ends_with(PIECES_SUFFIX) {
                 self.look_into(&folder.join(&name)?, depth - 1, urls)?;
             }
         }

@@ -50,6 +50,7 @@ pub mod condition;
 pub mod datasets;
 #[cfg(feature = "view")]
 pub mod foreign;
+pub mod neighbours;
 
 use tlc_core::{PluginError, Reducer};
 

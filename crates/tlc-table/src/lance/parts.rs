@@ -85,9 +85,14 @@ impl LanceStore {
     /// may do so, and several at once.
     ///
     /// # Errors
-    /// The first error of `rows`; rows of another schema; a failing backend.
+    /// [`StoreError::NotFound`] if no table was begun there, or whoever began it gave up; the first error of `rows`; rows
+    /// of another schema; a failing backend.
     pub fn write_part(&self, url: &Url, schema: &SchemaRef, rows: BatchStream<'_>) -> Result<TablePart, StoreError> {
-        let uri = self.backend(url)?.lance_uri(url)?;
+        let backend = self.backend(url)?;
+        if !backend.is_claimed(url)? {
+            return Err(StoreError::NotFound { url: url.clone() }); // Files would only be in the way of the next.
+        }
+        let uri = backend.lance_uri(url)?;
         let transaction = write_files(&self.engine.session, &uri, url, schema, rows, None)?;
         let fragments = match transaction.operation {
             Operation::Overwrite { fragments, .. } => fragments,
@@ -288,6 +293,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
         let (store, schema) = (LanceStore::default(), schema());
+        let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect_err("nobody began it");
+        assert!(matches!(early, StoreError::NotFound { .. }) && !url.to_path().expect("local").exists(), "{early}");
         let table = store.begin_parts(&url).expect("a free place");
         assert!(matches!(store.begin_parts(&url), Err(StoreError::AlreadyExists { .. })));
         let part = store.write_part(&url, &schema, rows(&schema, 0..10)).expect("writable");

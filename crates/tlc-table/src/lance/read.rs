@@ -21,6 +21,8 @@ use crate::cause::{Cause, brief};
 use crate::runtime::{Pumped, pump, wait};
 
 const VERSION: u64 = 1;
+/// Bytes that Lance reads ahead of who takes them; its own default are 2 GiB.
+const IO_BUFFER_BYTES: u64 = 128 << 20;
 
 pub(super) fn open(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<Dataset, StoreError> {
     let uri = backend.lance_uri(url)?;
@@ -77,7 +79,7 @@ pub(super) fn scan_dataset(
     check_columns(url, &Schema::from(dataset.schema()), &named)?;
     let batch_rows = scan.batch_rows.max(1);
     let mut scanner = dataset.scan();
-    scanner.batch_size(batch_rows).scan_in_order(true);
+    scanner.batch_size(batch_rows).scan_in_order(true).io_buffer_size(IO_BUFFER_BYTES);
     let failed = |cause: Cause| StoreError::backend("read", url, brief(url, cause));
     if let Some(columns) = &columns {
         scanner.project(columns).map_err(|error| failed(error.into()))?;

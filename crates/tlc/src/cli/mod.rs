@@ -18,6 +18,7 @@ mod export;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
+mod neighbours;
 mod plot;
 mod runs;
 #[cfg(feature = "collect")]
@@ -79,6 +80,8 @@ enum Command {
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
     Find(find::FindArgs),
+    /// Find the nearest rows of each row of a large table, and near duplicates
+    Neighbours(neighbours::NeighboursArgs),
     /// Draw the layouts of a run, a table or a file as SVG, PNG and GIF, or into the terminal
     Plot(plot::PlotArgs),
     /// List a project's tables and runs
@@ -374,6 +377,7 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Cluster(args) => cluster::run(&args, progress),
         Command::View(args) => view::run(&args, screen, progress),
         Command::Find(args) => find::run(&args, progress),
+        Command::Neighbours(args) => neighbours::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
         Command::Ls(args) => tables::list(&args),
         Command::Show(args) => tables::show(&args),

@@ -6,6 +6,7 @@ mod looking;
 mod places;
 #[cfg(feature = "query")]
 mod queries;
+mod scale;
 
 use std::fs;
 use std::path::{Path, PathBuf};
