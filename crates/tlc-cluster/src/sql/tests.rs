@@ -149,6 +149,19 @@ fn a_model_is_a_function() {
 }
 
 #[test]
+fn a_table_without_rows_gives_none() {
+    let toys = toys();
+    let empty = toys.root.join("datasets/toys/empty.lance").expect("valid");
+    let schema = LanceStore::default().info(&toys.table).expect("there").schema;
+    LanceStore::default().create(&empty, schema, Box::new(std::iter::empty())).expect("writable");
+    let counted = toys.ask(&format!("select count(*), count(id) from \"{empty}\"")).expect("answered");
+    for column in counted.columns() {
+        assert_eq!(column.as_primitive::<Int64Type>().value(0), 0);
+    }
+    assert_eq!(toys.ask(&format!("select id from \"{empty}\"")).expect("answered").num_rows(), 0);
+}
+
+#[test]
 fn bad_queries_are_told_what_is_wrong() {
     let toys = toys();
     for (sql, expected) in [
