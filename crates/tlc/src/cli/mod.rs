@@ -5,7 +5,11 @@
 #[macro_use]
 mod out;
 
+#[cfg(feature = "query")]
+mod apply;
 mod bars;
+#[cfg(feature = "cluster")]
+mod cluster;
 #[cfg(feature = "collect")]
 mod collect;
 #[cfg(feature = "collect")]
@@ -21,6 +25,8 @@ mod runs;
 mod samples;
 mod scene;
 mod select;
+#[cfg(feature = "query")]
+mod sql;
 mod tables;
 mod view;
 
@@ -61,6 +67,15 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
+    /// Put all rows of a table where a fitted model places them, here or on a cluster
+    #[cfg(feature = "query")]
+    Apply(apply::ApplyArgs),
+    /// Ask for anything about a project's tables in SQL
+    #[cfg(feature = "query")]
+    Sql(sql::SqlArgs),
+    /// Run the processes of a cluster
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ClusterArgs),
     /// Show a run, table, project or a file with embeddings in a page: they move over epochs
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
@@ -307,7 +322,9 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-            EnvFilter::new("error,tlc=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn")
+            EnvFilter::new(
+                "error,tlc=warn,tlc_cluster=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn",
+            )
         }))
         .with_writer(std::io::stderr)
         .without_time()
@@ -352,6 +369,12 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args),
         Command::Reduce(args) => runs::reduce(&args, progress),
+        #[cfg(feature = "query")]
+        Command::Apply(args) => apply::run(&args, progress),
+        #[cfg(feature = "query")]
+        Command::Sql(args) => sql::run(&args, progress),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(args) => cluster::run(&args, progress),
         Command::View(args) => view::run(&args, screen, progress),
         Command::Find(args) => find::run(&args, progress),
         Command::Neighbours(args) => neighbours::run(&args, progress),

@@ -4,6 +4,8 @@ mod exported;
 mod faults;
 mod looking;
 mod places;
+#[cfg(feature = "query")]
+mod queries;
 mod scale;
 
 use std::fs;
