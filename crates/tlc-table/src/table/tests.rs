@@ -57,6 +57,23 @@ fn a_table_comes_back_with_what_was_said_of_it() {
 }
 
 #[test]
+fn example_ids_lead_to_rows_and_unknown_ones_are_named() {
+    let shelf = shelf();
+    let table = shelf.create(NewTable::new("plain")).expect("new");
+    assert_eq!(table.rows_with_example_ids(&[3, 1]).expect("row numbers"), [3, 1]);
+    let error = table.rows_with_example_ids(&[1, 4, -1]).expect_err("four rows").to_string();
+    assert!(error.contains("no example_id 4, -1; it has 4 rows"), "{error}");
+
+    let field = Field::new("id", DataType::Int64, true).with_role(NumberRole::ExampleId);
+    let ids = Arc::new(Int64Array::from(vec![Some(30), Some(1), None, Some(30)]));
+    let with_ids = table.with_columns(vec![Column { field, values: ids }]).expect("as long");
+    assert_eq!(with_ids.rows_with_example_ids(&[1, 30]).expect("known"), [1, 0, 3]);
+    let many: Vec<i64> = (100..112).collect();
+    let error = with_ids.rows_with_example_ids(&many).expect_err("none of them").to_string();
+    assert!(error.contains("100, 101") && error.contains("109 and 2 more") && error.contains("\"id\""), "{error}");
+}
+
+#[test]
 fn pictures_texts_classes_and_weights_say_what_they_are() {
     let shelf = shelf();
     let columns = vec![
