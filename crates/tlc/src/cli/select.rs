@@ -15,7 +15,7 @@ use tlc::condition;
 use tlc::core::{Filter, Progress, TableStore, Url};
 use tlc::table::{Derivation, LanceStore, Table, TableError};
 use tlc::view::Scene;
-use tlc::view::export::{Format, encode, rows_of_tables};
+use tlc::view::export::{Format, encode, rows_of_tables, rows_where};
 
 use super::export::write;
 use super::scene::{self, WhatArgs};
@@ -108,9 +108,7 @@ fn by_condition(args: &SelectArgs, progress: &Progress) -> anyhow::Result<Vec<Ch
         let Some(table) = newest.filter(|_| args.dataset.as_ref().is_none_or(|name| *name == dataset.name)) else {
             continue;
         };
-        let rows = rows_of(&scene, table)?;
-        let mask = filter.mask(&rows).map_err(|reason| anyhow::anyhow!(reason))?;
-        let rows = filter_record_batch(&rows, &mask)?;
+        let rows = rows_where(&scene, table, scene.layout(None).ok(), &filter)?;
         all.push(Chosen { scene: scene.clone(), table, rows, filter: Some(filter.clone()) });
     }
     if all.is_empty() {
@@ -139,7 +137,7 @@ fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> any
             format!("{start:?} is no selection; {{\"table\": URL, \"example_ids\": [numbers]}} is needed")
         })?;
         let scene = Arc::new(scene::open(&WhatArgs { what: Some(url), ..args.what.clone() }, progress)?);
-        let rows = rows_of(&scene, 0)?;
+        let rows = rows_of_tables(&scene, &[0], scene.layout(None).ok())?;
         let wanted: HashSet<i64> = ids.into_iter().collect();
         let own = rows.column_by_name("example_id").context("the rows have no numbers")?;
         let own = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(own);
@@ -156,10 +154,6 @@ fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> any
         all.push(Chosen { rows: filter_record_batch(&rows, &mask)?, scene, table: 0, filter: None });
     }
     Ok(all)
-}
-
-fn rows_of(scene: &Scene, table: usize) -> anyhow::Result<RecordBatch> {
-    Ok(rows_of_tables(scene, &[table], scene.layout(None).ok())?)
 }
 
 impl Chosen {

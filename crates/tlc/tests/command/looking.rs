@@ -195,6 +195,27 @@ fn a_revision_has_the_rows_of_the_ids_where_these_are_no_row_numbers() {
 }
 
 #[test]
+fn conditions_and_rows_are_of_the_table_and_not_of_its_picture() {
+    let folder = Folder::new();
+    let url = toys(&folder).to_string();
+    let select = |condition: &str| -> Vec<Value> {
+        folder.run(&["select", "--table", &url, "--where", condition, "--out", "chosen.json"]);
+        serde_json::from_str(&folder.read("chosen.json")).expect("a list")
+    };
+    let chosen = select("code = 9007199254740993");
+    assert_eq!(chosen.len(), 1, "2^53 + 1 has neighbours in float32 and float64: {chosen:?}");
+    assert_eq!((&chosen[0]["example_id"], &chosen[0]["code"]), (&3.into(), &9_007_199_254_740_993_i64.into()));
+    assert_eq!(select("exact = 0.3")[0]["exact"], 0.3);
+    assert_eq!(select("exact > 1e299").len(), 1, "more than a float32 holds");
+    // By its number, 1, and not by its letters.
+    let below = select("label < 'shoe'");
+    assert!(below.len() == 2 && below.iter().all(|row| row["label"] == "zebra"), "{below:?}");
+    let made =
+        folder.run(&["select", "--table", &url, "--where", "label < 'shoe'", "--revision", "zebras"]);
+    assert!(made.trim().ends_with("  2 rows"), "{made}");
+}
+
+#[test]
 fn who_stops_reading_is_no_error_but_a_full_disk_is() {
     let folder = Folder::new();
     let mut child = folder.command(&["plugins"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
