@@ -1,10 +1,12 @@
 //! Making tables.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
+use tlc_core::digest;
 use tlc_core::{
     BatchStream, Column, FieldRoles, Lineage, LineageInput, NumberRole, Operation, StoreError, TableStore, UniqueName,
     Url,
@@ -124,7 +126,8 @@ impl Table {
     }
 
     /// Writes what a file holds into a new table in `folder`: Parquet, CSV, Arrow, npy or safetensors, by the file's
-    /// extension (see [`read_file`]). Its lineage says which file.
+    /// extension (see [`read_file`]). Its lineage says which file, by name and digest: a file that was changed since gives
+    /// another table.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -144,7 +147,13 @@ impl Table {
     pub fn from_file(store: Arc<dyn TableStore>, folder: &Url, new: NewTable, file: &Path) -> Result<Self, TableError> {
         let (schema, rows) = read_file(file)?;
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let new = new.operation(Operation::new("import", 1).with("file", name));
+        let failed = |error: std::io::Error| TableError::File {
+            action: "read",
+            path: file.to_owned(),
+            source: error.into(),
+        };
+        let content = File::open(file).and_then(digest::of_reader).map_err(failed)?;
+        let new = new.operation(Operation::new("import", 1).with("file", name).with("content", content));
         Self::from_rows(store, folder, new, &schema, rows)
     }
 

@@ -97,6 +97,22 @@ fn pictures_texts_classes_and_weights_say_what_they_are() {
 }
 
 #[test]
+fn a_file_that_was_changed_gives_another_table() {
+    let shelf = shelf();
+    let (folder, files) = (shelf.root.join("toys").expect("plain"), tempfile::tempdir().expect("a folder"));
+    let file = files.path().join("train.csv");
+    let import = |text: &str| {
+        std::fs::write(&file, text).expect("writable");
+        Table::from_file(shelf.store.clone(), &folder, NewTable::new("train"), &file).expect("readable")
+    };
+    let first = import("price\n1\n");
+    let changed = import("price\n2\n3\n");
+    assert_eq!((first.rows(), changed.rows()), (1, 2));
+    assert_ne!(changed.url(), first.url());
+    assert_eq!(import("price\n1\n").url(), first.url(), "what is there is used");
+}
+
+#[test]
 fn a_name_that_is_taken_is_handled_as_asked() {
     let shelf = shelf();
     let first = shelf.create(NewTable::new("initial")).expect("new");
