@@ -124,9 +124,37 @@ fn a_name_that_is_taken_is_handled_as_asked() {
     assert!(error.contains("\"initial\" is there already"), "{error}");
     let renamed = shelf.create(NewTable::new("initial").if_exists(IfExists::Rename)).expect("new");
     assert_ne!(renamed.url(), first.url());
-    let written = shelf.create(NewTable::new("initial").if_exists(IfExists::Overwrite)).expect("new");
-    let folder = written.url().parent().expect("a folder");
-    assert_eq!(shelf.store.list_tables(&folder).expect("listable"), [written.url().clone()], "the old ones are gone");
+}
+
+#[test]
+fn only_what_would_be_used_again_is_overwritten_and_only_if_nothing_needs_it() {
+    let shelf = shelf();
+    let overwrite = || shelf.create(NewTable::new("initial").if_exists(IfExists::Overwrite));
+    let tables = || shelf.store.list_tables(&shelf.root.join("datasets/toys").expect("plain")).expect("listable");
+    let imported = NewTable::new("initial").operation(Operation::new("import", 1));
+    let other = shelf.create(imported).expect("new");
+    let first = overwrite().expect("nothing is of this operation");
+    let second = overwrite().expect("nothing needs the first");
+    assert_ne!(second.url(), first.url());
+    let sorted = |mut urls: Vec<Url>| {
+        urls.sort();
+        urls
+    };
+    assert_eq!(sorted(tables()), sorted(vec![other.url().clone(), second.url().clone()]), "the first is gone");
+
+    let revision = second.filtered(&Filter::lt("price", 5)).expect("fits");
+    let error = overwrite().expect_err("a revision was made from it").to_string();
+    assert!(error.contains(&revision.url().to_string()) && error.contains("was made from it"), "{error}");
+    assert_eq!(tables().len(), 3, "nothing was written");
+    shelf.store.delete(revision.url()).expect("deletable");
+
+    let field = Field::new("input_table_id", DataType::Int64, false).with_role(NumberRole::ForeignTableId);
+    let names = BTreeMap::from([(0, second.url().to_string())]);
+    let describes = Column { field: field.with_value_map(&names), values: Arc::new(Int64Array::from(vec![0])) };
+    let folder = shelf.root.join("datasets/toys").expect("plain");
+    Table::from_columns(shelf.store.clone(), &folder, NewTable::new("metrics"), vec![describes]).expect("new");
+    let error = overwrite().expect_err("a table describes it").to_string();
+    assert!(error.contains("describes its rows"), "{error}");
 }
 
 #[test]
