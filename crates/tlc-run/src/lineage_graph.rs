@@ -84,7 +84,7 @@ impl Project {
     /// # Errors
     /// [`RunError::Outside`]; a failing store; [`StoreError::NotFound`] if `url` never was a table that is known of.
     pub fn lineage_graph(&self, url: &Url) -> Result<LineageGraph, RunError> {
-        let url = self.inside(url)?;
+        let url = self.readable(url)?;
         let tracer = Tracer { project: self, inventory: self.inventory()?, deletions: self.deletions()? };
         let wanted = LineageInput { url: url.clone(), version: 1, table_id: None, rows: 0, digest: None };
         let first = tracer.node(&wanted);
