@@ -363,7 +363,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use arrow_schema::{DataType, Field, Schema};
-    use tlc_core::{Lineage, TableStore};
+    use tlc_core::Lineage;
     use tlc_table::MemoryStore;
 
     use super::*;
