@@ -13,11 +13,10 @@ use clap::Args;
 use serde_json::Value;
 use tlc::condition;
 use tlc::core::{Filter, Progress, TableStore, Url};
-use tlc::table::{Derivation, LanceStore, Table, TableError};
+use tlc::table::{Derivation, LanceStore, Table, TableError, write_bytes};
 use tlc::view::Scene;
 use tlc::view::export::{Format, encode, rows_of_tables, rows_where};
 
-use super::export::write;
 use super::scene::{self, WhatArgs};
 use super::out;
 
@@ -87,7 +86,7 @@ pub(crate) fn run(args: &SelectArgs, progress: &Progress) -> anyhow::Result<()> 
     match &args.out {
         None => out::write_bytes(&bytes),
         Some(file) => {
-            write(file, &bytes)?;
+            write_bytes(file, &bytes)?;
             say!("{}  {n} rows", file.display());
         }
     }
