@@ -78,9 +78,9 @@ fn pictures_texts_classes_and_weights_say_what_they_are() {
     let shelf = shelf();
     let columns = vec![
         Column::labels("label", [Some(1), None, Some(0)], ["cat", "dog"]),
-        Column::texts("caption", ["a dog", "", "ä cat"]),
-        Column::images("picture", [b"\x89PNG".as_slice(), b"", b"\xff\xd8"]),
-        Column::image_paths("file", ["/a.png", "/b.png", "/c.png"]),
+        Column::texts("caption", ["a dog", "", "ä cat"]).expect("short"),
+        Column::images("picture", [b"\x89PNG".as_slice(), b"", b"\xff\xd8"]).expect("short"),
+        Column::image_paths("file", ["/a.png", "/b.png", "/c.png"]).expect("short"),
         Column::weights("weight", [1.0, 0.0, 0.5]),
     ];
     let folder = shelf.root.join("pets").expect("plain");

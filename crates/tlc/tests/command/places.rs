@@ -93,7 +93,7 @@ fn nothing_is_deleted_through_a_link_that_leads_out_of_the_project() {
     let project = project(&inside.path().join("p"));
     run_with_embeddings(&project, "r");
     let elsewhere = tlc::core::Url::from_path(outside.path()).expect("an absolute path");
-    let columns = vec![Column::texts("name", ["a", "b"])];
+    let columns = vec![Column::texts("name", ["a", "b"]).expect("short")];
     let theirs = Table::from_columns(project.shared_store(), &elsewhere, NewTable::new("t"), columns).expect("new");
     fs::create_dir_all(inside.path().join("p/datasets")).expect("writable");
     for link in ["p/datasets/linked", "p/runs/linked"] {
@@ -147,7 +147,7 @@ fn a_table_below_an_alias_outside_of_the_project_is_shown_with_its_lineage() {
     let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let project = project(&folder.path().join("p"));
     let elsewhere = tlc::core::Url::from_path(data.path()).expect("an absolute path");
-    let columns = vec![Column::texts("name", ["a", "b"])];
+    let columns = vec![Column::texts("name", ["a", "b"]).expect("short")];
     let table = Table::from_columns(project.shared_store(), &elsewhere, NewTable::new("train"), columns).expect("new");
     let name = format!("<DATA>/{}", table.url().file_name());
     for command in ["show", "lineage"] {
