@@ -13,6 +13,12 @@ use crate::{Deletion, Inventory, Project, RunError};
 /// Tables that a graph holds at most: lineage comes from files that anybody may have written.
 const MOST_NODES: usize = 10_000;
 
+/// What OpenLineage's events are written by.
+const RUN_EVENT_SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
+/// What its description of columns is written by.
+const COLUMN_LINEAGE_SCHEMA: &str =
+    "https://openlineage.io/spec/facets/1-2-0/ColumnLineageDatasetFacet.json#/$defs/ColumnLineageDatasetFacet";
+
 /// A table and what it was made from, in one step or several.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LineageGraph {
@@ -227,6 +233,12 @@ impl<'a> Tracer<'a> {
     }
 }
 
+/// The same 128 bits as a UUID is written.
+fn uuid(id: Ulid) -> String {
+    let hex = format!("{:032x}", id.0);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
 /// The node of a table that is there.
 fn found(info: &TableInfo) -> LineageNode {
     let lineage = info.lineage();
@@ -313,7 +325,8 @@ impl LineageGraph {
         text + "}\n"
     }
 
-    /// One OpenLineage event for each table whose making is known, oldest first: to be sent to a server of lineage.
+    /// One OpenLineage event for each table whose making is known, oldest first: to be sent to a server of lineage. Its
+    /// run's id is the table's identity, written as a UUID.
     pub fn to_open_lineage(&self, root: &Url) -> Vec<Value> {
         let namespace = root.to_string();
         let dataset =
@@ -337,17 +350,16 @@ impl LineageGraph {
                         (column.clone(), json!({"inputFields": sources.collect::<Vec<_>>()}))
                     })
                     .collect();
-                let facet = |schema: &str| json!({"_producer": origin.producer, "_schemaURL": schema});
-                let mut columns = facet("ColumnLineageDatasetFacet");
-                columns["fields"] = fields.into();
+                let columns =
+                    json!({"_producer": origin.producer, "_schemaURL": COLUMN_LINEAGE_SCHEMA, "fields": fields});
                 let mut output = dataset(node);
                 output["facets"] = json!({"columnLineage": columns});
-                let run_id = node.table_id.map(|id| id.to_string()).unwrap_or_default();
                 json!({
                     "eventType": "COMPLETE",
                     "eventTime": origin.created.to_string(),
                     "producer": origin.producer,
-                    "run": {"runId": run_id},
+                    "schemaURL": RUN_EVENT_SCHEMA,
+                    "run": {"runId": node.table_id.map(uuid)},
                     "job": {"namespace": namespace, "name": origin.operation.kind},
                     "inputs": origin.inputs.iter().map(|&input| dataset(&self.nodes[input])).collect::<Vec<_>>(),
                     "outputs": [output],
@@ -392,6 +404,21 @@ mod tests {
         let schema = Arc::new(lineage.write_into(&schema));
         project.store().create(&url, schema, Box::new(std::iter::empty())).expect("new");
         url
+    }
+
+    #[test]
+    fn events_are_what_open_lineage_says_they_are() {
+        let project = project();
+        let id: Ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("an identity");
+        let made = table(&project, "made", id, &[("from".to_owned(), Ulid(7))]);
+        let events = project.lineage_graph(&made).expect("known").to_open_lineage(project.root());
+        let [event] = events.as_slice() else { panic!("one was made: {events:?}") };
+        assert_eq!(event["run"]["runId"], "01563e3a-b5d3-d676-4c61-efb99302bd5b");
+        assert_eq!(event["schemaURL"], "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent");
+        let columns = &event["outputs"][0]["facets"]["columnLineage"];
+        let schema = columns["_schemaURL"].as_str().expect("a text");
+        assert!(schema.starts_with("https://openlineage.io/spec/facets/"), "{schema}");
+        assert_eq!(event["inputs"][0]["name"], "datasets/from.lance");
     }
 
     #[test]
