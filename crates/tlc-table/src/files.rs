@@ -61,8 +61,8 @@ impl Backend for LocalFiles {
 
     fn list_tables(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
         let wanted = |path: &Path| path.to_string_lossy().ends_with(TABLE_SUFFIX) && is_table(path);
-        let names =
-            visible_names_in(&local_path(folder)?, wanted).map_err(|error| StoreError::backend("list", folder, error))?;
+        let names = visible_names_in(&local_path(folder)?, wanted)
+            .map_err(|error| StoreError::backend("list", folder, error))?;
         names.into_iter().map(|name| Ok(folder.join(&name)?)).collect()
     }
 
@@ -100,9 +100,8 @@ impl Backend for LocalFiles {
     }
 
     fn list_leftovers(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
-        let names = names_in(&local_path(folder)?, |path| {
-            is_leftover(&path.file_name().unwrap_or_default().to_string_lossy())
-        });
+        let names =
+            names_in(&local_path(folder)?, |path| is_leftover(&path.file_name().unwrap_or_default().to_string_lossy()));
         let names = names.map_err(|error| StoreError::backend("list", folder, error))?;
         names.into_iter().map(|name| Ok(folder.join(&name)?)).collect()
     }

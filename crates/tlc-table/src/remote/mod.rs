@@ -267,9 +267,8 @@ impl Backend for Bucket {
     fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError> {
         let key = key(url)?;
         self.ask("look at", url, || async {
-            let newest = |newest: Option<SystemTime>, modified| async move {
-                Ok(newest.max(Some(SystemTime::from(modified))))
-            };
+            let newest =
+                |newest: Option<SystemTime>, modified| async move { Ok(newest.max(Some(SystemTime::from(modified)))) };
             self.objects.list(Some(&key)).map_ok(|object| object.last_modified).try_fold(None, newest).await
         })
     }
