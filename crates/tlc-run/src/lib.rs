@@ -13,6 +13,7 @@ mod epoch_metrics;
 mod error;
 mod inventory;
 mod lineage_graph;
+mod links;
 mod listing;
 #[cfg(test)]
 mod moved_tests;

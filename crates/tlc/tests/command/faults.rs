@@ -89,7 +89,7 @@ fn a_reduction_that_is_killed_loses_no_source_before_its_successor_is_verified()
     };
     run_with_embeddings(&project, "whole");
     let usual = duration_of(&mut reduce("whole"));
-    project.delete_run("whole").expect("deletable");
+    project.delete_run("whole", false).expect("deletable");
     let (mut n_killed, mut n_unfinished) = (0, 0);
     for round in 0..100 {
         let name = format!("round-{round}");
@@ -112,7 +112,7 @@ fn a_reduction_that_is_killed_loses_no_source_before_its_successor_is_verified()
         run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca]), &Progress::default()).expect("continued");
         assert!(sources.iter().all(|source| project.store().info(source).is_err()), "round {round}: a source is left");
         assert_eq!(urls(&run).len(), 3, "round {round}");
-        project.delete_run(&name).expect("deletable");
+        project.delete_run(&name, false).expect("deletable");
     }
     assert!(n_killed >= 20 && n_unfinished >= 10, "{n_killed} were killed, {n_unfinished} before their end");
 }
@@ -184,7 +184,7 @@ fn a_collection_that_is_killed_leaves_whole_tables_and_can_be_repeated() {
     };
     let usual = duration_of(&mut collect());
     let project = project(&root);
-    project.delete_run("r").expect("deletable");
+    project.delete_run("r", false).expect("deletable");
     let tables = || match project.open_run("r") {
         Ok(run) => run.metrics().expect("readable"),
         Err(RunError::UnknownRun { .. }) => Vec::new(),

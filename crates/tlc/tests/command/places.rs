@@ -112,6 +112,7 @@ fn nothing_is_deleted_through_a_link_that_leads_out_of_the_project() {
     let (code, _, stderr) = run_in(inside.path(), &["remove-run", "linked", "--project", "p"]);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(fs::symlink_metadata(inside.path().join("p/runs/linked")).is_err());
+    assert_eq!(project.deletions().expect("readable"), [], "no table went with it");
     assert_eq!(Table::from_url(project.shared_store(), theirs.url()).expect("untouched").rows(), 2);
     check_tables(&project);
 }
