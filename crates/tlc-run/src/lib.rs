@@ -7,6 +7,8 @@
 //!
 //! This crate talks to `dyn TableStore` and `dyn Reducer` only.
 
+#[cfg(test)]
+mod deletion_tests;
 mod deletions;
 mod doctor;
 mod epoch_metrics;
