@@ -186,6 +186,32 @@ fn a_table_that_is_listed_is_none_that_was_left_by_whatever_way_it_is_reached() 
     let in_backup = fixture.url("runs/r-backup").join(&below).expect("a path");
     assert_eq!(fixture.repaired(), [], "by a copy");
     assert!(fixture.is_there(&table) && fixture.is_there(&in_backup));
+
+    std::os::unix::fs::symlink("r", runs.join("latest")).expect("a link");
+    fixture.project.delete_table(&by_link, true).expect("forced");
+    assert!(!fixture.is_there(&table) && fixture.is_there(&in_backup));
+    let noted: Vec<Url> = fixture.project.deletions().expect("readable").into_iter().map(|note| note.url).collect();
+    assert_eq!(noted, [table.relative_to(fixture.project.root())], "where the record lists it");
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_put_right_through_a_link_that_leads_out_of_the_project() {
+    let (fixture, outside) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
+    let theirs = Url::from_path(&outside.path().join("t.lance")).expect("an absolute path");
+    let (schema, rows) = Fixture::rows();
+    LanceStore::default().create(&theirs, schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+    let mut manifests =
+        fs::read_dir(path(&theirs).join("_versions")).expect("there").map(|it| it.expect("readable").path());
+    let manifest = manifests.find(|file| file.extension().is_some_and(|e| e == "manifest")).expect("a manifest");
+    fs::write(&manifest, b"torn").expect("writable");
+    fs::create_dir(fixture.folder.path().join("datasets")).expect("writable");
+    std::os::unix::fs::symlink(outside.path(), fixture.folder.path().join("datasets/linked")).expect("a link");
+    let found = fixture.repaired();
+    assert!(matches!(&found[..], [it] if matches!(it.problem, Problem::TornManifest(_))), "{found:?}");
+    let failure = found[0].failure.as_deref().unwrap_or_default();
+    assert!(!found[0].is_repaired && failure.contains("outside of the project"), "{failure}");
+    assert_eq!(fs::read(&manifest).expect("there"), b"torn", "as it was");
 }
 
 #[test]

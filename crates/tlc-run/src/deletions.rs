@@ -61,6 +61,8 @@ impl Project {
     /// [`RunError::Needed`], with who needs it; [`RunError::Outside`]; [`StoreError::NotFound`]; a failing store.
     pub fn delete_table(&self, url: &Url, forced: bool) -> Result<(), RunError> {
         let url = self.inside(url)?;
+        self.check_deletable(&url)?;
+        let url = self.behind_links(&url)?;
         let found = self.store().info(&url);
         if !(forced && self.is_table(&url)?) {
             found?;
@@ -69,6 +71,14 @@ impl Project {
             self.check_unneeded(&url)?;
         }
         self.delete_recorded(&url, Vec::new())
+    }
+
+    /// The place without the links that lead to it, which is what records and lineages name; a link itself stays one.
+    fn behind_links(&self, url: &Url) -> Result<Url, RunError> {
+        match url.parent() {
+            Some(folder) => Ok(Links::below(self.root()).followed(&folder).join(url.file_name())?),
+            None => Ok(url.clone()),
+        }
     }
 
     /// Whether a table is there, readable or not.
