@@ -1,19 +1,31 @@
 //! Data that the benchmarks share. Run them with `cargo xtask bench`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
-use ndarray::Array2;
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, Axis};
 use tlc::core::{Column, NumberRole, rng::Stream};
 
 /// Ten Gaussian clusters, `(n, d)`.
 pub fn clusters(n: usize, d: usize) -> Array2<f32> {
+    cluster_rows(0..n, d)
+}
+
+/// Some rows of as many as one likes of [`clusters`], `(rows, d)`: which depends on their numbers alone.
+pub fn cluster_rows(rows: Range<usize>, d: usize) -> Array2<f32> {
     let noise = Stream::new(0, "bench");
     let centres = Stream::new(1, "bench");
-    Array2::from_shape_fn((n, d), |(i, j)| {
-        (3.0 * centres.normal((i % 10) as u64, j as u64) + noise.normal(i as u64, j as u64)) as f32
-    })
+    let centres = Array2::from_shape_fn((10, d), |(i, j)| 3.0 * centres.normal(i as u64, j as u64));
+    let mut values = Array2::zeros((rows.len(), d));
+    values.axis_iter_mut(Axis(0)).into_par_iter().zip(rows).for_each(|(mut values, i)| {
+        for (j, value) in values.iter_mut().enumerate() {
+            *value = (centres[[i % 10, j]] + noise.normal(i as u64, j as u64)) as f32;
+        }
+    });
+    values
 }
 
 /// A table of `n` embeddings of width `d`, in batches of 8,192 rows.

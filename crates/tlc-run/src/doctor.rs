@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tlc_core::ulid::Ulid;
-use tlc_core::{ModelRef, Progress, StoreError, TableInfo, Url};
+use tlc_core::{Lineage, ModelRef, Progress, StoreError, TableInfo, Url};
 
 use crate::error::words;
 use crate::inventory::{DEPTH, id_of};
 use crate::links::is_link;
-use crate::reduce::check_model;
+use crate::reduce::{Interrupted, PIECES_SUFFIX, check_model};
 use crate::{Inventory, Project, RunError};
 
 /// How a project is looked over.
@@ -86,6 +86,9 @@ pub enum Problem {
     UnfinishedTable,
     /// A model that no table was made with. Put right: it is removed.
     UnusedModel,
+    /// What is finished of a reduction that was stopped; it goes on from there when it is asked for again. Put right: it
+    /// is removed.
+    InterruptedReduction,
     /// What a deletion, or a write of a small object, left that was killed; nothing else shows it. Put right: it is removed.
     Leftover,
 }
@@ -109,6 +112,9 @@ impl fmt::Display for Problem {
             Self::UnlistedTable => f.write_str("was written for a run that does not list it; its writer was stopped"),
             Self::UnfinishedTable => f.write_str("no whole table; its writer, or its deletion, was stopped"),
             Self::UnusedModel => f.write_str("no table was made with this model; its writer was stopped"),
+            Self::InterruptedReduction => f.write_str(
+                "finished pieces of a reduction that was stopped; reduce again to go on, or remove them by a repair",
+            ),
             Self::Leftover => f.write_str("no longer there for anybody, but it takes space; its deletion was stopped"),
         }
     }
@@ -187,10 +193,14 @@ impl Project {
         for url in unfinished.into_iter().filter(|url| !torn.contains(url)) {
             push_old(url, Problem::UnfinishedTable);
         }
+        for it in self.interrupted_reductions()?.iter().filter(|it| was_stopped(it, options.least_age)) {
+            push_old(it.folder.clone(), Problem::InterruptedReduction);
+        }
+        let at_work = self.reductions_at_work(options.least_age)?;
         // What cannot be read may have been made with any of them.
         let is_any_unreadable = !inventory.damaged_tables.is_empty() || !torn.is_empty();
         for url in self.models()?.into_iter().filter(|_| !is_any_unreadable) {
-            if !Self::is_used(&url, &inventory) {
+            if !Self::is_used(&url, &inventory, &at_work) {
                 push_old(url, Problem::UnusedModel);
             }
         }
@@ -252,8 +262,16 @@ impl Project {
             }
             Problem::UnusedModel => {
                 let inventory = self.inventory()?;
-                let is_unused = inventory.damaged_tables.is_empty() && !Self::is_used(url, &inventory);
+                let at_work = self.reductions_at_work(options.least_age)?;
+                let is_unused = inventory.damaged_tables.is_empty() && !Self::is_used(url, &inventory, &at_work);
                 if is_unused && self.is_old(url, options.least_age)? {
+                    self.remove(url)?;
+                }
+            }
+            Problem::InterruptedReduction => {
+                let interrupted = self.interrupted_reductions()?;
+                let is_stopped = interrupted.iter().any(|it| it.folder == *url && was_stopped(it, options.least_age));
+                if is_stopped && self.is_old(url, options.least_age)? {
                     self.remove(url)?;
                 }
             }
@@ -304,12 +322,24 @@ impl Project {
         matches!(self.store().info(url), Err(StoreError::NotFound { .. }))
     }
 
-    /// Whether a table was made with the model in folder `url`: by its name, which no other has, since a run that was
-    /// renamed or copied keeps its models although their URLs are other ones.
-    fn is_used(url: &Url, inventory: &Inventory) -> bool {
-        let lineages = inventory.tables.iter().filter_map(TableInfo::lineage);
-        let mut models = lineages.flat_map(|lineage| lineage.models.into_values());
-        models.any(|model| model.url.file_name() == url.file_name())
+    /// Whether a table was made with the model in folder `url`, or is being made by one of the reductions `at_work`: by its
+    /// name, which no other has, since a run that was renamed or copied keeps its models although their URLs are other ones.
+    fn is_used(url: &Url, inventory: &Inventory, at_work: &[Lineage]) -> bool {
+        let names_it =
+            |lineage: &Lineage| lineage.models.values().any(|model| model.url.file_name() == url.file_name());
+        at_work.iter().any(names_it) || inventory.tables.iter().filter_map(TableInfo::lineage).any(|it| names_it(&it))
+    }
+
+    /// Of the reductions that have finished pieces of a table not long ago: of the tables to be.
+    fn reductions_at_work(&self, least_age: Duration) -> Result<Vec<Lineage>, RunError> {
+        let interrupted = self.interrupted_reductions()?.into_iter();
+        let mut at_work = Vec::new();
+        for it in interrupted {
+            if !(was_stopped(&it, least_age) && self.is_old(&it.folder, least_age)?) {
+                at_work.extend(it.lineage);
+            }
+        }
+        Ok(at_work)
     }
 
     /// Whether what is there was begun, and last written to, at least `least_age` ago. One who is at work for long is known
@@ -348,7 +378,8 @@ impl Project {
         let mut found = self.store().list_leftovers(folder)?;
         for name in self.store().list_folders(folder)? {
             let url = folder.join(&name)?;
-            if depth > 0 && !name.contains(".lance") && !is_link(&url) {
+            let is_of_table = name.contains(".lance") || name.ends_with(PIECES_SUFFIX);
+            if depth > 0 && !is_of_table && !is_link(&url) {
                 found.extend(self.leftovers(&url, depth - 1)?);
             }
         }
@@ -364,7 +395,7 @@ impl Project {
                 continue;
             }
             if !name.contains(".lance") {
-                if depth > 0 {
+                if depth > 0 && !name.ends_with(PIECES_SUFFIX) {
                     found.extend(self.unfinished_tables(&url, depth - 1)?);
                 }
             } else if self.is_missing(&url) {
@@ -402,6 +433,11 @@ fn damaged(error: &StoreError) -> Problem {
 fn id_in_name(url: &Url) -> Option<Ulid> {
     let name = url.file_name().strip_suffix(".lance").unwrap_or(url.file_name());
     Ulid::from_string(name.rsplit_once('-')?.1).ok()
+}
+
+/// Whether a reduction has finished no piece for `least_age`.
+fn was_stopped(reduction: &Interrupted, least_age: Duration) -> bool {
+    reduction.newest.is_none_or(|id| age(id) >= least_age)
 }
 
 /// How long ago an identity was made; nothing for one from the future, as after a clock went backwards.

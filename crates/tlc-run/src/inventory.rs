@@ -7,6 +7,7 @@ use tlc_core::ulid::Ulid;
 use tlc_core::{Lineage, Places, StoreError, TableInfo, Url};
 
 use crate::links::Links;
+use crate::reduce::PIECES_SUFFIX;
 use crate::{ListedRun, Project, RunError, RunRecord};
 
 /// Folders below the project that are looked into for tables.
@@ -107,8 +108,9 @@ impl Project {
         urls.extend(self.store().list_tables(folder)?.into_iter().filter(|url| !links.is_second_way(url)));
         for name in self.store().list_folders(folder)? {
             let url = folder.join(&name)?;
-            // What is called so is a table, or what is left of one.
-            if depth > 0 && !name.contains(".lance") && !links.is_second_way(&url) {
+            // What is called so is a table, what is left of one, or parts of one that is being made.
+            let is_of_table = name.contains(".lance") || name.ends_with(PIECES_SUFFIX);
+            if depth > 0 && !is_of_table && !links.is_second_way(&url) {
                 self.look_into(&url, depth - 1, links, urls)?;
             }
         }

@@ -34,7 +34,7 @@ pub use listing::{ListedRun, ListedTable, Listing};
 pub use project::Project;
 pub use record::{MetricsEntry, RunRecord, RunStatus};
 pub use reduce::{
-    ReduceOptions, Reduction, UrlMapping, reduce_embeddings, reduce_embeddings_by_foreign_table_url,
+    FitRows, FitSize, ReduceOptions, Reduction, UrlMapping, reduce_embeddings, reduce_embeddings_by_foreign_table_url,
     reduce_embeddings_multiple_parameters, reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer,
 };
 pub use run::Run;

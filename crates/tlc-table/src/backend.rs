@@ -24,6 +24,9 @@ pub(crate) trait Backend: Send + Sync {
     /// Takes the place of a new table, which only one of several writers can; the others are told that it exists.
     fn claim(&self, url: &Url) -> Result<(), StoreError>;
 
+    /// Whether somebody took the place and has not given it back.
+    fn is_claimed(&self, url: &Url) -> Result<bool, StoreError>;
+
     /// Gives the place back, with all that was written there since.
     fn withdraw(&self, url: &Url) -> Result<(), StoreError>;
 

@@ -39,6 +39,10 @@ impl Backend for LocalFiles {
         }
     }
 
+    fn is_claimed(&self, url: &Url) -> Result<bool, StoreError> {
+        Ok(local_path(url)?.is_dir())
+    }
+
     fn withdraw(&self, url: &Url) -> Result<(), StoreError> {
         remove_tree(&local_path(url)?).map_err(|error| StoreError::backend("remove", url, error))
     }

@@ -42,6 +42,6 @@ mod table;
 
 pub use error::TableError;
 pub use formats::{FileFormat, read_file, write_file};
-pub use lance::LanceStore;
+pub use lance::{LanceStore, TableInParts, TablePart};
 pub use memory::MemoryStore;
 pub use table::{Derivation, IfExists, NewTable, Table};

@@ -5,6 +5,7 @@
 //! - [`table`]: immutable tables in Lance format or in memory; in object stores too (features `s3`, `gcs`, `azure`);
 //! - [`reduce`]: PCA, UMAP, PaCMAP;
 //! - [`run`]: runs, and reduction with one model over epochs and splits;
+//! - `cluster` (feature `query`, or `cluster` for an Apache Ballista cluster): fitted models as SQL functions;
 //! - [`view`]: scenes of runs and tables, finders, pictures, the page and its server;
 //! - `collect` (feature `collect`, links libtorch): activations of tch models.
 //!
@@ -38,6 +39,8 @@ pub use tlc_run as run;
 pub use tlc_table as table;
 pub use tlc_view as view;
 
+#[cfg(feature = "query")]
+pub use tlc_cluster as cluster;
 #[cfg(feature = "collect")]
 pub use tlc_collect as collect;
 
@@ -47,6 +50,7 @@ pub mod condition;
 pub mod datasets;
 #[cfg(feature = "view")]
 pub mod foreign;
+pub mod neighbours;
 
 use tlc_core::{PluginError, Reducer};
 

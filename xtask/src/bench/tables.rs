@@ -237,8 +237,11 @@ fn readers(bench: &Bench, text: &mut String, missed: &mut Missed) -> Result<()> 
         let kind = table["kind"].as_str().context("a table without a kind")?;
         let found = names.map(|name| table[name].as_str().unwrap_or("not tried").to_owned());
         writeln!(text, "| {kind} | {} | {} |", table["rows"], found.join(" | "))?;
-        let wrong = names.iter().zip(&found).filter(|(_, found)| *found != "ok");
-        missed.extend(wrong.map(|(name, found)| (format!("{name} and the {kind}: {found}"), false)));
+        let [pylance, lancedb, duckdb] = found.each_ref().map(|found| found == "ok");
+        // DuckDB has no half precision.
+        if !(pylance && (lancedb || duckdb)) {
+            missed.push((format!("the {kind}: {}", found.join(", ")), false));
+        }
     }
     Ok(())
 }

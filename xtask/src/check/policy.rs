@@ -8,16 +8,18 @@ use anyhow::{Result, bail};
 use crate::cargo;
 
 /// A crate, and what must never be in its dependency tree.
-const NEVER: [(&str, &[&str]); 6] = [
+const NEVER: [(&str, &[&str]); 7] = [
     ("tlc-core", &["torch-sys", "tch", "lance", "datafusion", "tokio", "rayon"]),
     ("tlc-reduce", &["torch-sys", "tch", "lance", "tokio", "tlc-table", "tlc-run", "tlc-collect"]),
-    ("tlc-table", &["torch-sys", "tch", "tlc-reduce", "tlc-run", "tlc-collect"]),
+    ("tlc-table", &["torch-sys", "tch", "ballista-core", "tlc-reduce", "tlc-run", "tlc-collect", "tlc-cluster"]),
+    ("tlc-cluster", &["torch-sys", "tch", "tlc-reduce", "tlc-run", "tlc-collect"]),
     ("tlc-collect", &["lance", "tokio", "tlc-reduce", "tlc-run", "tlc-table"]),
-    ("tlc-run", &["torch-sys", "tch", "lance", "tokio", "tlc-reduce", "tlc-table", "tlc-collect"]),
+    ("tlc-run", &["torch-sys", "tch", "lance", "tokio", "tlc-reduce", "tlc-table", "tlc-collect", "tlc-cluster"]),
     ("tlc-view", &["torch-sys", "tch", "lance", "tlc-table", "tlc-collect"]),
 ];
 /// What must be reached, so that a mistyped name above cannot pass for ever.
-const ALWAYS: [(&str, &str); 7] = [
+const ALWAYS: [(&str, &str); 8] = [
+    ("tlc-cluster", "ballista-core"),
     ("tlc-collect", "torch-sys"),
     ("tlc-collect", "tch"),
     ("tlc-table", "lance"),
@@ -25,6 +27,15 @@ const ALWAYS: [(&str, &str); 7] = [
     ("tlc-table", "tokio"),
     ("tlc-table", "rayon"),
     ("tlc-reduce", "rayon"),
+];
+
+/// A feature of the facade, what only it brings, and other features, which must not: the local path of one machine needs
+/// neither libtorch nor a cluster.
+const ONLY_WITH: [(&str, &str, &[&str]); 4] = [
+    ("collect", "torch-sys", &["default"]),
+    ("cluster", "ballista-core", &["default", "default,query,s3"]),
+    ("cluster", "ballista-scheduler", &["default", "default,query,s3"]),
+    ("cluster", "ballista-executor", &["default", "default,query,s3"]),
 ];
 
 pub(crate) fn check() -> Result<()> {
@@ -39,18 +50,22 @@ pub(crate) fn check() -> Result<()> {
             bail!("{from} must not reach {to}, but does:\n{}", tree(from, &["--all-features", "--invert", to])?);
         }
     }
-    // The facade links libtorch only with the feature `collect`.
-    let has_libtorch =
-        |features: &[&str]| Ok::<_, anyhow::Error>(reached("tlc", features)?.contains(&"torch-sys".into()));
-    match (has_libtorch(&[])?, has_libtorch(&["--features", "collect"])?) {
-        (false, true) => Ok(()),
-        (true, _) => {
-            bail!("tlc must not reach torch-sys by default, but does:\n{}", tree("tlc", &["--invert", "torch-sys"])?)
+    for (feature, heavy, others) in ONLY_WITH {
+        let reaches = |features: &str| {
+            let names = reached("tlc", &["--features", features])?;
+            Ok::<_, anyhow::Error>(names.iter().any(|name| name == heavy))
+        };
+        for features in others {
+            if reaches(features)? {
+                let why = tree("tlc", &["--features", features, "--invert", heavy])?;
+                bail!("tlc with the features {features:?} must not reach {heavy}, but does:\n{why}");
+            }
         }
-        (_, false) => {
-            bail!("tlc does not reach torch-sys with the feature collect: this check looks at the wrong thing")
+        if !reaches(feature)? {
+            bail!("tlc does not reach {heavy} with the feature {feature}: this check looks at the wrong thing");
         }
     }
+    Ok(())
 }
 
 /// The names of all packages that `from` depends on.

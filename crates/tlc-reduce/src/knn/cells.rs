@@ -76,7 +76,8 @@ impl CellsIndex {
             Some(router) => Cells::with_router(&rows, router, progress)?,
             None => Cells::build(&rows, n_cells(rows.len()), options.seed, progress)?,
         };
-        let near_cells = near_cells(&cells, joined[1], progress)?;
+        let n_near = joined[1].max(JOINED_FOR_QUERIES);
+        let near_cells = near_cells(cells.router().centres().view(), n_near, progress)?;
         let ordered = rows.reorder(&cells.order);
         let mut place_of = vec![0; ordered.len()];
         for (place, &row) in cells.order.iter().enumerate() {
@@ -211,15 +212,19 @@ impl CellsIndex {
     }
 }
 
-fn n_cells(n: usize) -> usize {
+/// How many cells are made of `n` rows.
+pub(super) fn n_cells(n: usize) -> usize {
     let per_root = CELLS_PER_ROOT.iter().find(|(least, _)| n >= *least).map_or(2.0, |(_, per_root)| *per_root);
     (per_root * (n as f64).sqrt()).round() as usize
 }
 
-/// For each cell the nearest `n_near`, itself first.
-fn near_cells(cells: &Cells, n_near: usize, progress: &Progress) -> Result<Array2<u32>, ReduceError> {
-    let n_near = n_near.max(JOINED_FOR_QUERIES).min(cells.len());
-    let centres = cells.router().centres().view();
+/// For each cell the nearest `n_near` by their centres, itself first; all if there are fewer.
+pub(super) fn near_cells(
+    centres: ArrayView2<'_, f32>,
+    n_near: usize,
+    progress: &Progress,
+) -> Result<Array2<u32>, ReduceError> {
+    let n_near = n_near.min(centres.nrows());
     let routes = HnswIndex::build(centres.to_owned(), KnnOptions::default(), progress)?;
     let mut near = routes.query(centres, n_near, progress)?.indices;
     for (cell, mut list) in near.outer_iter_mut().enumerate() {

@@ -14,7 +14,7 @@ use super::router::Router;
 use super::rows::Rows;
 use crate::simd::vectorised;
 
-const SAMPLED_PER_CELL: usize = 48;
+pub(super) const SAMPLED_PER_CELL: usize = 48;
 const ITERATIONS: usize = 6;
 const BLOCK_ROWS: usize = 512;
 /// A cell this many times the mean size is split.

@@ -3,7 +3,8 @@
 //! Three ways to find them, each a [`KnnIndex`]: all distances ([`ExactIndex`]), cells of near rows
 //! ([`CellsIndex`]), a navigable graph ([`HnswIndex`]). Which one serves is chosen by name or by
 //! measured thresholds; rows wider than 128 are searched by their principal components and ranked by
-//! their full width ([`ProjectedIndex`]).
+//! their full width ([`ProjectedIndex`]). The graph of more rows than fit in memory is found by cells in a file
+//! ([`graph_on_disk`]).
 //!
 //! All give distances that were computed directly from the rows in a fixed order. Equal distances in a
 //! list are in the order of row numbers; which of several rows at the distance of the last one are named depends on the
@@ -11,6 +12,7 @@
 
 mod candidates;
 mod cells;
+mod disk;
 mod exact;
 mod hnsw;
 mod kmeans;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 pub use cells::CellsIndex;
+pub use disk::{DiskGraph, DiskIndex, DiskOptions, RowSource, graph_on_disk};
 pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
 pub use projected::ProjectedIndex;
@@ -42,7 +45,7 @@ use crate::simd::vectorised;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KnnMethod {
-    /// `exact` for few rows, `cells` for many: see [`KnnMethod::for_size`].
+    /// `exact` for few rows, `cells` for many, `disk` from ten million on: see [`KnnMethod::for_size`].
     #[default]
     Auto,
     /// All distances, by blocked matrix products. Recall 1; time `n² · d`.
@@ -53,6 +56,9 @@ pub enum KnnMethod {
     /// Cells by k-means, each joined with its nearest cells, which a navigable graph over their centres
     /// finds; then sweeps over neighbours of neighbours until the estimated recall is high enough.
     Cells,
+    /// The graph by cells in temporary files ([`graph_on_disk`]): slower than `cells`, but beside the rows it takes the
+    /// memory of its result alone, a third of what `cells` does. Queries are answered as by `auto`.
+    Disk,
 }
 
 /// Up to how many rows `exact` is chosen, by the width of the rows up to which this holds.
@@ -60,6 +66,9 @@ pub enum KnnMethod {
 /// Measured on 2 cores, see `benches/results/knn-thresholds.md`: where the two take the same time. Very wide rows
 /// would be found by `exact` as fast up to 14,000, but every new row is compared with all.
 const EXACT_UP_TO_ROWS: [(usize, usize); 3] = [(16, 6_000), (128, 10_000), (usize::MAX, 8_000)];
+/// From so many rows on the graph is found by `disk`: what `cells` takes for lists of 15 neighbours, beside the rows, would
+/// be more than 3 GB.
+const DISK_FROM_ROWS: usize = 10_000_000;
 /// Up to so many queries at a time, distances to rows cost no more than products with them.
 const FEW_QUERIES: usize = 2;
 /// Rows wider than this are searched by principal components where that is worth it.
@@ -72,7 +81,11 @@ impl KnnMethod {
             return self;
         }
         let up_to = EXACT_UP_TO_ROWS.iter().find(|(width, _)| d <= *width).map_or(0, |(_, rows)| *rows);
-        if n <= up_to { KnnMethod::Exact } else { KnnMethod::Cells }
+        match n {
+            _ if n <= up_to => KnnMethod::Exact,
+            _ if n < DISK_FROM_ROWS => KnnMethod::Cells,
+            _ => KnnMethod::Disk,
+        }
     }
 }
 
@@ -260,6 +273,11 @@ impl Index {
         }
         let is_projected = d > PROJECT_ABOVE_FEATURES;
         Ok(Self(match options.method.for_size(n, d) {
+            KnnMethod::Disk => {
+                let method = if n < DISK_FROM_ROWS { KnnMethod::Auto } else { KnnMethod::Cells };
+                let Self(queries) = Self::from_parts(rows, KnnOptions { method, ..options }, arrays, progress)?;
+                Box::new(DiskIndex::new(queries, options))
+            }
             KnnMethod::Hnsw => Box::new(HnswIndex::build(rows, options, progress)?),
             KnnMethod::Cells if is_projected => Box::new(ProjectedIndex::build(rows, options, arrays, progress)?),
             KnnMethod::Cells => Box::new(CellsIndex::build(rows, cells::JOINED, options, arrays, progress)?),

@@ -9,7 +9,7 @@ use super::rows::Rows;
 use super::{Neighbours, check_k};
 
 /// Standard error below 0.003 at k = 15 and recall .99.
-const SAMPLED_ROWS: usize = 256;
+pub(super) const SAMPLED_ROWS: usize = 256;
 
 /// The share of the true nearest neighbours that `neighbours` holds, estimated on up to 256 rows of
 /// `rows`, `(n, d)`, drawn by `seed`. A found neighbour that is as near as the k-th true one counts.

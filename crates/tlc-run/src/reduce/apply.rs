@@ -1,4 +1,5 @@
-//! Applying fitted models to a table, batch by batch: memory does not grow with the table.
+//! Applying fitted models to a table, batch by batch: memory does not grow with the table, and what is finished of a
+//! large one survives a kill (`pieces.rs`).
 
 use std::sync::Arc;
 
@@ -9,21 +10,27 @@ use ndarray::{Array2, ArrayView2, Axis};
 use tlc_core::digest::TableDigest;
 use tlc_core::{
     BatchStream, ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation,
-    Progress, Scan, StoreError, Transformed, Url, embedding_field, embedding_values,
+    Progress, Scan, StoreError, Task, Transformed, Url, embedding_field, embedding_values,
 };
 
-use super::fit::{FittedColumn, FittedColumns, REDUCE, failed, vector_width};
+use super::fit::{FIT_ROWS, FittedColumn, FittedColumns, REDUCE, failed, vector_width};
+use super::pieces::{Pieces, piece_rows};
 use super::source::Source;
 use super::streams::{Place, Reduced};
 use crate::{PRODUCER, Project, RunError};
 
-/// Writes the reduced form of `source`.
+/// The size of batches that are read: large, since many rows at a time are placed faster, and few in memory.
+const BATCH_BYTES: usize = 32 << 20;
+const BATCH_ROWS: std::ops::RangeInclusive<usize> = 1024..=65_536;
+
+/// Writes the reduced form of `source`; `pieces` gets the folder where finished pieces are kept, if they are.
 pub(super) fn apply(
     place: Place<'_>,
     source: Source,
     models: &FittedColumns,
     keep: Keep,
-    progress: &Progress,
+    work: Work<'_>,
+    pieces: &mut Vec<Url>,
 ) -> Result<Reduced, RunError> {
     let form = Form::of(&source, models, keep)?;
     let table = MetricsTable {
@@ -32,8 +39,18 @@ pub(super) fn apply(
         constants: source.constants.clone(),
         lineage: lineage(place, &source, &form.kept, models),
     };
-    let mut rows = ReducedRows::new(place.project, &source, models, &form, progress)?;
-    let written = place.project.write_table(&place.tables(source.url())?, &table, &form.schema, Box::new(&mut rows));
+    let folder = place.tables(source.url())?;
+    let mut rows = ReducedRows::new(place.project, &source, models, &form, work)?;
+    if let Some(rows_per_piece) = piece_rows(work.piece_rows, embedding_bytes(&source, models)?)?
+        && source.info.digest.is_some()
+        && !models.has_layout_of(&source)
+    {
+        let computed = form.computed();
+        let opened = Pieces::open(place.project, &folder, &source, &table.lineage, computed, rows_per_piece)?;
+        pieces.push(opened.folder.clone());
+        rows.pieces = Some(OpenPiece { pieces: opened, finished: None, fresh: Vec::new() });
+    }
+    let written = place.project.write_table(&folder, &table, &form.schema, Box::new(&mut rows));
     let info = match (rows.failure.take(), written) {
         (Some(failure), _) => return Err(failure),
         (None, written) => written?,
@@ -43,6 +60,23 @@ pub(super) fn apply(
         return Err(error);
     }
     Ok(Reduced { source, table, info })
+}
+
+/// The bytes of what is reduced, as float32.
+fn embedding_bytes(source: &Source, models: &FittedColumns) -> Result<u64, RunError> {
+    let widths: Result<Vec<usize>, RunError> =
+        models.columns.iter().map(|column| vector_width(source, &column.source)).collect();
+    Ok(widths?.into_iter().map(|width| 4 * width as u64 * source.info.rows).sum())
+}
+
+/// How rows are worked through.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    /// As [`ReduceOptions::piece_rows`](super::ReduceOptions::piece_rows).
+    pub(super) piece_rows: Option<u64>,
+    /// Advances by rows.
+    pub(super) task: &'a Task,
+    pub(super) progress: &'a Progress,
 }
 
 /// What a reduced table has besides the coordinates.
@@ -92,6 +126,11 @@ impl Form {
         }
         Ok(Self { kept, has_scores: keep.scores, schema: Arc::new(Schema::new(fields)) })
     }
+
+    /// The schema of what is computed, without what is kept.
+    fn computed(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.schema.fields()[self.kept.len()..].to_vec()))
+    }
 }
 
 /// The reduced rows of a table, batch by batch.
@@ -99,9 +138,12 @@ pub(super) struct ReducedRows<'a> {
     source: &'a Source,
     models: &'a FittedColumns,
     form: &'a Form,
-    progress: &'a Progress,
+    work: Work<'a>,
     batches: BatchStream<'static>,
+    /// What was read and belongs to the next piece.
+    rest: Option<RecordBatch>,
     first_row: usize,
+    pieces: Option<OpenPiece<'a>>,
     /// All columns are read anyway: a source that changed on disk is noticed before it is replaced.
     digest: Option<TableDigest>,
     /// What went wrong, in full; the stream itself can only fail with a store's errors.
@@ -114,11 +156,33 @@ impl<'a> ReducedRows<'a> {
         source: &'a Source,
         models: &'a FittedColumns,
         form: &'a Form,
-        progress: &'a Progress,
+        work: Work<'a>,
     ) -> Result<Self, RunError> {
-        let batches = project.store().scan(source.url(), Scan::default())?;
+        let widest = models.columns.iter().map(|column| column.fitted.n_features()).max().unwrap_or(1);
+        let batch_rows = (BATCH_BYTES / (4 * widest.max(1))).clamp(*BATCH_ROWS.start(), *BATCH_ROWS.end());
+        let batches = project.store().scan(source.url(), Scan { batch_rows, ..Scan::default() })?;
         let digest = Some(TableDigest::new(&source.info.schema));
-        Ok(Self { source, models, form, progress, batches, first_row: 0, digest, failure: None })
+        Ok(Self { source, models, form, work, batches, rest: None, first_row: 0, pieces: None, digest, failure: None })
+    }
+
+    /// Rows that were read, up to the end of a piece.
+    fn read(&mut self) -> Option<Result<RecordBatch, StoreError>> {
+        let batch = match self.rest.take() {
+            Some(rest) => rest,
+            None => match self.batches.next()? {
+                Err(error) => return Some(Err(error)),
+                Ok(batch) => batch,
+            },
+        };
+        let Some(OpenPiece { pieces, .. }) = &self.pieces else { return Some(Ok(batch)) };
+        let first = self.first_row as u64;
+        let left =
+            usize::try_from(pieces.range(pieces.number_of(first)).end.saturating_sub(first)).unwrap_or(usize::MAX);
+        if (1..batch.num_rows()).contains(&left) {
+            self.rest = Some(batch.slice(left, batch.num_rows() - left));
+            return Some(Ok(batch.slice(0, left)));
+        }
+        Some(Ok(batch))
     }
 
     /// Whether the rows that were read are those that were written, after the last of them.
@@ -135,9 +199,22 @@ impl<'a> ReducedRows<'a> {
 
     fn reduced(&mut self, batch: &RecordBatch) -> Result<RecordBatch, RunError> {
         let url = self.source.url();
-        let producer_row = (url == self.models.producer.url()).then_some(self.first_row);
-        self.first_row += batch.num_rows();
-        let columns = reduce_batch(url, batch, self.form, self.models, producer_row, self.progress)?;
+        let (first, n) = (self.first_row, batch.num_rows());
+        self.first_row += n;
+        let layout_row = self.models.has_layout_of(self.source).then_some(first);
+        let (has_scores, models, progress) = (self.form.has_scores, self.models, self.work.progress);
+        let compute = || computed_columns(url, batch, has_scores, models, layout_row, progress);
+        let computed = match &mut self.pieces {
+            None => compute()?,
+            // Rows that are none finish no piece.
+            Some(piece) if n > 0 => piece.columns(first as u64, n, compute)?,
+            Some(_) => compute()?,
+        };
+        let kept = self.form.kept.iter();
+        let mut columns: Vec<ArrayRef> =
+            kept.map(|field| batch.column_by_name(field.name()).expect("all columns were read").clone()).collect();
+        columns.extend(computed);
+        self.work.task.advance(n as u64)?;
         RecordBatch::try_new(self.form.schema.clone(), columns)
             .map_err(|error| StoreError::backend("assemble rows for", url, error).into())
     }
@@ -147,18 +224,25 @@ impl Iterator for &mut ReducedRows<'_> {
     type Item = Result<RecordBatch, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = match self.batches.next()? {
+        let batch = match self.read()? {
             Ok(batch) => batch,
             Err(error) => return Some(Err(error)),
         };
-        if let Err(cancelled) = self.progress.check() {
+        if let Err(cancelled) = self.work.progress.check() {
             return Some(Err(cancelled.into()));
         }
-        let url = self.source.url();
-        if let Some(Err(reason)) = self.digest.as_mut().map(|digest| digest.update(&batch)) {
-            return Some(Err(StoreError::Damaged { url: url.clone(), reason }));
+        // At the same time: one thread hashes 500 MB to 2 GB per second, and many threads place more than that.
+        let mut digest = self.digest.take();
+        let (hashed, reduced) = std::thread::scope(|scope| {
+            let hashing = scope.spawn(|| digest.as_mut().map_or(Ok(()), |digest| digest.update(&batch)));
+            let reduced = self.reduced(&batch);
+            (hashing.join().expect("hashing does not panic"), reduced)
+        });
+        self.digest = digest;
+        if let Err(reason) = hashed {
+            return Some(Err(StoreError::Damaged { url: self.source.url().clone(), reason }));
         }
-        Some(self.reduced(&batch).map_err(|error| {
+        Some(reduced.map_err(|error| {
             let text = error.to_string();
             self.failure = Some(error);
             StoreError::rows(self.source.url(), text)
@@ -171,25 +255,54 @@ pub(super) fn score_column(target: &str) -> String {
     format!("{target}_ood")
 }
 
-/// The kept columns, then for each model its coordinates and scores.
-fn reduce_batch(
+/// The piece that is worked on.
+struct OpenPiece<'a> {
+    pieces: Pieces<'a>,
+    /// The piece as it was finished before.
+    finished: Option<RecordBatch>,
+    /// What of it was computed now.
+    fresh: Vec<RecordBatch>,
+}
+
+impl OpenPiece<'_> {
+    /// The columns of `n` rows from `first` on, which are all of one piece; computed if they were not before.
+    fn columns(
+        &mut self,
+        first: u64,
+        n: usize,
+        compute: impl Fn() -> Result<Vec<ArrayRef>, RunError>,
+    ) -> Result<Vec<ArrayRef>, RunError> {
+        let number = self.pieces.number_of(first);
+        let range = self.pieces.range(number);
+        if first == range.start {
+            self.finished = self.pieces.read(number);
+        }
+        if let Some(finished) = &self.finished {
+            return Ok(finished.slice((first - range.start) as usize, n).columns().to_vec());
+        }
+        let columns = compute()?;
+        self.fresh.push(self.pieces.batch(columns.clone())?);
+        if first + n as u64 == range.end {
+            self.pieces.write(number, std::mem::take(&mut self.fresh))?;
+        }
+        Ok(columns)
+    }
+}
+
+/// For each model its coordinates and scores. `layout_row` is the first row's number where the rows are those that were
+/// fitted.
+fn computed_columns(
     url: &Url,
     batch: &RecordBatch,
-    form: &Form,
+    has_scores: bool,
     models: &FittedColumns,
-    producer_row: Option<usize>,
+    layout_row: Option<usize>,
     progress: &Progress,
 ) -> Result<Vec<ArrayRef>, RunError> {
-    let mut columns: Vec<ArrayRef> = form
-        .kept
-        .iter()
-        .map(|field| batch.column_by_name(field.name()).expect("all columns were read").clone())
-        .collect();
+    let mut columns: Vec<ArrayRef> = Vec::new();
     for column in &models.columns {
         let values = embedding_values(batch, &column.source).expect("checked before reading");
-        // Where all of the producer was fitted, its rows are where the fit put them; otherwise the model says so itself of
-        // those that were, and places the others.
-        let transformed = match producer_row.filter(|_| !column.is_sampled) {
+        let transformed = match layout_row {
             Some(first) => fitted_rows(column, first, values.nrows()),
             None => column
                 .fitted
@@ -198,7 +311,7 @@ fn reduce_batch(
         };
         let (coordinates, scores) = arrays_from_transformed(transformed);
         columns.push(coordinates);
-        if form.has_scores {
+        if has_scores {
             columns.push(scores);
         }
     }
@@ -247,8 +360,8 @@ fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &Fitted
         })
         .collect();
     let mut operation = Operation::new(REDUCE, 1).with("columns", columns);
-    if let Some(limit) = models.fit_rows {
-        operation = operation.with("fit_rows", limit);
+    if let Some(sample) = &models.sample {
+        operation = operation.with(FIT_ROWS, serde_json::to_value(sample).expect("plain data"));
     }
     let mut lineage = Lineage::new(PRODUCER, operation);
     lineage.run = place.run.map(|run| places.stored(run.url()));

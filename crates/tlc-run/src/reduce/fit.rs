@@ -1,20 +1,28 @@
 //! Fitting: one model per embedding column and reduction, saved, and found again when it is asked for once more.
 
+use arrow_array::RecordBatch;
 use ndarray::{Array2, Axis, CowArray, Ix2};
 use serde_json::Value;
-use tlc_core::rng::Stream;
 use tlc_core::{
     FittedReducer, Lineage, MODEL_DOCUMENT, ModelRef, Progress, ReduceError, Reducer, Scan, UniqueName, Url,
     WriteCondition, decode_model, digest, embedding_values, embedding_width, encode_model, is_measurable, verify_model,
 };
 
 use super::ReduceOptions;
+use super::pieces::Interrupted;
+use super::sample::Sample;
 use super::source::Source;
 use super::streams::Place;
 use crate::{Project, RunError};
 
 /// The kind of operation that lineage gives to reductions.
 pub(super) const REDUCE: &str = "reduce";
+/// The argument of that operation which says what sample was fitted, if one was.
+pub(super) const FIT_ROWS: &str = "fit_rows";
+/// A sample of less than one in so many rows is looked up row by row instead of reading all.
+const SEEK_BELOW_ONE_IN: u64 = 64;
+/// Rows that are looked up at once.
+const SEEK_ROWS: usize = 8192;
 
 /// Whether models are written.
 pub(super) enum Saving<'a> {
@@ -27,9 +35,9 @@ pub(super) enum Saving<'a> {
 /// The models of one producer.
 pub(super) struct FittedColumns {
     pub(super) producer: Source,
+    /// `None` if all rows were fitted.
+    pub(super) sample: Option<Sample>,
     pub(super) columns: Vec<FittedColumn>,
-    /// See [`ReduceOptions::fit_rows`].
-    pub(super) fit_rows: Option<u64>,
 }
 
 /// A model, what it reads and what it makes.
@@ -38,13 +46,18 @@ pub(super) struct FittedColumn {
     pub(super) target: String,
     pub(super) fitted: Box<dyn FittedReducer>,
     pub(super) model: ModelRef,
-    /// For each row of the producer its row in the fitted layout; `None` if it was left out.
+    /// For each row of the producer its row in the fitted layout; `None` if it was left out. Empty if a sample was
+    /// fitted.
     pub(super) layout_rows: Vec<Option<usize>>,
-    /// Whether some rows of the producer were not fitted although they could have been.
-    pub(super) is_sampled: bool,
 }
 
 impl FittedColumns {
+    /// Whether all rows of `table` were fitted, so that their places are known. The rows of a sample are found by their
+    /// values, as those of any other table.
+    pub(super) fn has_layout_of(&self, table: &Source) -> bool {
+        self.sample.is_none() && table.url() == self.producer.url()
+    }
+
     /// Fits and saves, or takes the model that an earlier reduction of the same table with the same parameters saved.
     pub(super) fn fit(
         place: Place<'_>,
@@ -55,25 +68,21 @@ impl FittedColumns {
         progress: &Progress,
     ) -> Result<Self, RunError> {
         let earlier = match saving {
-            Saving::In(_) => EarlierModels::of(place, producer, options.fit_rows)?,
+            Saving::In(_) => EarlierModels::of(place, producer)?,
             Saving::No => EarlierModels(Vec::new()),
         };
+        let sample = Sample::new(producer, sources, &options.fit_rows)?;
+        let rows = sample.as_ref().map(|sample| sample.row_numbers(place.project, producer)).transpose()?;
         let mut columns = Vec::new();
         for source in sources {
-            let read = FitRows::read(place.project, producer, source, options.fit_rows)?;
+            let read = RowsToFit::read(place.project, producer, source, rows.as_deref())?;
             for (reduction, target) in options.reductions.iter().zip(options.targets(source)?) {
                 let reducer = &reduction.reducer;
-                let FitRows { values, layout_rows, is_sampled } = read.accepted_by(reducer.as_ref());
-                if let Some((fitted, model)) = earlier.find(place.project, source, reducer.as_ref(), values.nrows()) {
+                let RowsToFit { values, layout_rows } = read.accepted_by(reducer.as_ref());
+                let found = earlier.find(place.project, source, reducer.as_ref(), sample.as_ref(), values.nrows());
+                if let Some((fitted, model)) = found {
                     tracing::info!(model = %model.url, column = source, "fitted before on this table with these parameters");
-                    columns.push(FittedColumn {
-                        source: source.clone(),
-                        target,
-                        fitted,
-                        model,
-                        layout_rows,
-                        is_sampled,
-                    });
+                    columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows });
                     continue;
                 }
                 let fitted = reducer
@@ -95,33 +104,35 @@ impl FittedColumns {
                 let [_, document] = files;
                 let digest = digest::of_bytes(&document.content);
                 let model = ModelRef { url: url.relative_to(place.project.root()), digest };
-                columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows, is_sampled });
+                columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows });
             }
         }
-        Ok(Self { producer: producer.clone(), columns, fit_rows: options.fit_rows })
+        Ok(Self { producer: producer.clone(), sample, columns })
     }
 }
 
-/// The reductions that were fitted on a table; their lineage says which model belongs to which parameters.
+/// The reductions that were fitted on a table, finished or interrupted; their lineage says which model belongs to which
+/// parameters.
 struct EarlierModels(Vec<Lineage>);
 
 impl EarlierModels {
-    fn of(place: Place<'_>, producer: &Source, fit_rows: Option<u64>) -> Result<Self, RunError> {
+    fn of(place: Place<'_>, producer: &Source) -> Result<Self, RunError> {
         let store = place.project.store();
         let (own, digest) = (producer.info.lineage().map(|lineage| lineage.table_id), &producer.info.digest);
-        let mut earlier = Vec::new();
-        for url in store.list_tables(&place.tables(producer.url())?)? {
+        let folder = place.tables(producer.url())?;
+        let mut lineages = Vec::new();
+        for url in store.list_tables(&folder)? {
             // What cannot be read has no model to offer.
-            let Some(lineage) = store.info(&url).ok().and_then(|info| info.lineage()) else { continue };
+            lineages.extend(store.info(&url).ok().and_then(|info| info.lineage()));
+        }
+        lineages.extend(Interrupted::in_folder(place.project, &folder)?.into_iter().filter_map(|it| it.lineage));
+        let mut earlier = Vec::new();
+        for lineage in lineages {
             let is_fitted_on = |lineage: &Lineage| {
                 let input = lineage.inputs.last();
                 input.is_some_and(|input| own.is_some() && input.table_id == own && input.digest == *digest)
             };
-            // Of the same rows, too: a limit that is none does not matter.
-            let limit = |fit_rows: Option<u64>| fit_rows.filter(|rows| *rows < producer.info.rows);
-            let theirs = lineage.operation.args.get("fit_rows").and_then(Value::as_u64);
-            let is_alike = limit(theirs) == limit(fit_rows) && is_fitted_on(&lineage);
-            if lineage.operation.kind == REDUCE && digest.is_some() && is_alike {
+            if lineage.operation.kind == REDUCE && digest.is_some() && is_fitted_on(&lineage) {
                 earlier.push(lineage);
             }
         }
@@ -133,10 +144,12 @@ impl EarlierModels {
         project: &Project,
         source: &str,
         reducer: &dyn Reducer,
+        sample: Option<&Sample>,
         n_rows: usize,
     ) -> Option<(Box<dyn FittedReducer>, ModelRef)> {
         let reducer = serde_json::to_value(reducer).ok()?;
-        for lineage in &self.0 {
+        let sample = sample.and_then(|sample| serde_json::to_value(sample).ok());
+        for lineage in self.0.iter().filter(|lineage| lineage.operation.args.get(FIT_ROWS) == sample.as_ref()) {
             let columns = lineage.operation.args.get("columns").and_then(Value::as_object);
             for (target, made) in columns.into_iter().flatten() {
                 if made["source"] != source || made["reducer"] != reducer {
@@ -159,69 +172,72 @@ pub(super) fn failed(url: &Url, column: &str, reducer: &dyn Reducer, source: Red
 }
 
 /// The rows that are fitted.
-struct FitRows<'a> {
+struct RowsToFit<'a> {
     /// `(n, d)`.
     values: CowArray<'a, f32, Ix2>,
-    /// For each row of the table its row in `values`; `None` if it was left out.
+    /// For each row that was to be fitted its row in `values`; `None` if it was left out.
     layout_rows: Vec<Option<usize>>,
-    /// Whether only some of the rows were chosen.
-    is_sampled: bool,
 }
 
-/// Decides which rows are fitted, by their numbers alone.
-fn rank(row: usize) -> u64 {
-    Stream::new(0, "rows to fit").bits(row as u64, 0)
-}
-
-/// The greatest rank of `limit` of `n_rows`; `None` if all are fitted.
-fn greatest_rank(n_rows: usize, limit: Option<u64>) -> Option<u64> {
-    let limit = usize::try_from(limit?).unwrap_or(usize::MAX);
-    if limit >= n_rows {
-        return None;
-    }
-    let mut ranks: Vec<u64> = (0..n_rows).map(rank).collect();
-    Some(*ranks.select_nth_unstable(limit.saturating_sub(1)).1)
-}
-
-impl<'a> FitRows<'a> {
-    /// The rows of a column without nulls, NaN and infinity, at most `limit` of them.
-    fn read(project: &Project, table: &Source, column: &str, limit: Option<u64>) -> Result<Self, RunError> {
+impl<'a> RowsToFit<'a> {
+    /// The rows of a column without nulls, NaN and infinity: of all, or of those with the numbers `sample`, ascending.
+    fn read(project: &Project, table: &Source, column: &str, sample: Option<&[u64]>) -> Result<Self, RunError> {
         let width = vector_width(table, column)?;
-        let n_rows = usize::try_from(table.info.rows).unwrap_or(0);
-        let greatest = greatest_rank(n_rows, limit);
-        let n_chosen = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(n_rows);
-        let mut values: Vec<f32> = Vec::with_capacity(n_chosen.saturating_mul(width));
+        let n_rows = sample.map_or(usize::try_from(table.info.rows).unwrap_or(0), <[u64]>::len);
+        let mut values: Vec<f32> = Vec::with_capacity(n_rows.saturating_mul(width));
         let mut layout_rows = Vec::with_capacity(n_rows);
-        let (mut n_kept, mut left_out) = (0, 0);
-        for batch in project.store().scan(table.url(), Scan::columns([column]))? {
-            let batch = batch?;
-            let view = embedding_values(&batch, column).expect("its field was checked");
+        let mut n_kept = 0;
+        let mut take = |batch: &RecordBatch, rows: &mut dyn Iterator<Item = usize>| {
+            let view = embedding_values(batch, column).expect("its field was checked");
             let nulls = batch.column(0).nulls();
-            for (row, embedding) in view.outer_iter().enumerate() {
-                let is_chosen = greatest.is_none_or(|greatest| rank(layout_rows.len()) <= greatest);
+            for row in rows {
+                let embedding = view.row(row);
                 let usable = nulls.is_none_or(|nulls| nulls.is_valid(row)) && is_measurable(embedding);
-                layout_rows.push((is_chosen && usable).then_some(n_kept));
-                if is_chosen && usable {
+                layout_rows.push(usable.then_some(n_kept));
+                if usable {
                     values.extend(embedding);
                     n_kept += 1;
                 }
-                left_out += usize::from(is_chosen && !usable);
+            }
+        };
+        match sample {
+            Some(sample) if (sample.len() as u64).saturating_mul(SEEK_BELOW_ONE_IN) < table.info.rows => {
+                for rows in sample.chunks(SEEK_ROWS) {
+                    let batch = project.store().take(table.url(), rows, Some(&[column.to_owned()]))?;
+                    take(&batch, &mut (0..batch.num_rows()));
+                }
+            }
+            _ => {
+                let (mut first, mut next) = (0_u64, sample);
+                for batch in project.store().scan(table.url(), Scan::columns([column]))? {
+                    let batch = batch?;
+                    let end = first + batch.num_rows() as u64;
+                    match &mut next {
+                        None => take(&batch, &mut (0..batch.num_rows())),
+                        Some(rows) => {
+                            let (here, later) = rows.split_at(rows.partition_point(|&row| row < end));
+                            take(&batch, &mut here.iter().map(|&row| (row - first) as usize));
+                            *rows = later;
+                        }
+                    }
+                    first = end;
+                }
             }
         }
+        let left_out = layout_rows.len() - n_kept;
         if left_out > 0 {
             let (url, rows) = (table.url(), layout_rows.len());
             tracing::warn!(table = %url, column, left_out, rows, "rows with NaN, infinity or values beyond ±1e15 are left out of the fit");
         }
         let values = Array2::from_shape_vec((n_kept, width), values).expect("rows of one width");
-        Ok(Self { values: values.into(), layout_rows, is_sampled: greatest.is_some() })
+        Ok(Self { values: values.into(), layout_rows })
     }
 
     /// Those that a reducer takes; a metric of directions refuses rows of zeros.
-    fn accepted_by(&'a self, reducer: &dyn Reducer) -> FitRows<'a> {
+    fn accepted_by(&'a self, reducer: &dyn Reducer) -> RowsToFit<'a> {
         let accepted: Vec<bool> = self.values.outer_iter().map(|row| reducer.accepts(row)).collect();
         if !accepted.contains(&false) {
-            let (values, layout_rows) = (self.values.view().into(), self.layout_rows.clone());
-            return FitRows { values, layout_rows, is_sampled: self.is_sampled };
+            return RowsToFit { values: self.values.view().into(), layout_rows: self.layout_rows.clone() };
         }
         let kept: Vec<usize> = (0..accepted.len()).filter(|&row| accepted[row]).collect();
         tracing::warn!(
@@ -230,10 +246,9 @@ impl<'a> FitRows<'a> {
             "rows without a direction are left out of the fit"
         );
         let place = |row: usize| kept.binary_search(&row).ok();
-        FitRows {
+        RowsToFit {
             values: self.values.select(Axis(0), &kept).into(),
             layout_rows: self.layout_rows.iter().map(|row| row.and_then(place)).collect(),
-            is_sampled: self.is_sampled,
         }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! [`Run`](crate::Run)'s methods reduce the tables of a run and replace them in its record (`run.rs`); the free
 //! functions reduce any tables (`tables.rs`). Both put tables together that share a model (`streams.rs`), fit it
-//! (`fit.rs`) and apply it (`apply.rs`).
+//! (`fit.rs`), to all rows or to a sample (`sample.rs`), and apply it (`apply.rs`), going on where an interrupted
+//! reduction ended (`pieces.rs`).
 
 mod apply;
 mod fit;
+mod pieces;
 mod replay;
 mod run;
+mod sample;
 mod source;
 mod streams;
 mod tables;
@@ -17,6 +20,8 @@ use tlc_core::{Reducer, Url};
 use crate::RunError;
 
 pub(crate) use fit::check_model;
+pub(crate) use pieces::{Interrupted, PIECES_SUFFIX};
+pub use sample::{FitRows, FitSize};
 pub use tables::{
     reduce_embeddings, reduce_embeddings_by_foreign_table_url, reduce_embeddings_multiple_parameters,
     reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer,
@@ -52,14 +57,17 @@ pub struct ReduceOptions {
     /// else needs stay, with a warning. Default: the methods of a run delete, the functions on tables do not.
     pub delete_source_tables: Option<bool>,
     /// Whether a column `{target}_ood` says how far each row is from those that were fitted. Default: yes, unless a
-    /// table is reduced by itself, where all rows would have the score 0.
+    /// table of which all rows are fitted is reduced by itself: they would have the score 0.
     pub out_of_distribution_column: Option<bool>,
     /// The table to fit on. Default: the most recently written one. Only where one model is made.
     pub fit_table: Option<Url>,
-    /// At most so many rows are fitted, chosen by their numbers alone and always the same ones; the model places the
-    /// others as it does the rows of other tables. A fit holds its rows in memory, all else is done batch by batch: this
-    /// bounds what a table of any length takes. Default: all rows.
-    pub fit_rows: Option<u64>,
+    /// Which rows of that table are fitted. Default: all up to 1 GiB of embeddings, a seeded sample of larger tables.
+    /// The lineage of the reduced tables states the sample.
+    pub fit_rows: FitRows,
+    /// After how many rows what was computed is kept, so that a reduction that was killed or stopped goes on from
+    /// there when it is asked for again. Default: every 262,144 rows of tables with 1 GiB of embeddings or more, not at
+    /// all for smaller ones. The result does not depend on it.
+    pub piece_rows: Option<u64>,
 }
 
 impl ReduceOptions {
@@ -72,7 +80,8 @@ impl ReduceOptions {
             delete_source_tables: None,
             out_of_distribution_column: None,
             fit_table: None,
-            fit_rows: None,
+            fit_rows: FitRows::default(),
+            piece_rows: None,
         }
     }
 
@@ -134,5 +143,7 @@ impl UrlMapping {
     }
 }
 
+#[cfg(test)]
+mod scale_tests;
 #[cfg(test)]
 mod tests;

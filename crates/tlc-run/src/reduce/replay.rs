@@ -4,8 +4,9 @@ use serde_json::Value;
 use tlc_core::digest::TableDigest;
 use tlc_core::{Lineage, LineageInput, Progress, TableInfo, Url, reducer_from_json};
 
-use super::apply::{Form, Keep, ReducedRows, score_column};
-use super::fit::{FittedColumns, REDUCE, Saving};
+use super::apply::{Form, Keep, ReducedRows, Work, score_column};
+use super::fit::{FIT_ROWS, FittedColumns, REDUCE, Saving};
+use super::sample::{FitRows, FitSize, Sample};
 use super::source::Source;
 use super::streams::Place;
 use super::{ReduceOptions, Reduction};
@@ -34,13 +35,17 @@ impl Project {
         let mut columns = columns(&lineage).ok_or_else(|| refused("its lineage is incomplete".to_owned()))?;
         // In the order in which they were made, which a JSON object does not keep.
         columns.sort_by_key(|(target, ..)| info.schema.index_of(target).ok());
+        let sample: Option<Sample> = match lineage.operation.args.get(FIT_ROWS) {
+            None => None,
+            Some(json) => Some(serde_json::from_value(json.clone()).map_err(|error| refused(error.to_string()))?),
+        };
+        let fit_rows = sample.as_ref().map_or(FitRows::of(FitSize::All), Sample::wish);
         let place = Place { project: self, run: None };
-        let fit_rows = lineage.operation.args.get("fit_rows").and_then(Value::as_u64);
-        let mut fitted = FittedColumns { producer, columns: Vec::new(), fit_rows };
+        let mut fitted = FittedColumns { producer, sample, columns: Vec::new() };
         for (target, column, reducer) in columns {
             let reducer = reducer_from_json(reducer).map_err(|error| refused(error.to_string()))?;
             let reduction = Reduction { reducer, target_embedding_column: Some(target.clone()) };
-            let options = ReduceOptions { fit_rows, ..ReduceOptions::new([reduction]) };
+            let options = ReduceOptions { fit_rows: fit_rows.clone(), ..ReduceOptions::new([reduction]) };
             let again = FittedColumns::fit(place, &fitted.producer, &[column], &options, Saving::No, progress)?;
             for made in again.columns {
                 let found = &made.model.digest;
@@ -59,7 +64,9 @@ impl Project {
             scores: fitted.columns.iter().any(|column| has(&score_column(&column.target))),
         };
         let form = Form::of(&source, &fitted, keep)?;
-        let mut rows = ReducedRows::new(self, &source, &fitted, &form, progress)?;
+        let task = progress.task("place rows", source.info.rows);
+        let work = Work { piece_rows: None, task: &task, progress };
+        let mut rows = ReducedRows::new(self, &source, &fitted, &form, work)?;
         let mut content = TableDigest::new(&info.schema);
         for batch in &mut rows {
             content.update(&batch?).map_err(refused)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tlc_core::{MetricsTable, Progress, TableInfo, Url};
 
 use super::ReduceOptions;
-use super::apply::{Keep, apply};
+use super::apply::{Keep, Work, apply};
 use super::fit::{FittedColumns, Saving};
 use super::source::Source;
 use crate::{Project, Run, RunError};
@@ -85,10 +85,14 @@ pub(super) struct Reduced {
 }
 
 /// The tables and models written so far, removed again unless they are to be kept.
+///
+/// With the pieces of large tables it is the other way round: they stay, with the models they were made with, for the
+/// next attempt, and go when the tables are kept.
 pub(super) struct Written<'a> {
     project: &'a Project,
     pub(super) reduced: Vec<Reduced>,
     pub(super) models: Vec<Url>,
+    pieces: Vec<Url>,
     keep: bool,
 }
 
@@ -103,30 +107,29 @@ impl<'a> Written<'a> {
         if options.reductions.is_empty() {
             return Err(RunError::Options { reason: "no reduction was given; at least one is needed".to_owned() });
         }
-        if options.fit_rows == Some(0) {
-            return Err(RunError::Options { reason: "fit_rows is 0; at least one row is needed".to_owned() });
-        }
-        let mut written = Self { project: place.project, reduced: Vec::new(), models: Vec::new(), keep: false };
+        let mut written =
+            Self { project: place.project, reduced: Vec::new(), models: Vec::new(), pieces: Vec::new(), keep: false };
         for Stream { producer, tables } in streams {
             let columns = producer.embedding_columns(options);
             let fitted =
                 FittedColumns::fit(place, &producer, &columns, options, Saving::In(&mut written.models), progress)?;
-            let has_others = place.run.is_some() || tables.len() > 1;
+            let has_others = place.run.is_some() || tables.len() > 1 || fitted.sample.is_some();
             let keep = Keep {
                 sources: options.retain_source_embedding_column,
                 scores: options.out_of_distribution_column.unwrap_or(has_others),
             };
-            let task = progress.task("apply", tables.len() as u64);
+            let task = progress.task("place rows", tables.iter().map(|table| table.info.rows).sum());
+            let work = Work { piece_rows: options.piece_rows, task: &task, progress };
             for source in tables {
                 if let Some(column) = columns.iter().find(|column| !source.has_column(column)) {
+                    task.advance(source.info.rows)?;
                     tracing::warn!(table = %source.url(), column, "not reduced: it has no such column, but the fitted table has");
                     continue;
                 }
-                let reduced = apply(place, source, &fitted, keep, progress)?;
+                let reduced = apply(place, source, &fitted, keep, work, &mut written.pieces)?;
                 let url = reduced.info.url.clone();
                 written.reduced.push(reduced);
                 place.project.store().verify(&url, progress)?;
-                task.advance(1)?;
             }
         }
         Ok(written)
@@ -135,6 +138,11 @@ impl<'a> Written<'a> {
     /// Keeps what was written.
     pub(super) fn keep(mut self) -> Vec<Reduced> {
         self.keep = true;
+        for folder in &self.pieces {
+            if let Err(error) = self.project.store().delete_folder(folder) {
+                tracing::warn!(%folder, %error, "cannot remove the pieces of a finished reduction");
+            }
+        }
         std::mem::take(&mut self.reduced)
     }
 }
@@ -148,6 +156,9 @@ impl Drop for Written<'_> {
             if let Err(error) = self.project.store().delete(&reduced.info.url) {
                 tracing::warn!(table = %reduced.info.url, %error, "cannot remove a table of an interrupted reduction");
             }
+        }
+        if !self.pieces.is_empty() {
+            return;
         }
         for model in &self.models {
             if let Err(error) = self.project.store().delete_folder(model) {

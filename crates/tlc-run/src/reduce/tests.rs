@@ -238,7 +238,8 @@ fn a_fit_of_some_rows_places_the_others_as_new_ones() {
     let fixture = Fixture::new();
     let sources = [fixture.add(Some("train"), 0, 0), fixture.add(Some("train"), 1, 2)];
     let (run, project) = (&fixture.run, fixture.run.project());
-    let reduce = |fit_rows| {
+    let reduce = |rows: Option<u64>| {
+        let fit_rows = FitRows::of(rows.map_or(FitSize::All, FitSize::Rows));
         let mut options = ReduceOptions { fit_rows, ..ReduceOptions::new([pca(2)]) };
         options.delete_source_tables = Some(false);
         run.reduce_embeddings_per_dataset(&options, &progress())
@@ -254,7 +255,7 @@ fn a_fit_of_some_rows_places_the_others_as_new_ones() {
     }
     let of_some = info(&some, &sources[1]);
     let lineage = of_some.lineage().expect("has lineage");
-    assert_eq!(lineage.operation.args["fit_rows"], 10);
+    assert_eq!(lineage.operation.args["fit_rows"], json!({ "rows": 10, "of": N_ROWS, "seed": 42 }));
     let again = info(&reduce(Some(10)).expect("reducible"), &sources[1]);
     assert_eq!(again.digest, of_some.digest);
     assert_eq!(again.lineage().expect("has lineage").models, lineage.models, "the model is used again");
@@ -263,7 +264,7 @@ fn a_fit_of_some_rows_places_the_others_as_new_ones() {
     let of_more = info(&reduce(Some(1000)).expect("reducible"), &sources[1]);
     assert_eq!(of_more.digest, of_all.digest, "more rows than there are is all of them");
     let error = reduce(Some(0)).expect_err("refused").to_string();
-    assert_eq!(error, "cannot reduce: fit_rows is 0; at least one row is needed");
+    assert_eq!(error, "cannot reduce: fit_rows is 0; use at least 1 row, or a share above 0 and up to 1");
 }
 
 #[test]
@@ -354,23 +355,23 @@ fn a_cancelled_reduction_leaves_the_run_as_it_was() {
     assert_eq!(fixture.store.list_tables(&fixture.url("runs/r/reduced")).expect("listable"), []);
 }
 
-/// Asks to stop as soon as the first table was reduced.
+/// Asks to stop as soon as the first table was reduced and read back.
 struct StopAfterFirst(std::sync::OnceLock<Progress>, std::sync::atomic::AtomicU64);
 
 impl tlc_core::ProgressSink for StopAfterFirst {
     fn begin(&self, task: u64, name: &str, _total: u64) {
-        if name == "apply" {
+        if name == "verify" {
             self.1.store(task, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
-    fn advance(&self, task: u64, _steps: u64) {
+    fn advance(&self, _task: u64, _steps: u64) {}
+
+    fn end(&self, task: u64) {
         if task == self.1.load(std::sync::atomic::Ordering::Relaxed) {
             self.0.get().expect("set before use").cancel();
         }
     }
-
-    fn end(&self, _task: u64) {}
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! - local files and folders are flushed before a table is reported as written;
 //! - a damaged table gives an error, never a panic.
 
+mod parts;
 mod read;
 mod repair;
 mod write;
@@ -28,6 +29,8 @@ use crate::backend::Backend;
 use crate::files::LocalFiles;
 #[cfg(feature = "remote")]
 use crate::remote::{Buckets, Environment};
+
+pub use parts::{TableInParts, TablePart};
 
 /// Lance's default caches take up to 7 GiB; ours hold some metadata.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
@@ -135,7 +138,7 @@ tlc_core::inventory::submit! {
 #[typetag::serde(name = "lance/1")]
 impl TableStore for LanceStore {
     fn create(&self, url: &Url, schema: SchemaRef, rows: BatchStream<'_>) -> Result<TableInfo, StoreError> {
-        write::create(&self.engine.session, self.backend(url)?.as_ref(), url, &schema, rows)
+        write::create(&self.engine.session, self.backend(url)?, url, &schema, rows)
     }
 
     fn info(&self, url: &Url) -> Result<TableInfo, StoreError> {

@@ -2,6 +2,7 @@
 //! looked at.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -20,8 +21,10 @@ use crate::cause::{Cause, brief};
 use crate::runtime::{Pumped, pump, wait};
 
 const VERSION: u64 = 1;
+/// Bytes that Lance reads ahead of who takes them; its own default are 2 GiB.
+const IO_BUFFER_BYTES: u64 = 128 << 20;
 
-fn open(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<Dataset, StoreError> {
+pub(super) fn open(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<Dataset, StoreError> {
     let uri = backend.lance_uri(url)?;
     if !backend.has_table(url)? {
         return Err(StoreError::NotFound { url: url.clone() });
@@ -60,17 +63,31 @@ pub(super) fn scan(
     url: &Url,
     scan: Scan,
 ) -> Result<BatchStream<'static>, StoreError> {
-    let dataset = open(session, backend, url)?;
+    scan_dataset(&open(session, backend, url)?, url, scan, None)
+}
+
+/// What `scan` chooses of a dataset's rows, or of these only.
+pub(super) fn scan_dataset(
+    dataset: &Dataset,
+    url: &Url,
+    scan: Scan,
+    rows: Option<Range<u64>>,
+) -> Result<BatchStream<'static>, StoreError> {
     let columns = scan.columns_to_read();
     let filtered_by = scan.filter.iter().flat_map(Filter::columns).map(str::to_owned);
     let named: Vec<String> = columns.iter().flatten().cloned().chain(filtered_by).collect();
     check_columns(url, &Schema::from(dataset.schema()), &named)?;
     let batch_rows = scan.batch_rows.max(1);
     let mut scanner = dataset.scan();
-    scanner.batch_size(batch_rows).scan_in_order(true);
+    scanner.batch_size(batch_rows).scan_in_order(true).io_buffer_size(IO_BUFFER_BYTES);
     let failed = |cause: Cause| StoreError::backend("read", url, brief(url, cause));
     if let Some(columns) = &columns {
         scanner.project(columns).map_err(|error| failed(error.into()))?;
+    }
+    if let Some(rows) = rows {
+        // Lance reads only the fragments that hold them, and of these only the pages.
+        let (offset, limit) = (rows.start.cast_signed(), rows.end.saturating_sub(rows.start).cast_signed());
+        scanner.limit(Some(limit), Some(offset)).map_err(|error| failed(error.into()))?;
     }
     let stream = wait(|| scanner.try_into_stream())
         .map_err(|panic| failed(panic.into()))?

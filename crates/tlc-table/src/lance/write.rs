@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
-use lance::dataset::transaction::Operation;
+use lance::dataset::transaction::{Operation, Transaction};
 use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
 use lance::session::Session;
 use tlc_core::digest::TableDigest;
@@ -21,54 +21,61 @@ const STORAGE_VERSION: &str = "2.2";
 
 pub(super) fn create(
     session: &Arc<Session>,
-    backend: &dyn Backend,
+    backend: Arc<dyn Backend>,
     url: &Url,
     schema: &SchemaRef,
     rows: BatchStream<'_>,
 ) -> Result<TableInfo, StoreError> {
     let place = Place::claim(backend, url)?;
-    write_and_commit(session, &backend.lance_uri(url)?, url, schema, rows)?;
-    backend.flush(url)?;
-    let info = super::read::info(session, backend, url)?;
-    place.keep();
-    Ok(info)
+    let uri = place.backend.lance_uri(url)?;
+    let mut digest = TableDigest::new(schema);
+    let mut transaction = write_files(session, &uri, url, schema, rows, Some(&mut digest))?;
+    set_digest(&mut transaction, digest.finish());
+    commit(session, &uri, url, transaction)?;
+    place.finish(session)
 }
 
 /// The table's place, given back unless the table was committed.
-struct Place<'a> {
-    backend: &'a dyn Backend,
-    url: &'a Url,
+pub(super) struct Place {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) url: Url,
     is_kept: bool,
 }
 
-impl<'a> Place<'a> {
-    fn claim(backend: &'a dyn Backend, url: &'a Url) -> Result<Self, StoreError> {
+impl Place {
+    pub(super) fn claim(backend: Arc<dyn Backend>, url: &Url) -> Result<Self, StoreError> {
         backend.claim(url)?;
-        Ok(Self { backend, url, is_kept: false })
+        Ok(Self { backend, url: url.clone(), is_kept: false })
     }
 
-    fn keep(mut self) {
+    /// Keeps the table, which was committed.
+    pub(super) fn finish(mut self, session: &Arc<Session>) -> Result<TableInfo, StoreError> {
+        self.backend.flush(&self.url)?;
+        let info = super::read::info(session, self.backend.as_ref(), &self.url)?;
         self.is_kept = true;
+        Ok(info)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         if !self.is_kept
-            && let Err(error) = self.backend.withdraw(self.url)
+            && let Err(error) = self.backend.withdraw(&self.url)
         {
             tracing::warn!(url = %self.url, %error, "cannot remove an unfinished table; it takes space until `tlc doctor --repair`");
         }
     }
 }
 
-fn write_and_commit(
+/// Writes the rows into files that no manifest names yet.
+pub(super) fn write_files(
     session: &Arc<Session>,
     uri: &str,
     url: &Url,
     schema: &SchemaRef,
     rows: BatchStream<'_>,
-) -> Result<(), StoreError> {
+    mut digest: Option<&mut TableDigest>,
+) -> Result<Transaction, StoreError> {
     let params = WriteParams {
         mode: WriteMode::Create,
         data_storage_version: Some(STORAGE_VERSION.parse().expect("a version that Lance knows")),
@@ -77,7 +84,6 @@ fn write_and_commit(
     };
     let (sender, receiver) = sync_channel(QUEUED_BATCHES);
     let reader = ChannelReader { schema: schema.clone(), receiver };
-    let mut digest = TableDigest::new(schema);
     let mut failure = None;
     let written = std::thread::scope(|scope| {
         let params = &params;
@@ -89,7 +95,7 @@ fn write_and_commit(
                 })
             });
         for batch in rows {
-            let checked = batch.and_then(|batch| check_and_digest(url, schema, batch, &mut digest));
+            let checked = batch.and_then(|batch| check_and_digest(url, schema, batch, digest.as_deref_mut()));
             let stop = checked.is_err();
             let item = checked.map_err(|error| {
                 failure = Some(error);
@@ -107,10 +113,19 @@ fn write_and_commit(
         return Err(failure);
     }
     let failed = |cause: Cause| StoreError::backend("write", url, brief(url, cause));
-    let mut transaction = written.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
+    written.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
+}
+
+/// Makes the content's digest part of what will be committed.
+pub(super) fn set_digest(transaction: &mut Transaction, digest: String) {
     if let Operation::Overwrite { schema, .. } = &mut transaction.operation {
-        schema.metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
+        schema.metadata.insert(DIGEST_KEY.to_owned(), digest);
     }
+}
+
+/// Makes the table visible.
+pub(super) fn commit(session: &Arc<Session>, uri: &str, url: &Url, transaction: Transaction) -> Result<(), StoreError> {
+    let failed = |cause: Cause| StoreError::backend("write", url, brief(url, cause));
     let commit = wait(|| async { CommitBuilder::new(uri).with_session(session.clone()).execute(transaction).await });
     let dataset = commit.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
     match dataset.version().version {
@@ -127,7 +142,7 @@ fn check_and_digest(
     url: &Url,
     schema: &Schema,
     batch: RecordBatch,
-    digest: &mut TableDigest,
+    digest: Option<&mut TableDigest>,
 ) -> Result<RecordBatch, StoreError> {
     let invalid = |reason: String| StoreError::InvalidData { url: url.clone(), reason };
     let found = batch.schema();
@@ -148,7 +163,7 @@ fn check_and_digest(
             names(schema)
         )));
     }
-    digest.update(&batch).map_err(invalid)?;
+    digest.map_or(Ok(()), |digest| digest.update(&batch)).map_err(invalid)?;
     Ok(batch)
 }
 

@@ -187,6 +187,17 @@ impl Backend for Bucket {
         Ok(())
     }
 
+    fn is_claimed(&self, url: &Url) -> Result<bool, StoreError> {
+        let claim = key(url)?.join(CLAIM);
+        self.ask("look for", url, || async {
+            match self.objects.head(&claim).await {
+                Ok(_) => Ok(true),
+                Err(Error::NotFound { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     fn withdraw(&self, url: &Url) -> Result<(), StoreError> {
         let key = key(url)?;
         self.ask("remove", url, || self.remove_folder(&key))

@@ -36,7 +36,7 @@ impl Screen {
 
 impl ProgressSink for Screen {
     fn begin(&self, task: u64, name: &str, total: u64) {
-        let style = ProgressStyle::with_template("  {msg:32!} {bar:30} {human_pos}/{human_len} {eta:>5}")
+        let style = ProgressStyle::with_template("  {msg:32!} {bar:30} {human_pos}/{human_len} {per_sec:>14} {eta:>5}")
             .expect("a valid template");
         let bar = self.bars.add(ProgressBar::new(total).with_style(style).with_message(name.to_owned()));
         self.tasks().insert(task, bar);

@@ -5,7 +5,11 @@
 #[macro_use]
 mod out;
 
+#[cfg(feature = "query")]
+mod apply;
 mod bars;
+#[cfg(feature = "cluster")]
+mod cluster;
 #[cfg(feature = "collect")]
 mod collect;
 #[cfg(feature = "collect")]
@@ -14,12 +18,15 @@ mod export;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
+mod neighbours;
 mod plot;
 mod runs;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
 mod select;
+#[cfg(feature = "query")]
+mod sql;
 mod tables;
 mod view;
 
@@ -60,10 +67,21 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Reduce the embeddings of a run's tables with one model
     Reduce(runs::ReduceArgs),
+    /// Put all rows of a table where a fitted model places them, here or on a cluster
+    #[cfg(feature = "query")]
+    Apply(apply::ApplyArgs),
+    /// Ask for anything about a project's tables in SQL
+    #[cfg(feature = "query")]
+    Sql(sql::SqlArgs),
+    /// Run the processes of a cluster
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ClusterArgs),
     /// Show a run, table, project or a file with embeddings in a page: they move over epochs
     View(view::ViewArgs),
     /// List samples that are worth a look: mislabelled, between clusters, outliers, movers, duplicates
     Find(find::FindArgs),
+    /// Find the nearest rows of each row of a large table, and near duplicates
+    Neighbours(neighbours::NeighboursArgs),
     /// Draw the layouts of a run, a table or a file as SVG, PNG and GIF, or into the terminal
     Plot(plot::PlotArgs),
     /// List a project's tables and runs
@@ -304,7 +322,9 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-            EnvFilter::new("error,tlc=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn")
+            EnvFilter::new(
+                "error,tlc=warn,tlc_cluster=warn,tlc_collect=warn,tlc_reduce=warn,tlc_run=warn,tlc_table=warn",
+            )
         }))
         .with_writer(std::io::stderr)
         .without_time()
@@ -349,8 +369,15 @@ fn run(command: Command, screen: &bars::Screen, progress: &Progress) -> anyhow::
         Command::Layers(_) | Command::Collect(_) => anyhow::bail!("{WITHOUT_LIBTORCH}"),
         Command::Runs(args) => runs::list(&args),
         Command::Reduce(args) => runs::reduce(&args, progress),
+        #[cfg(feature = "query")]
+        Command::Apply(args) => apply::run(&args, progress),
+        #[cfg(feature = "query")]
+        Command::Sql(args) => sql::run(&args, progress),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(args) => cluster::run(&args, progress),
         Command::View(args) => view::run(&args, screen, progress),
         Command::Find(args) => find::run(&args, progress),
+        Command::Neighbours(args) => neighbours::run(&args, progress),
         Command::Plot(args) => plot::run(&args, progress),
         Command::Ls(args) => tables::list(&args),
         Command::Show(args) => tables::show(&args),

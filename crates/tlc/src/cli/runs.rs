@@ -2,7 +2,7 @@
 
 use clap::Args;
 use tlc::core::Progress;
-use tlc::run::{ListedRun, MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
+use tlc::run::{FitRows, FitSize, ListedRun, MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
 
 use super::ProjectArgs;
 
@@ -54,12 +54,23 @@ pub(crate) struct ReduceArgs {
     /// The method's arguments as a JSON object
     #[arg(long, default_value = "{}")]
     args: String,
-    /// Fit at most so many rows and place the others by the model: bounds the memory [default: all rows]
-    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
-    fit_rows: Option<u64>,
     /// Keep the tables that are reduced
     #[arg(long)]
     keep_source_tables: bool,
+    /// How many rows of a table to fit on: all, a number, or a share such as 10%; the model places the others [default:
+    /// all up to 1 GiB of embeddings, as many as that of larger tables]
+    #[arg(long, value_name = "ROWS", default_value = "auto", hide_default_value = true)]
+    fit_rows: FitSize,
+    /// Draw the rows to fit on from each value of this column, in proportion
+    #[arg(long, value_name = "COLUMN")]
+    fit_stratify: Option<String>,
+    /// Decides which rows are drawn
+    #[arg(long, value_name = "SEED", default_value_t = 42)]
+    fit_seed: u64,
+    /// Rows after which what was computed is kept, so that the command can be killed and goes on from there when it is
+    /// typed again [default: 262144 for tables of 1 GiB of embeddings or more, never for smaller ones]
+    #[arg(long, value_name = "ROWS")]
+    piece_rows: Option<u64>,
 }
 
 pub(crate) fn list(args: &RunsArgs) -> anyhow::Result<()> {
@@ -120,7 +131,8 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
         serde_json::from_str(&args.args).map_err(|error| anyhow::anyhow!("--args is not a JSON object: {error}"))?;
     let mut options = ReduceOptions::new([tlc::core::reducer_from_args(&args.method, reducer_args)?]);
     options.delete_source_tables = Some(!args.keep_source_tables);
-    options.fit_rows = args.fit_rows;
+    options.fit_rows = FitRows { size: args.fit_rows, stratify_by: args.fit_stratify.clone(), seed: args.fit_seed };
+    options.piece_rows = args.piece_rows;
     let mapping = match &args.foreign_table {
         Some(url) => run.reduce_embeddings_by_foreign_table_url(&url.parse()?, &options, progress)?,
         None => run.reduce_embeddings_per_dataset(&options, progress)?,

@@ -108,7 +108,7 @@ pub(crate) struct ImportArgs {
 
 impl TableArgs {
     /// The project and the table's place in it.
-    fn open(&self) -> anyhow::Result<(Project, Url)> {
+    pub(crate) fn open(&self) -> anyhow::Result<(Project, Url)> {
         if self.table.starts_with('<') {
             let project = open_project(self.project.as_deref().unwrap_or(Path::new("tlc-demo")))?;
             let url = project.places().expanded(&self.table.parse()?)?;

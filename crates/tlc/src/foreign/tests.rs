@@ -64,7 +64,7 @@ fn coordinates_are_shown_as_they_are() {
     let text = "Projection_X,projection_y,loss\n1,2,0.5\n3,,0.25\n-1,0,1.5\n";
     let scene = scene(&foreign(file(&folder, "map.csv", text)));
     let layout = scene.layout(None).expect("one");
-    assert_eq!((layout.name.as_str(), layout.n_components, layout.bounds[0]), ("projection", 2, [-1.0, 3.0]));
+    assert_eq!((layout.name.as_str(), layout.n_components, layout.bounds[0]), ("projection", 2, [-1.0, 1.0]));
     let places = scene.coordinates(layout, 0).expect("readable");
     assert!(places[[1, 1]].is_nan(), "a row without y has no place");
     assert_eq!(scene.column("loss").expect("kept").role, Some(NumberRole::Loss));

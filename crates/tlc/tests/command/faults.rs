@@ -1,10 +1,10 @@
 //! `kill -9` at random moments: nothing is lost, nothing half-made is visible, and the work can be done again.
 //!
 //! 264 rounds, seeded: 100 of a reduction that replaces its sources, 60 of an import, 40 of a deletion, 40 of updates of
-//! a run, 24 of a collection. How far a command got before it was killed differs from machine to machine; what must
-//! hold afterwards does not.
+//! a run, 24 of a collection. A large reduction is killed three times more, after some of its pieces. How far a command
+//! got before it was killed differs from machine to machine; what must hold afterwards does not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -16,9 +16,10 @@ use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use tlc::core::rng::Stream;
 use tlc::core::{
-    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, StoreError, Url,
+    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, StoreError, UniqueName,
+    Url,
 };
-use tlc::run::{Project, ReduceOptions, Run, RunError};
+use tlc::run::{DoctorOptions, Problem, Project, ReduceOptions, Run, RunError};
 
 use super::{exported_model_and_images, project, tlc};
 
@@ -115,6 +116,87 @@ fn a_reduction_that_is_killed_loses_no_source_before_its_successor_is_verified()
         project.delete_run(&name, false).expect("deletable");
     }
     assert!(n_killed >= 20 && n_unfinished >= 10, "{n_killed} were killed, {n_unfinished} before their end");
+}
+
+/// The finished pieces of a run's reduction, by number.
+fn pieces(project: &Project, run: &Run) -> BTreeMap<String, Url> {
+    let folder = run.url().join("reduced").expect("a name");
+    let mut pieces = BTreeMap::new();
+    for name in project.store().list_folders(&folder).expect("listable") {
+        if name.ends_with(".pieces") {
+            for url in project.store().list_tables(&folder.join(&name).expect("a name")).expect("listable") {
+                let number = UniqueName::stem_of(url.file_name()).to_owned();
+                assert!(pieces.insert(number, url).is_none(), "a piece was computed twice");
+            }
+        }
+    }
+    pieces
+}
+
+#[test]
+fn a_large_reduction_that_is_killed_goes_on_where_it_ended() {
+    const N_LARGE: usize = 12_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = project(folder.path());
+    let run_with_rows = |name: &str| {
+        let run = project.create_run(name, Default::default()).expect("creatable");
+        let noise = Stream::new(9, "embeddings");
+        let values = (0..N_LARGE * WIDTH).map(|i| noise.normal(i as u64, 0) as f32).collect();
+        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding);
+        let schema = Arc::new(Schema::new(vec![embedding.field]));
+        let rows = RecordBatch::try_new(schema.clone(), vec![embedding.values]).expect("one length");
+        let table = MetricsTable {
+            name: "large".to_owned(),
+            foreign_table: Some(project.root().join("datasets/toys/train.lance").expect("a name")),
+            constants: Default::default(),
+            lineage: Lineage::new("test/1", Operation::new("made-up", 1)),
+        };
+        run.write_metrics(table, &schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+        run
+    };
+    let reduce = |name: &str| {
+        let mut command = tlc();
+        command.args(["reduce", name, "--method", "umap", "--args", r#"{"n_epochs": 20, "n_neighbors": 5}"#]);
+        command.args(["--fit-rows", "500", "--piece-rows", "300", "--project"]).arg(folder.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let reduced = |run: &Run| {
+        let entries = run.metrics().expect("readable");
+        assert!(entries.len() == 1 && entries[0].reduced_from.is_some(), "{entries:?}");
+        project.store().info(&entries[0].url).expect("there")
+    };
+    let whole = run_with_rows("whole");
+    duration_of(&mut reduce("whole"));
+
+    let run = run_with_rows("r");
+    let mut before = BTreeMap::new();
+    for round in 0..3 {
+        let mut child = reduce("r").spawn().expect("the command runs");
+        while pieces(&project, &run).len() < before.len() + 5 {
+            assert!(child.try_wait().expect("a child of ours").is_none(), "round {round}: it ended too early");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().expect("a child of ours");
+        child.wait().expect("a child of ours");
+        let now = pieces(&project, &run);
+        assert!(before.iter().all(|(number, url)| now.get(number) == Some(url)), "round {round}: a piece was lost");
+        before = now;
+        check_tables(&project);
+        assert!(run.metrics().expect("readable")[0].reduced_from.is_none(), "round {round}: nothing is replaced yet");
+    }
+    duration_of(&mut reduce("r"));
+    let (found, expected) = (reduced(&run), reduced(&whole));
+    assert!(found.rows == N_LARGE as u64 && found.digest.is_some());
+    assert_eq!(found.digest, expected.digest, "to the bit as if it had not been killed");
+    assert!(pieces(&project, &run).is_empty(), "they go in the end");
+    let options = DoctorOptions { repair: true, verify: true, least_age: Duration::ZERO };
+    let findings = project.doctor(&options, &Progress::default()).expect("readable");
+    assert!(
+        findings.iter().all(|it| it.is_repaired && matches!(it.problem, Problem::UnfinishedTable | Problem::Leftover)),
+        "only what was begun is left: {findings:?}"
+    );
+    assert_eq!(project.doctor(&options, &Progress::default()).expect("readable"), []);
 }
 
 #[test]

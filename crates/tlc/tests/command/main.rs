@@ -4,6 +4,9 @@ mod exported;
 mod faults;
 mod looking;
 mod places;
+#[cfg(feature = "query")]
+mod queries;
+mod scale;
 
 use std::fs;
 use std::path::{Path, PathBuf};

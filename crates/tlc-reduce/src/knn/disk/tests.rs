@@ -1,0 +1,138 @@
+//! Neighbours by cells in files, beside those by all distances.
+
+use tlc_core::rng::Stream;
+
+use super::*;
+use crate::knn::Index;
+
+fn clusters(n: usize, d: usize) -> Array2<f32> {
+    let noise = Stream::new(5, "disk-test");
+    Array2::from_shape_fn((n, d), |(i, j)| {
+        (4.0 * noise.substream(1).normal((i % 20) as u64, j as u64) + noise.normal(i as u64, j as u64)) as f32
+    })
+}
+
+fn small_memory() -> DiskOptions {
+    DiskOptions { memory_bytes: 300_000, ..DiskOptions::default() }
+}
+
+fn graph(rows: &Array2<f32>, k: usize, options: &DiskOptions) -> (Neighbours, GraphReport) {
+    let (graph, report) = graph_on_disk(&rows.view(), k, options, &Progress::default()).expect("finds");
+    assert_eq!((graph.n_rows(), graph.k()), (rows.nrows(), k));
+    (graph.read(0..rows.nrows()).expect("readable"), report)
+}
+
+#[test]
+fn neighbours_are_the_true_ones_as_far_as_is_reported() {
+    let rows = clusters(6000, 12);
+    let (found, report) = graph(&rows, 10, &small_memory());
+    let index = Index::build(rows.clone(), KnnMethod::Exact, &Progress::default()).expect("builds");
+    let exact = index.graph(10, &Progress::default()).expect("finds");
+    let mut hits = 0;
+    for (row, (list, squared)) in found.indices.outer_iter().zip(found.squared.outer_iter()).enumerate() {
+        assert!(squared.iter().zip(squared.iter().skip(1)).all(|(near, far)| near <= far));
+        for (&other, &distance) in list.iter().zip(squared) {
+            assert_ne!(other as usize, row);
+            let direct: f32 = crate::distance::squared_euclidean(
+                rows.row(row).to_slice().expect("contiguous"),
+                rows.row(other as usize).to_slice().expect("contiguous"),
+            );
+            assert_eq!(distance, direct);
+        }
+        hits += squared.iter().filter(|&&distance| distance <= exact.squared[[row, 9]]).count();
+    }
+    let recall = hits as f64 / 60_000.0;
+    assert!(recall >= 0.93, "{recall} of the true neighbours");
+    assert!((recall - report.recall).abs() < 0.03, "{recall}, but {} was reported", report.recall);
+    assert!(report.recall >= 0.95 && report.sampled_rows == 256, "{report:?}");
+}
+
+#[test]
+fn all_are_found_where_that_is_asked_for() {
+    let rows = clusters(1500, 5);
+    let (found, report) = graph(&rows, 7, &DiskOptions { target_recall: 1.0, ..small_memory() });
+    let index = Index::build(rows, KnnMethod::Exact, &Progress::default()).expect("builds");
+    let exact = index.graph(7, &Progress::default()).expect("finds");
+    let differing = (0..1500).filter(|&row| found.indices.row(row) != exact.indices.row(row)).count();
+    assert!(report.recall == 1.0 && differing <= 30, "{differing} lists differ");
+}
+
+#[test]
+fn neither_threads_nor_the_size_of_blocks_matter() {
+    struct Odd(Array2<f32>);
+    impl RowSource for Odd {
+        fn n_rows(&self) -> usize {
+            self.0.nrows()
+        }
+        fn n_features(&self) -> usize {
+            self.0.ncols()
+        }
+        fn read(
+            &self,
+            take: &mut dyn FnMut(ArrayView2<'_, f32>) -> Result<(), ReduceError>,
+        ) -> Result<(), ReduceError> {
+            self.0.axis_chunks_iter(Axis(0), 37).try_for_each(take)
+        }
+    }
+    let rows = clusters(3000, 6);
+    let (one, _) = graph(&rows, 5, &small_memory());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
+    let progress = Progress::default();
+    let (other, _) = pool.install(|| graph_on_disk(&Odd(rows), 5, &small_memory(), &progress)).expect("finds");
+    assert_eq!(other.read(0..3000).expect("readable"), one);
+}
+
+#[test]
+fn equal_rows_are_neighbours_of_each_other() {
+    let mut rows = clusters(2000, 4);
+    for row in 0..700 {
+        rows.row_mut(row).fill(2.5);
+    }
+    let (found, report) = graph(&rows, 3, &small_memory());
+    assert!(found.squared.rows().into_iter().take(700).flatten().all(|&squared| squared == 0.0));
+    assert!(
+        found
+            .indices
+            .rows()
+            .into_iter()
+            .take(700)
+            .enumerate()
+            .all(|(row, list)| { list.iter().all(|&other| (other as usize) < 700 && other as usize != row) })
+    );
+    assert!(report.recall >= 0.95, "{report:?}");
+}
+
+#[test]
+fn a_fit_takes_its_graph_from_disk_where_that_is_asked_for() {
+    let data = clusters(900, 8);
+    let params = crate::UmapParams { n_epochs: Some(10), knn: KnnMethod::Disk, ..Default::default() };
+    let umap = crate::Umap::new(params).expect("valid");
+    let (progress, mut report) = (Progress::default(), None);
+    let options = crate::FitOptions { graph_report: Some(&mut report), ..Default::default() };
+    let fitted = umap.fit_with(data.view(), options, &progress).expect("fits");
+    let report = report.expect("was searched");
+    assert!(report.method == KnnMethod::Disk && report.recall >= 0.99, "{report:?}");
+    let placed = fitted.transform(data.view(), &progress).expect("placed");
+    assert_eq!(placed.coordinates, fitted.layout());
+    let json = serde_json::to_value(umap.params()).expect("plain data");
+    assert_eq!(json["knn"], "disk");
+}
+
+#[test]
+fn few_rows_and_bad_ones() {
+    let rows = clusters(3, 2);
+    let (found, report) = graph(&rows, 2, &DiskOptions { memory_bytes: 0, ..DiskOptions::default() });
+    assert_eq!((found.indices.dim(), report.recall, report.sampled_rows), ((3, 2), 1.0, 3));
+    let check = |rows: &Array2<f32>, k, options: &DiskOptions, expected: &str| {
+        let error = graph_on_disk(&rows.view(), k, options, &Progress::default()).expect_err("refused").to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let options = DiskOptions::default();
+    check(&rows, 3, &options, "between 1 and 2 neighbours can be found");
+    check(&rows, 1, &DiskOptions { target_recall: 0.0, ..options.clone() }, "target_recall");
+    let folder = PathBuf::from("/no/such/folder");
+    check(&rows, 1, &DiskOptions { folder, ..DiskOptions::default() }, "make a temporary file");
+    let mut bad = rows;
+    bad[[1, 0]] = f32::NAN;
+    check(&bad, 1, &options, "1 of 3 rows");
+}

@@ -1,0 +1,316 @@
+//! Fits on samples, and reductions that are interrupted and go on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use ndarray::{Axis, s};
+use serde_json::{Map, json};
+use tlc_core::rng::Stream as Random;
+use tlc_core::{
+    Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, ProgressSink, Scan,
+    TableStore, embedding_values, reducer_from_args,
+};
+use tlc_reduce as _;
+use tlc_table::MemoryStore;
+
+use super::*;
+use crate::{DoctorOptions, Problem, Project, Run};
+
+const N_ROWS: usize = 900;
+const WIDTH: usize = 6;
+/// Of each class; in no order.
+const CLASS_SIZES: [usize; 3] = [600, 290, 10];
+
+struct Fixture {
+    store: MemoryStore,
+    run: Run,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let store = MemoryStore::default();
+        let project = Project::new(Arc::new(store.clone()), "memory://test/project".parse().expect("a URL"));
+        let run = project.create_run("r", Map::new()).expect("creatable");
+        Self { store, run }
+    }
+
+    /// Adds a table of labelled rows, each near the place of its class, the last of them not finite.
+    fn add(&self, epoch: u64) -> Url {
+        let mut labels: Vec<i64> =
+            CLASS_SIZES.iter().enumerate().flat_map(|(class, &n)| std::iter::repeat_n(class as i64, n)).collect();
+        let noise = Random::new(epoch, "scale-test");
+        noise.shuffle(&mut labels);
+        let value = |row: usize, at: usize| 5.0 * labels[row] as f32 + noise.normal(row as u64, at as u64) as f32;
+        let mut values: Vec<f32> =
+            (0..N_ROWS).flat_map(|row| (0..WIDTH).map(move |at| (row, at))).map(|(row, at)| value(row, at)).collect();
+        values[(N_ROWS - 1) * WIDTH] = f32::NAN;
+        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding);
+        let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
+        let label = Field::new("label", DataType::Int64, false);
+        let schema = Arc::new(Schema::new(vec![id, label, embedding.field]));
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
+        let labels: ArrayRef = Arc::new(Int64Array::from(labels));
+        let rows = RecordBatch::try_new(schema.clone(), vec![ids, labels, embedding.values]).expect("one length");
+        let table = MetricsTable {
+            name: format!("train-{epoch}"),
+            foreign_table: Some(self.run.project().root().join("datasets/train.lance").expect("a name")),
+            constants: Map::new(),
+            lineage: Lineage::new("test/1", Operation::new("collect", 1)),
+        };
+        self.run.write_metrics(table, &schema, Box::new([Ok(rows)].into_iter())).expect("writable").url
+    }
+
+    fn rows(&self, url: &Url) -> RecordBatch {
+        self.store
+            .scan(url, Scan { batch_rows: 10 * N_ROWS, ..Scan::default() })
+            .expect("there")
+            .next()
+            .expect("rows")
+            .expect("readable")
+    }
+
+    fn digest(&self, url: &Url) -> Option<String> {
+        self.store.info(url).expect("there").digest
+    }
+
+    /// The pieces that are there, by number.
+    fn pieces(&self) -> BTreeMap<String, Url> {
+        let mut pieces = BTreeMap::new();
+        for it in self.run.project().interrupted_reductions().expect("readable") {
+            for url in self.store.list_tables(&it.folder).expect("listable") {
+                let number = format!("{}/{}", it.folder, tlc_core::UniqueName::stem_of(url.file_name()));
+                assert!(pieces.insert(number, url).is_none(), "a piece was computed twice");
+            }
+        }
+        pieces
+    }
+}
+
+fn umap() -> Box<dyn Reducer> {
+    let args = json!({ "n_components": 2, "n_epochs": 20, "n_neighbors": 8 });
+    reducer_from_args("umap", args.as_object().expect("an object").clone()).expect("valid")
+}
+
+fn options(fit_rows: FitRows, piece_rows: Option<u64>) -> ReduceOptions {
+    ReduceOptions { fit_rows, piece_rows, delete_source_tables: Some(false), ..ReduceOptions::new([umap()]) }
+}
+
+fn of_rows(rows: u64) -> FitRows {
+    FitRows::of(FitSize::Rows(rows))
+}
+
+/// Stops the work once so many rows were applied.
+struct StopAfter {
+    rows: u64,
+    applied: AtomicU64,
+    apply: AtomicU64,
+    progress: Mutex<Option<Progress>>,
+}
+
+impl ProgressSink for StopAfter {
+    fn begin(&self, task: u64, name: &str, _: u64) {
+        if name == "place rows" {
+            self.apply.store(task, Ordering::Relaxed);
+        }
+    }
+
+    fn advance(&self, task: u64, steps: u64) {
+        if task == self.apply.load(Ordering::Relaxed)
+            && self.applied.fetch_add(steps, Ordering::Relaxed) + steps >= self.rows
+        {
+            self.progress.lock().expect("whole").as_ref().expect("set").cancel();
+        }
+    }
+
+    fn end(&self, _: u64) {}
+}
+
+fn stopping_after(rows: u64) -> Progress {
+    let sink = Arc::new(StopAfter {
+        rows,
+        applied: AtomicU64::new(0),
+        apply: AtomicU64::new(u64::MAX),
+        progress: Mutex::new(None),
+    });
+    let progress = Progress::new(sink.clone());
+    *sink.progress.lock().expect("whole") = Some(progress.clone());
+    progress
+}
+
+#[test]
+fn a_sample_is_fitted_stated_and_replayed() {
+    let fixture = Fixture::new();
+    let sources = [fixture.add(0), fixture.add(1)];
+    let stratified = FitRows { stratify_by: Some("label".to_owned()), ..of_rows(100) };
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&options(stratified, None), &Progress::default());
+    let mapping = mapping.expect("reducible");
+    for source in &sources {
+        let reduced = mapping.get(source).expect("mapped");
+        let lineage = fixture.store.info(reduced).expect("there").lineage().expect("has lineage");
+        let stated = json!({ "rows": 100, "of": N_ROWS, "stratified_by": "label", "seed": 42 });
+        assert_eq!(lineage.operation.args["fit_rows"], stated);
+        fixture.run.project().replay_reduction(reduced, &Progress::default()).expect("the same bits");
+    }
+    // The fitted rows of the newest table have the score 0, and of each class as many as its share.
+    let newest = fixture.rows(mapping.get(&sources[1]).expect("mapped"));
+    let labels = newest.column_by_name("label").expect("kept").as_primitive::<Int64Type>();
+    let scores = newest.column_by_name("embeddings_umap_ood").expect("made").as_primitive::<Float32Type>();
+    let mut fitted = [0; 3];
+    for row in (0..N_ROWS).filter(|&row| scores.is_valid(row) && scores.value(row) == 0.0) {
+        fitted[labels.value(row) as usize] += 1;
+    }
+    assert!(fitted.iter().sum::<usize>() >= 99, "the row that is not finite may have been drawn: {fitted:?}");
+    assert!((65..=68).contains(&fitted[0]) && (30..=34).contains(&fitted[1]) && fitted[2] >= 1, "{fitted:?}");
+    let older = fixture.rows(mapping.get(&sources[0]).expect("mapped"));
+    let scores = older.column_by_name("embeddings_umap_ood").expect("made").as_primitive::<Float32Type>();
+    assert!(scores.iter().flatten().all(|score| score > 0.0), "no row of it was fitted");
+    assert_eq!(scores.null_count(), 1);
+}
+
+#[test]
+fn few_rows_are_looked_up_and_many_are_read_with_one_result() {
+    let fixture = Fixture::new();
+    let source = fixture.add(0);
+    let source = super::source::Source::of_table(fixture.run.project(), &source).expect("there");
+    let columns = ["embeddings".to_owned()];
+    // One in 64 is where the way changes.
+    for rows in [5, 10, 20, 300] {
+        let sample = super::sample::Sample::new(&source, &columns, &of_rows(rows)).expect("valid").expect("a sample");
+        let numbers = sample.row_numbers(fixture.run.project(), &source).expect("drawn");
+        assert_eq!(numbers.len() as u64, rows);
+        assert!(numbers.is_sorted_by(|a, b| a < b) && numbers.iter().all(|&row| row < N_ROWS as u64));
+    }
+    let all = fixture.rows(source.url());
+    let values = embedding_values(&all, "embeddings").expect("vectors");
+    let args = json!({ "n_components": 2 }).as_object().expect("an object").clone();
+    for rows in [10, 20] {
+        let mut options = options(of_rows(rows), None);
+        options.reductions = vec![reducer_from_args("pca", args.clone()).expect("valid").into()];
+        let reduced = reduce_embeddings(fixture.run.project(), source.url(), &options, &Progress::default());
+        let reduced = fixture.rows(&reduced.expect("reducible"));
+        let sample = super::sample::Sample::new(&source, &columns, &of_rows(rows)).expect("valid").expect("a sample");
+        let numbers = sample.row_numbers(fixture.run.project(), &source).expect("drawn");
+        let usable: Vec<usize> = numbers.iter().map(|&row| row as usize).filter(|&row| row + 1 < N_ROWS).collect();
+        let rows = values.select(Axis(0), &usable);
+        let fitted = options.reductions[0].reducer.fit(rows.view(), &Progress::default()).expect("fits");
+        let expected = fitted.transform(values.view(), &Progress::default()).expect("placed");
+        let found = embedding_values(&reduced, "embeddings_pca").expect("vectors");
+        let finite = N_ROWS - 1;
+        assert_eq!(found.slice(s![..finite, ..]), expected.coordinates.slice(s![..finite, ..]));
+    }
+}
+
+#[test]
+fn pieces_change_nothing() {
+    let fixture = Fixture::new();
+    let sources = [fixture.add(0), fixture.add(1)];
+    let reduce = |piece_rows| {
+        let options = options(of_rows(200), piece_rows);
+        let mut digests = Vec::new();
+        for source in &sources {
+            let url = reduce_embeddings(fixture.run.project(), source, &options, &Progress::default());
+            digests.push(fixture.digest(&url.expect("reducible")));
+        }
+        digests
+    };
+    let whole = reduce(None);
+    for piece_rows in [1, 7, 450, 899, 900, 5000] {
+        assert_eq!(reduce(Some(piece_rows)), whole, "pieces of {piece_rows}");
+        assert!(fixture.pieces().is_empty(), "they go with the end of the reduction");
+    }
+}
+
+#[test]
+fn a_reduction_that_was_stopped_goes_on_where_it_ended() {
+    let reference = Fixture::new();
+    let expected: Vec<Url> = vec![reference.add(0), reference.add(1)];
+    let mapping = reference.run.reduce_embeddings_per_dataset(&options(of_rows(200), None), &Progress::default());
+    let mapping = mapping.expect("reducible");
+    let expected: Vec<_> = expected.iter().map(|url| reference.digest(mapping.get(url).expect("mapped"))).collect();
+    let fixture = Fixture::new();
+    let sources = [fixture.add(0), fixture.add(1)];
+    let options = options(of_rows(200), Some(100));
+    let mut before = BTreeMap::new();
+    for stop in [350, 700, 1200] {
+        let stopped = fixture.run.reduce_embeddings_per_dataset(&options, &stopping_after(stop));
+        assert!(stopped.expect_err("stopped").is_cancelled());
+        let now = fixture.pieces();
+        assert!(before.iter().all(|(number, url)| now.get(number) == Some(url)), "finished pieces stay as they are");
+        assert!(now.len() > before.len(), "and more are finished each time");
+        before = now;
+        assert_eq!(fixture.run.metrics().expect("readable").len(), 2, "nothing half-made is recorded");
+        let tables = fixture.run.project().inventory().expect("readable").tables;
+        assert_eq!(tables.len(), 2, "or visible: {tables:?}");
+    }
+    let models = |fixture: &Fixture| {
+        fixture.store.list_folders(&fixture.run.url().join("models").expect("a name")).expect("listable")
+    };
+    assert_eq!(models(&fixture).len(), 1, "one fit served all attempts");
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &Progress::default()).expect("finished");
+    let found: Vec<_> = sources.iter().map(|url| fixture.digest(mapping.get(url).expect("mapped"))).collect();
+    assert_eq!(found, expected, "to the bit as without an interruption");
+    assert!(fixture.pieces().is_empty() && models(&fixture).len() == 1);
+}
+
+#[test]
+fn a_piece_that_is_damaged_is_computed_again() {
+    let fixture = Fixture::new();
+    let source = fixture.add(0);
+    let options = options(of_rows(200), Some(100));
+    let project = fixture.run.project();
+    let expected = reduce_embeddings(project, &source, &options, &Progress::default()).expect("reducible");
+    let stopped = reduce_embeddings(project, &source, &options, &stopping_after(500));
+    assert!(stopped.expect_err("stopped").is_cancelled());
+    let pieces: Vec<Url> = fixture.pieces().into_values().collect();
+    assert!(pieces.len() >= 3);
+    // One holds the rows of another, and one too few.
+    let replace = |url: &Url, rows: RecordBatch| {
+        fixture.store.delete(url).expect("deletable");
+        fixture.store.create(url, rows.schema(), Box::new([Ok(rows)].into_iter())).expect("writable");
+    };
+    replace(&pieces[1], fixture.rows(&pieces[1]).slice(0, 40));
+    let found = reduce_embeddings(project, &source, &options, &Progress::default()).expect("reducible");
+    assert_eq!(fixture.digest(&found), fixture.digest(&expected));
+}
+
+#[test]
+fn the_doctor_knows_interrupted_reductions() {
+    let fixture = Fixture::new();
+    let source = fixture.add(0);
+    let project = fixture.run.project();
+    let stopped = reduce_embeddings(project, &source, &options(of_rows(200), Some(100)), &stopping_after(500));
+    assert!(stopped.expect_err("stopped").is_cancelled());
+    let look = |repair, least_age| {
+        project.doctor(&DoctorOptions { repair, least_age, verify: true }, &Progress::default()).expect("readable")
+    };
+    let none = look(true, Duration::from_secs(3600));
+    assert!(none.is_empty() && !fixture.pieces().is_empty(), "somebody may be at work: {none:?}");
+    let found = look(true, Duration::ZERO);
+    assert!(matches!(&found[..], [it] if it.problem == Problem::InterruptedReduction && it.is_repaired), "{found:?}");
+    assert!(fixture.pieces().is_empty());
+    assert_eq!(look(false, Duration::ZERO), []);
+}
+
+#[test]
+fn what_cannot_be_sampled_is_explained() {
+    let fixture = Fixture::new();
+    fixture.add(0);
+    let check = |options: ReduceOptions, expected: &str| {
+        let error = fixture.run.reduce_embeddings_per_dataset(&options, &Progress::default());
+        let error = error.expect_err("refused").to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(options(of_rows(0), None), "fit_rows is 0; use at least 1 row");
+    check(options(FitRows::of(FitSize::Share(1.5)), None), "fit_rows is the share 1.5; use at least 1 row, or a share");
+    check(options(of_rows(50), Some(0)), "piece_rows is 0; use at least 1 row");
+    let by = |column: &str, rows| FitRows { stratify_by: Some(column.to_owned()), ..of_rows(rows) };
+    check(options(by("labels", 50), None), "cannot be stratified by it, its type is unknown");
+    check(options(by("embeddings", 50), None), "cannot be stratified by it, its type is FixedSizeList");
+    check(options(by("label", 2), None), "it has 3 values, but only 2 rows are to be fitted");
+}

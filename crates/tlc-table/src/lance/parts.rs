@@ -1,0 +1,307 @@
+//! A table that several writers make together, perhaps on several machines: whoever begins it claims its place, each
+//! writer adds files that nobody sees yet, and one commit makes all of it visible.
+//!
+//! A part that is lost, or written twice since its writer was thought dead, leaves files that no manifest names; they
+//! are removed with the commit.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use lance::Dataset;
+use lance::dataset::CommitBuilder;
+use lance::dataset::transaction::{Operation, Transaction};
+use lance::session::Session;
+use lance::table::format::{Fragment, IndexMetadata, Manifest, Transaction as ManifestTransaction};
+use lance_io::object_store::ObjectStore;
+use lance_table::io::commit::{CommitError, CommitHandler, ManifestLocation, ManifestNamingScheme, ManifestWriter};
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use tlc_core::digest::TableDigest;
+use tlc_core::{BatchStream, Progress, Scan, StoreError, TableInfo, Url};
+
+use super::write::{Place, commit, set_digest, write_files};
+use super::{LanceStore, new_session, read};
+use crate::cause::{Cause, brief};
+use crate::runtime::wait;
+
+/// Files with some rows of a table that is not committed yet. It can be serialised, to be sent to whoever commits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TablePart {
+    rows: u64,
+    fragments: Vec<Fragment>,
+}
+
+impl TablePart {
+    /// Its number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
+/// A table whose place is claimed and whose parts are being written. Dropped before
+/// [`commit`](Self::commit) succeeded, it takes all of them away again.
+pub struct TableInParts {
+    session: Arc<Session>,
+    place: Place,
+}
+
+impl std::fmt::Debug for TableInParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableInParts").field("url", &self.place.url).finish_non_exhaustive()
+    }
+}
+
+impl LanceStore {
+    /// Claims the place of a table whose rows [`write_part`](Self::write_part) adds.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use arrow_array::{Int64Array, RecordBatch};
+    /// # use arrow_schema::{DataType, Field, Schema};
+    /// # use tlc_core::{Progress, TableStore};
+    /// # use tlc_table::LanceStore;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let url = tlc_core::Url::from_path(folder.path())?.join("numbers.lance")?;
+    /// let store = LanceStore::default();
+    /// let schema = Arc::new(Schema::new(vec![Field::new("example_id", DataType::Int64, false)]));
+    /// let rows = |ids| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(ids))]).expect("one column");
+    /// let table = store.begin_parts(&url)?;
+    /// let last = store.write_part(&url, &schema, Box::new([Ok(rows(vec![2, 3]))].into_iter()))?;
+    /// let first = store.write_part(&url, &schema, Box::new([Ok(rows(vec![0, 1]))].into_iter()))?;
+    /// let info = table.commit(&schema, vec![first, last], &Progress::default())?;
+    /// assert_eq!(info.rows, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`], also if somebody else is writing it; a failing backend.
+    pub fn begin_parts(&self, url: &Url) -> Result<TableInParts, StoreError> {
+        Ok(TableInParts { session: self.engine.session.clone(), place: Place::claim(self.backend(url)?, url)? })
+    }
+
+    /// Writes `rows`, which have the columns of `schema`, as a part of the table that was begun at `url`. Any process
+    /// may do so, and several at once.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if no table was begun there, or whoever began it gave up; the first error of `rows`; rows
+    /// of another schema; a failing backend.
+    pub fn write_part(&self, url: &Url, schema: &SchemaRef, rows: BatchStream<'_>) -> Result<TablePart, StoreError> {
+        let backend = self.backend(url)?;
+        if !backend.is_claimed(url)? {
+            return Err(StoreError::NotFound { url: url.clone() }); // Files would only be in the way of the next.
+        }
+        let uri = backend.lance_uri(url)?;
+        let transaction = write_files(&self.engine.session, &uri, url, schema, rows, None)?;
+        let fragments = match transaction.operation {
+            Operation::Overwrite { fragments, .. } => fragments,
+            other => {
+                let reason = format!("writing rows gave the operation {}", other.name());
+                return Err(StoreError::Damaged { url: url.clone(), reason });
+            }
+        };
+        let rows = fragments.iter().map(|fragment| fragment.physical_rows.unwrap_or(0) as u64).sum();
+        Ok(TablePart { rows, fragments })
+    }
+
+    /// The rows with these numbers, of all columns or those of `columns`; numbers beyond the last row are left out.
+    ///
+    /// # Errors
+    /// As [`scan`](tlc_core::TableStore::scan).
+    pub fn scan_range(
+        &self,
+        url: &Url,
+        columns: Option<&[String]>,
+        rows: Range<u64>,
+    ) -> Result<BatchStream<'static>, StoreError> {
+        let dataset = read::open(&self.engine.session, self.backend(url)?.as_ref(), url)?;
+        let scan = Scan { columns: columns.map(<[String]>::to_vec), ..Scan::default() };
+        read::scan_dataset(&dataset, url, scan, Some(rows))
+    }
+}
+
+impl TableInParts {
+    /// Makes the table visible: the rows of `parts`, in this order.
+    ///
+    /// The parts are read once before, for the digest of the content, which goes over all rows in their order: no part
+    /// can bring its share of it. What cannot be read back is thus noticed before anybody sees it.
+    ///
+    /// # Errors
+    /// Parts that are damaged or missing; a failing backend; cancellation. Then the place is given back.
+    pub fn commit(
+        self,
+        schema: &SchemaRef,
+        parts: Vec<TablePart>,
+        progress: &Progress,
+    ) -> Result<TableInfo, StoreError> {
+        let Self { session, place } = self;
+        let (url, uri) = (&place.url, place.backend.lance_uri(&place.url)?);
+        let rows = parts.iter().map(TablePart::rows).sum();
+        let no_rows = Box::new(std::iter::empty());
+        let mut transaction = write_files(&session, &uri, url, schema, no_rows, None)?;
+        if let Operation::Overwrite { fragments, .. } = &mut transaction.operation {
+            // Writers know nothing of each other: numbers are given by the commit.
+            let of_parts = parts.into_iter().flat_map(|part| part.fragments);
+            *fragments = of_parts.map(|fragment| Fragment { id: 0, ..fragment }).collect();
+        }
+        let digest = digest_of(&session, &uri, url, schema, &transaction, rows, progress)?;
+        set_digest(&mut transaction, digest);
+        commit(&session, &uri, url, transaction)?;
+        remove_unnamed_files(&session, &place);
+        place.finish(&session)
+    }
+}
+
+/// The digest of the rows that a transaction would make visible.
+fn digest_of(
+    session: &Arc<Session>,
+    uri: &str,
+    url: &Url,
+    schema: &SchemaRef,
+    transaction: &Transaction,
+    expected: u64,
+    progress: &Progress,
+) -> Result<String, StoreError> {
+    let failed = |cause: Cause| StoreError::backend("read the parts of", url, brief(url, cause));
+    // With caches of its own, since what it opens is no version of the table.
+    let session = new_session(session.store_registry());
+    let opened = wait(|| async {
+        let builder = CommitBuilder::new(uri).with_session(session).with_commit_handler(Arc::new(OpenOnly));
+        builder.execute(transaction.clone()).await
+    });
+    let dataset = opened.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
+    let task = progress.task("verify", expected);
+    let (mut digest, mut found) = (TableDigest::new(schema), 0);
+    for batch in read::scan_dataset(&dataset, url, Scan::default(), None)? {
+        let batch = batch?;
+        found += batch.num_rows() as u64;
+        digest.update(&batch).map_err(|reason| StoreError::InvalidData { url: url.clone(), reason })?;
+        task.advance(batch.num_rows() as u64)?;
+    }
+    if found != expected {
+        let reason = format!("its parts hold {found} rows, {expected} were written");
+        return Err(StoreError::Damaged { url: url.clone(), reason });
+    }
+    Ok(digest.finish())
+}
+
+/// Takes what parts left that were lost. It only takes space, so a failure is no error.
+fn remove_unnamed_files(session: &Arc<Session>, place: &Place) {
+    let removed = read::open(session, place.backend.as_ref(), &place.url).and_then(|dataset: Dataset| {
+        let failed = |cause: Cause| StoreError::backend("clean up", &place.url, brief(&place.url, cause));
+        // Nobody but the writers of parts writes here, and these are done: files need not grow old first.
+        let cleaned = wait(|| dataset.cleanup_old_versions(Default::default(), Some(true), Some(false)));
+        cleaned.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
+    });
+    if let Err(error) = removed {
+        tracing::warn!(url = %place.url, %error, "cannot remove files of parts that were lost; they take space");
+    }
+}
+
+/// "Commits" without writing a manifest: gives a view of a table that nobody else can see.
+#[derive(Debug)]
+struct OpenOnly;
+
+#[async_trait]
+impl CommitHandler for OpenOnly {
+    async fn commit(
+        &self,
+        manifest: &mut Manifest,
+        _indices: Option<Vec<IndexMetadata>>,
+        base_path: &Path,
+        _object_store: &ObjectStore,
+        _manifest_writer: ManifestWriter,
+        naming_scheme: ManifestNamingScheme,
+        _transaction: Option<ManifestTransaction>,
+    ) -> Result<ManifestLocation, CommitError> {
+        let (version, path) = (manifest.version, naming_scheme.manifest_path(base_path, manifest.version));
+        Ok(ManifestLocation { version, path, size: None, naming_scheme, e_tag: None, identity: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use arrow_array::{Int64Array, RecordBatch};
+    use arrow_schema::{DataType, Field, Schema};
+    use tlc_core::{Lineage, Operation as Made, TableStore};
+
+    use super::*;
+
+    fn schema() -> SchemaRef {
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
+        Arc::new(Lineage::new("test/1", Made::new("made-up", 1)).write_into(&schema))
+    }
+
+    fn rows(schema: &SchemaRef, ids: Range<i64>) -> BatchStream<'static> {
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from_iter_values(ids))]);
+        Box::new([Ok(batch.expect("one column"))].into_iter())
+    }
+
+    fn ids(batches: BatchStream<'_>) -> Vec<i64> {
+        let values = |batch: Result<RecordBatch, StoreError>| {
+            batch.expect("readable").column(0).as_primitive::<Int64Type>().values().to_vec()
+        };
+        batches.flat_map(values).collect()
+    }
+
+    #[test]
+    fn parts_make_the_table_that_one_writer_makes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Url::from_path(folder.path()).expect("an absolute path");
+        let (whole, parted) = (root.join("whole.lance").expect("valid"), root.join("parted.lance").expect("valid"));
+        let (store, schema) = (LanceStore::default(), schema());
+        let one = store.create(&whole, schema.clone(), rows(&schema, 0..30_000)).expect("writable");
+        let table = store.begin_parts(&parted).expect("a free place");
+        // Another process writes with a store of its own, and a part may be written twice.
+        let other = LanceStore::default();
+        let last = other.write_part(&parted, &schema, rows(&schema, 20_000..30_000)).expect("writable");
+        let lost = store.write_part(&parted, &schema, rows(&schema, 0..20_000)).expect("writable");
+        let first = store.write_part(&parted, &schema, rows(&schema, 0..20_000)).expect("writable");
+        let sent = serde_json::to_string(&first).expect("plain data");
+        assert_ne!(serde_json::from_str::<TablePart>(&sent).expect("its own text"), lost);
+        assert!(matches!(store.info(&parted), Err(StoreError::NotFound { .. })), "nothing is visible yet");
+        let info = table.commit(&schema, vec![first, last], &Progress::default()).expect("committable");
+        assert_eq!((info.rows, &info.digest), (30_000, &one.digest));
+        assert_eq!(info.lineage(), one.lineage());
+        assert_eq!(ids(store.scan(&parted, Scan::default()).expect("readable")), (0..30_000).collect::<Vec<_>>());
+        let files = std::fs::read_dir(parted.to_path().expect("local").join("data")).expect("there").count();
+        assert_eq!(files, 2, "the part that was lost is gone");
+        store.verify(&parted, &Progress::default()).expect("the digest is right");
+        assert_eq!(
+            ids(store.scan_range(&parted, None, 19_990..20_010).expect("readable")),
+            (19_990..20_010).collect::<Vec<_>>()
+        );
+        assert_eq!(ids(store.scan_range(&parted, None, 29_999..40_000).expect("readable")), [29_999]);
+    }
+
+    #[test]
+    fn a_table_without_rows_has_no_parts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
+        let (store, schema) = (LanceStore::default(), schema());
+        let table = store.begin_parts(&url).expect("a free place");
+        let info = table.commit(&schema, Vec::new(), &Progress::default()).expect("committable");
+        assert_eq!(info.rows, 0);
+        store.verify(&url, &Progress::default()).expect("the digest is right");
+    }
+
+    #[test]
+    fn a_place_is_claimed_once_and_given_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
+        let (store, schema) = (LanceStore::default(), schema());
+        let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect_err("nobody began it");
+        assert!(matches!(early, StoreError::NotFound { .. }) && !url.to_path().expect("local").exists(), "{early}");
+        let table = store.begin_parts(&url).expect("a free place");
+        assert!(matches!(store.begin_parts(&url), Err(StoreError::AlreadyExists { .. })));
+        let part = store.write_part(&url, &schema, rows(&schema, 0..10)).expect("writable");
+        // A part that was lost after it was reported.
+        std::fs::remove_dir_all(url.to_path().expect("local").join("data")).expect("removable");
+        table.commit(&schema, vec![part], &Progress::default()).expect_err("its files are gone");
+        assert!(!url.to_path().expect("local").exists(), "nothing is left");
+        store.begin_parts(&url).expect("free again");
+    }
+}

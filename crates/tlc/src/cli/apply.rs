@@ -1,0 +1,66 @@
+//! `tlc apply`: a fitted model on a whole table, here or on a cluster.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tlc::cluster::{Apply, Where};
+use tlc::core::{Progress, Url};
+
+/// What is applied to what, and where that runs.
+#[derive(Args)]
+pub(crate) struct ApplyArgs {
+    /// The folder of a fitted model, or its URL; `tlc lineage TABLE --format json` names the models of a reduced table
+    model: String,
+    /// The table whose rows are placed: a folder or a URL
+    #[arg(long, value_name = "URL")]
+    table: String,
+    /// The table that is made: a folder or a URL that ends in .lance
+    #[arg(long, value_name = "URL")]
+    out: String,
+    /// The column of vectors [default: the only embedding of the model's width]
+    #[arg(long)]
+    column: Option<String>,
+    /// The name of the new column [default: COLUMN_METHOD]
+    #[arg(long)]
+    target: Option<String>,
+    /// Keep the vectors in the new table
+    #[arg(long)]
+    keep_embeddings: bool,
+    /// The project's folder or URL: what lies in it is named relative to it by the new table
+    #[arg(long)]
+    project: Option<PathBuf>,
+    /// Rows per task
+    #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rows_per_task: u64,
+    /// The scheduler of a cluster, such as df://127.0.0.1:50050; without it the job runs in this process
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "df://HOST:PORT")]
+    cluster: Option<tlc::cluster::ClusterAddress>,
+}
+
+pub(crate) fn run(args: &ApplyArgs, progress: &Progress) -> anyhow::Result<()> {
+    let project = args.project.as_deref().map(super::open_project).transpose()?;
+    let job = Apply {
+        column: args.column.clone(),
+        target: args.target.clone(),
+        keep_embeddings: args.keep_embeddings,
+        project: project.map(|project| project.root().clone()),
+        rows_per_task: args.rows_per_task,
+        ..Apply::new(place(&args.model)?, place(&args.table)?, place(&args.out)?)
+    };
+    #[cfg(feature = "cluster")]
+    let place = args.cluster.clone().map_or(Where::Here, Where::Cluster);
+    #[cfg(not(feature = "cluster"))]
+    let place = Where::Here;
+    let table = job.run(&place, progress)?;
+    say!("{}\n{} rows, {}", table.url, table.rows, table.digest.as_deref().unwrap_or("no digest"));
+    Ok(())
+}
+
+/// A URL, or the local folder of that name.
+fn place(text: &str) -> anyhow::Result<Url> {
+    match text.contains("://") {
+        true => Ok(text.parse()?),
+        false => Ok(Url::from_path(&std::path::absolute(Path::new(text))?)?),
+    }
+}

@@ -1,0 +1,52 @@
+//! `tlc apply` and `tlc sql`.
+
+use std::fs;
+
+use tlc::core::Progress;
+
+use super::faults::{run_with_embeddings, urls};
+use super::{output, project, tlc};
+
+#[test]
+fn a_model_is_applied_to_a_table_and_the_result_can_be_asked_about() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = project(folder.path());
+    let run = run_with_embeddings(&project, "r");
+    let source = urls(&run)[0].to_path().expect("local");
+    let run_command = |args: &[&str]| {
+        let mut command = tlc();
+        command.args(args).arg("--project").arg(folder.path());
+        output(command)
+    };
+    let (reduced, stdout, stderr) = run_command(&["reduce", "r", "--method", "pca", "--keep-source-tables"]);
+    assert!(reduced.status.success(), "{stdout}{stderr}");
+    let models = run.url().join("models").expect("valid");
+    let name = project.store().list_folders(&models).expect("there").pop().expect("a model");
+    let model = models.join(&name).expect("valid").to_path().expect("local").display().to_string();
+    let out = folder.path().join("datasets/toys/applied.lance");
+    let (source, out_text) = (source.display().to_string(), out.display().to_string());
+    let apply = ["apply", &model, "--table", &source, "--out", &out_text, "--rows-per-task", "7"];
+    let (applied, stdout, stderr) = run_command(&apply);
+    assert!(applied.status.success(), "{stdout}{stderr}");
+    let url = project.root().join("datasets/toys/applied.lance").expect("valid");
+    let info = project.store().info(&url).expect("made");
+    assert!(stdout.contains(&format!("{} rows", info.rows)), "{stdout}");
+    assert!(stdout.contains(info.digest.as_deref().expect("it has one")), "{stdout}");
+    project.store().verify(&url, &Progress::default()).expect("whole");
+    let (again, _, stderr) = run_command(&apply);
+    assert!(!again.status.success() && stderr.contains("already exists"), "{stderr}");
+
+    let (counted, stdout, stderr) = run_command(&["sql", "select count(*) as n, min(example_id) from applied"]);
+    assert!(counted.status.success() && stdout.contains(&format!("| {} ", info.rows)), "{stdout}{stderr}");
+    let csv = folder.path().join("rows.csv").display().to_string();
+    let query = "select example_id, embeddings_pca_ood from applied order by example_id limit 3";
+    let (written, stdout, stderr) = run_command(&["sql", query, "--out", &csv]);
+    assert!(written.status.success() && stdout.contains("3 rows"), "{stdout}{stderr}");
+    let text = fs::read_to_string(&csv).expect("written");
+    assert_eq!(text.lines().next(), Some("example_id,embeddings_pca_ood"));
+    assert_eq!(text.lines().count(), 4, "{text}");
+    let (listed, stdout, _) = run_command(&["sql", "--tables"]);
+    assert!(listed.status.success() && stdout.contains("\"datasets/toys/applied\""), "{stdout}");
+    let (unknown, _, stderr) = run_command(&["sql", "select * from aplied"]);
+    assert!(!unknown.status.success() && stderr.contains("has no table \"aplied\"; it has applied"), "{stderr}");
+}
