@@ -1,6 +1,7 @@
 //! Where tables and small objects are kept.
 
 use std::fmt::Debug;
+use std::time::SystemTime;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
@@ -250,6 +251,26 @@ pub trait TableStore: Debug + Send + Sync {
     /// # Errors
     /// A failing backend.
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError>;
+
+    /// When the newest of everything at or below `url` was written; `None` if there is nothing, or if the store does not
+    /// keep times, as the default. Whoever removes what others left asks it: a writer that is still at work writes.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError> {
+        let _ = url;
+        Ok(None)
+    }
+
+    /// What deletions and writes that were stopped left directly in `folder`, sorted. Nothing else shows it; it takes
+    /// space until it is given to [`delete_folder`](Self::delete_folder). The default leaves nothing.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn list_leftovers(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
+        let _ = folder;
+        Ok(Vec::new())
+    }
 
     /// Puts right what is damaged about the table at `url`, if there is a way that loses nothing, and says what was found;
     /// `None` if nothing was, or nothing helps. A `dry_run` only looks. The default knows no way.

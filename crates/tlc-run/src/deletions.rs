@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tlc_core::ulid::Ulid;
 use tlc_core::{StoreError, TableInfo, Url, WriteCondition};
 
+use crate::links::{Links, is_link};
 use crate::{PRODUCER, Project, RunError};
 
 /// The log's name in a project's folder.
@@ -53,24 +54,31 @@ impl Project {
     }
 
     /// Deletes the table at `url`, after a note in the log. Unless it is `forced`, a table stays that a run lists, that
-    /// describes what another table is about, or that another was made from.
+    /// describes what another table is about, or that another was made from; and any, while something cannot be read that may
+    /// need it.
     ///
     /// # Errors
     /// [`RunError::Needed`], with who needs it; [`RunError::Outside`]; [`StoreError::NotFound`]; a failing store.
     pub fn delete_table(&self, url: &Url, forced: bool) -> Result<(), RunError> {
         let url = self.inside(url)?;
+        self.check_deletable(&url)?;
+        let url = self.behind_links(&url)?;
         let found = self.store().info(&url);
         if !(forced && self.is_table(&url)?) {
             found?;
         }
         if !forced {
-            let needs = self.inventory()?.needs(&url);
-            if !needs.is_empty() {
-                let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
-                return Err(RunError::Needed { url, needs: needs.join("; ") });
-            }
+            self.check_unneeded(&url)?;
         }
         self.delete_recorded(&url, Vec::new())
+    }
+
+    /// The place without the links that lead to it, which is what records and lineages name; a link itself stays one.
+    fn behind_links(&self, url: &Url) -> Result<Url, RunError> {
+        match url.parent() {
+            Some(folder) => Ok(Links::below(self.root()).followed(&folder).join(url.file_name())?),
+            None => Ok(url.clone()),
+        }
     }
 
     /// Whether a table is there, readable or not.
@@ -79,27 +87,43 @@ impl Project {
         Ok(self.store().list_tables(&folder)?.contains(url))
     }
 
-    /// Refuses what a symbolic link takes out of the project: the text of a URL does not show it, and whoever wrote the
-    /// record or unpacked the project may have made it. A link itself may be deleted, since that is all that goes.
+    /// Refuses what is not in the project, or what a symbolic link takes out of it: the text of a URL does not show it, and
+    /// whoever wrote the record or unpacked the project may have made it. A link itself may be deleted, since that is all
+    /// that goes.
     pub(crate) fn check_deletable(&self, url: &Url) -> Result<(), RunError> {
-        let folder = url.parent().and_then(|folder| folder.to_path());
-        let (Some(root), Some(folder)) = (self.root().to_path(), folder) else { return Ok(()) };
-        match (root.canonicalize(), folder.canonicalize()) {
-            (Ok(root), Ok(folder)) if !folder.starts_with(&root) => {
-                Err(RunError::Outside { url: url.clone(), project: self.root().clone() })
-            }
-            // What is not there is not deleted either.
-            _ => Ok(()),
+        let leads_in = |folder: Url| Links::below(self.root()).is_inside(&folder);
+        match url.is_within(self.root()) && url.parent().is_some_and(leads_in) {
+            true => Ok(()),
+            false => Err(RunError::Outside { url: url.clone(), project: self.root().clone() }),
         }
     }
 
-    /// Notes and deletes; nothing at `url` is fine.
+    /// Refuses to write to what is not in the project, the place itself included.
+    pub(crate) fn check_writable(&self, url: &Url) -> Result<(), RunError> {
+        match url.is_within(self.root()) && Links::below(self.root()).is_inside(url) {
+            true => Ok(()),
+            false => Err(RunError::Outside { url: url.clone(), project: self.root().clone() }),
+        }
+    }
+
+    /// Notes and deletes; nothing at `url` is fine. Of a link only the link goes, so there is nothing to note.
     pub(crate) fn delete_recorded(&self, url: &Url, replaced_by: Vec<Url>) -> Result<(), RunError> {
         self.check_deletable(url)?;
-        self.note_deletion(url, replaced_by)?;
+        if !is_link(url) {
+            self.note_deletion(url, replaced_by)?;
+        }
         match self.store().delete(url) {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses what something else needs.
+    pub(crate) fn check_unneeded(&self, url: &Url) -> Result<(), RunError> {
+        let needs: Vec<String> = self.inventory()?.needs(url).iter().map(ToString::to_string).collect();
+        match needs.is_empty() {
+            true => Ok(()),
+            false => Err(RunError::Needed { url: url.clone(), needs: needs.join("; ") }),
         }
     }
 

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tlc_core::ulid::Ulid;
 use tlc_core::{Lineage, ModelRef, Progress, StoreError, TableInfo, Url};
 
+use crate::error::words;
 use crate::inventory::{DEPTH, id_of};
-use crate::reduce::{PIECES_SUFFIX, check_model};
-use crate::{Project, RunError};
+use crate::links::is_link;
+use crate::reduce::{Interrupted, PIECES_SUFFIX, check_model};
+use crate::{Inventory, Project, RunError};
 
 /// How a project is looked over.
 #[derive(Debug, Clone)]
@@ -19,7 +21,7 @@ pub struct DoctorOptions {
     pub repair: bool,
     /// Whether all rows are read and compared with their digests. Default true.
     pub verify: bool,
-    /// What is younger may belong to somebody who is still at work, and is let be. Default one hour.
+    /// Where something was written more recently, somebody may still be at work, and it is let be. Default one hour.
     pub least_age: Duration,
 }
 
@@ -38,6 +40,14 @@ pub struct Finding {
     pub url: Url,
     /// Whether it was put right.
     pub is_repaired: bool,
+    /// What was in the way of looking closer, or of putting it right.
+    pub failure: Option<String>,
+}
+
+impl Finding {
+    fn new(url: Url, problem: Problem) -> Self {
+        Self { problem, url, is_repaired: false, failure: None }
+    }
 }
 
 /// What can be wrong with a project.
@@ -53,13 +63,23 @@ pub enum Problem {
     DamagedModel(String),
     /// A run whose record cannot be read. Cannot be put right.
     DamagedRun(String),
-    /// A run lists a table that is not there. Put right: the entry is removed.
+    /// A run lists something that is outside of the project, where it is not followed. Cannot be put right.
+    Outside {
+        /// The run.
+        run: String,
+    },
+    /// A run lists a table that is not there. Put right: the entry gets the table's new place; it is removed if the table is
+    /// nowhere in the project.
     MissingTable {
         /// The run.
         run: String,
     },
-    /// A table that was replaced and was to be deleted. Put right: it is.
-    InterruptedDeletion,
+    /// A table that was replaced and was to be deleted. Put right: it is, if what took its place is whole and nothing else
+    /// needs it.
+    InterruptedDeletion {
+        /// The run.
+        run: String,
+    },
     /// A table that was written for a run which does not list it. Put right: it is deleted.
     UnlistedTable,
     /// What a writer left that was killed before its table was whole. Put right: it is removed.
@@ -69,6 +89,8 @@ pub enum Problem {
     /// What is finished of a reduction that was stopped; it goes on from there when it is asked for again. Put right: it
     /// is removed.
     InterruptedReduction,
+    /// What a deletion, or a write of a small object, left that was killed; nothing else shows it. Put right: it is removed.
+    Leftover,
 }
 
 impl fmt::Display for Problem {
@@ -83,13 +105,17 @@ impl fmt::Display for Problem {
             Self::TornManifest(reason) => f.write_str(reason),
             Self::DamagedRun(reason) => write!(f, "its record cannot be read: {reason}; restore run.json from a copy"),
             Self::MissingTable { run } => write!(f, "run {run:?} lists it, but it is not there"),
-            Self::InterruptedDeletion => f.write_str("was replaced and is to be deleted; the deletion was interrupted"),
+            Self::Outside { run } => write!(f, "run {run:?} lists it, but it is outside of the project"),
+            Self::InterruptedDeletion { .. } => {
+                f.write_str("was replaced and is to be deleted; the deletion was interrupted")
+            }
             Self::UnlistedTable => f.write_str("was written for a run that does not list it; its writer was stopped"),
             Self::UnfinishedTable => f.write_str("no whole table; its writer, or its deletion, was stopped"),
             Self::UnusedModel => f.write_str("no table was made with this model; its writer was stopped"),
             Self::InterruptedReduction => f.write_str(
                 "finished pieces of a reduction that was stopped; reduce again to go on, or remove them by a repair",
             ),
+            Self::Leftover => f.write_str("no longer there for anybody, but it takes space; its deletion was stopped"),
         }
     }
 }
@@ -98,7 +124,8 @@ impl Project {
     /// Looks for what is damaged and what was left half done, and puts right what can be, if that is asked for.
     ///
     /// # Errors
-    /// A failing store; cancellation. What was put right until then stays so.
+    /// A store that cannot be looked through; cancellation. What was put right until then stays so. What cannot be looked
+    /// at, or put right, is part of the answer.
     pub fn doctor(&self, options: &DoctorOptions, progress: &Progress) -> Result<Vec<Finding>, RunError> {
         let inventory = self.inventory()?;
         let mut findings = Vec::new();
@@ -107,100 +134,227 @@ impl Project {
         let mut torn = BTreeSet::new();
         let tables = inventory.tables.iter().map(|info| &info.url);
         for url in tables.chain(inventory.damaged_tables.iter().map(|(url, _)| url)).chain(&unfinished) {
-            if let Some(reason) = self.store().repair(url, true, progress)? {
-                torn.insert(url.clone());
-                findings.push((url.clone(), Problem::TornManifest(reason)));
-            }
+            let problem = match self.store().repair(url, true, progress) {
+                Ok(None) => continue,
+                Ok(Some(reason)) => Problem::TornManifest(reason),
+                Err(StoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
+                Err(error) => Problem::DamagedTable(words(&error)),
+            };
+            torn.insert(url.clone());
+            findings.push(Finding::new(url.clone(), problem));
         }
         for (url, error) in inventory.damaged_tables.iter().filter(|(url, _)| !torn.contains(url)) {
-            findings.push((url.clone(), damaged(error)));
+            findings.push(Finding::new(url.clone(), damaged(error)));
         }
         for (name, error) in &inventory.damaged_runs {
-            findings.push((self.root().join("runs")?.join(name)?, Problem::DamagedRun(error.to_string())));
+            let url = self.root().join("runs")?.join(name)?;
+            findings.push(Finding::new(url, Problem::DamagedRun(error.to_string())));
         }
         for info in inventory.tables.iter().filter(|info| options.verify && !torn.contains(&info.url)) {
             match self.store().verify(&info.url, progress) {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
                 Err(StoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
-                Err(error) => findings.push((info.url.clone(), damaged(&error))),
+                Err(error) => findings.push(Finding::new(info.url.clone(), damaged(&error))),
             }
         }
         if options.verify {
-            findings.extend(self.damaged_models(&inventory.tables)?);
+            findings.extend(self.damaged_models(&inventory.tables));
         }
         for (name, record) in &inventory.runs {
+            let run = || name.clone();
             for url in &record.to_delete {
-                findings.push((self.inside(url)?, Problem::InterruptedDeletion));
+                findings.push(match self.inside(url) {
+                    Ok(url) => Finding::new(url, Problem::InterruptedDeletion { run: run() }),
+                    Err(_) => Finding::new(url.clone(), Problem::Outside { run: run() }),
+                });
             }
             for entry in &record.metrics {
-                let url = self.inside(&entry.url)?;
-                if inventory.table(&url).is_none()
-                    && !torn.contains(&url)
-                    && !inventory.damaged_tables.iter().any(|(damaged, _)| *damaged == url)
-                {
-                    findings.push((url, Problem::MissingTable { run: name.clone() }));
+                let Ok(url) = self.inside(&entry.url) else {
+                    findings.push(Finding::new(entry.url.clone(), Problem::Outside { run: run() }));
+                    continue;
+                };
+                // Asked for by itself where it was not met: a link may lead to it.
+                if inventory.table(&url).is_none() && !torn.contains(&url) && self.is_missing(&url) {
+                    findings.push(Finding::new(url, Problem::MissingTable { run: run() }));
                 }
             }
         }
-        let is_old = |id: Option<Ulid>| id.is_none_or(|id| age(id) >= options.least_age);
-        let leftovers = inventory.tables.iter().filter(|info| inventory.is_leftover(info) && is_old(id_of(info)));
-        findings.extend(leftovers.map(|info| (info.url.clone(), Problem::UnlistedTable)));
-        for url in unfinished.into_iter().filter(|url| !torn.contains(url)) {
-            if is_old(id_in_name(&url)) {
-                findings.push((url, Problem::UnfinishedTable));
+        // What is half done may be somebody's work of this moment.
+        let mut push_old = |url: Url, problem: Problem| {
+            let age = self.is_old(&url, options.least_age);
+            if !matches!(age, Ok(false)) {
+                let failure = age.err().map(|error| words(&error));
+                findings.push(Finding { failure, ..Finding::new(url, problem) });
             }
+        };
+        for info in inventory.tables.iter().filter(|info| inventory.is_leftover(info)) {
+            push_old(info.url.clone(), Problem::UnlistedTable);
         }
-        let interrupted = self.interrupted_reductions()?;
-        let old_pieces = interrupted.iter().filter(|it| is_old(it.newest));
-        findings.extend(old_pieces.map(|it| (it.folder.clone(), Problem::InterruptedReduction)));
-        let of_interrupted: Vec<&Lineage> =
-            interrupted.iter().filter(|it| !is_old(it.newest)).filter_map(|it| it.lineage.as_ref()).collect();
+        for url in unfinished.into_iter().filter(|url| !torn.contains(url)) {
+            push_old(url, Problem::UnfinishedTable);
+        }
+        for it in self.interrupted_reductions()?.iter().filter(|it| was_stopped(it, options.least_age)) {
+            push_old(it.folder.clone(), Problem::InterruptedReduction);
+        }
+        let at_work = self.reductions_at_work(options.least_age)?;
         // What cannot be read may have been made with any of them.
         let is_any_unreadable = !inventory.damaged_tables.is_empty() || !torn.is_empty();
         for url in self.models()?.into_iter().filter(|_| !is_any_unreadable) {
-            let names_it = |lineage: &Lineage| {
-                let models = lineage.models.values();
-                models.into_iter().any(|model| self.places().expanded(&model.url).is_ok_and(|used| used == url))
-            };
-            let is_used = |info: &TableInfo| info.lineage().is_some_and(|lineage| names_it(&lineage));
-            let is_in_use = of_interrupted.iter().any(|lineage| names_it(lineage));
-            if is_old(id_in_name(&url)) && !is_in_use && !inventory.tables.iter().any(is_used) {
-                findings.push((url, Problem::UnusedModel));
+            if !Self::is_used(&url, &inventory, &at_work) {
+                push_old(url, Problem::UnusedModel);
             }
         }
-        let mut result = Vec::new();
-        for (url, problem) in findings {
-            let is_repaired = options.repair && self.put_right(&url, &problem, progress)?;
-            result.push(Finding { problem, url, is_repaired });
+        for url in self.leftovers(self.root(), DEPTH)? {
+            push_old(url, Problem::Leftover);
         }
-        Ok(result)
+        if options.repair {
+            for finding in findings.iter_mut().filter(|finding| finding.failure.is_none()) {
+                match self.put_right(&finding.url, &finding.problem, options, progress) {
+                    Ok(is_repaired) => finding.is_repaired = is_repaired,
+                    Err(error) if error.is_cancelled() => return Err(error),
+                    Err(error) => finding.failure = Some(words(&error)),
+                }
+            }
+        }
+        Ok(findings)
     }
 
-    /// Puts right what can be. Whether it could.
-    fn put_right(&self, url: &Url, problem: &Problem, progress: &Progress) -> Result<bool, RunError> {
+    /// Puts right what can be. Whether it could. The project was looked through some time ago, so each finding is looked at
+    /// once more: what is no longer so is right already.
+    fn put_right(
+        &self,
+        url: &Url,
+        problem: &Problem,
+        options: &DoctorOptions,
+        progress: &Progress,
+    ) -> Result<bool, RunError> {
         match problem {
-            Problem::DamagedTable(_) | Problem::DamagedModel(_) | Problem::DamagedRun(_) => return Ok(false),
-            Problem::TornManifest(_) => return Ok(self.store().repair(url, false, progress)?.is_some()),
-            Problem::MissingTable { run } => {
-                let relative = url.relative_to(self.root());
-                self.open_run(run)?.update(|record| record.metrics.retain(|entry| entry.url != relative))?;
+            Problem::DamagedTable(_) | Problem::DamagedModel(_) | Problem::DamagedRun(_) | Problem::Outside { .. } => {
+                return Ok(false);
             }
-            Problem::InterruptedDeletion => {
-                let run = url.parent().and_then(|folder| folder.parent());
-                let Some(run) = run else { return Ok(false) };
-                self.open_run(run.file_name())?.finish_deletions()?;
+            Problem::TornManifest(_) => {
+                self.check_writable(url)?;
+                return Ok(self.store().repair(url, false, progress)?.is_some());
             }
-            Problem::UnlistedTable => self.delete_recorded(url, Vec::new())?,
-            Problem::UnfinishedTable | Problem::UnusedModel | Problem::InterruptedReduction => {
-                self.check_deletable(url)?;
-                self.store().delete_folder(url)?;
+            Problem::MissingTable { run } => self.find_or_forget(url, run)?,
+            Problem::InterruptedDeletion { run } => {
+                let run = self.open_run(run)?;
+                let listed = run.record()?.to_delete.into_iter();
+                let inventory = self.inventory()?;
+                for source in listed.filter(|listed| self.inside(listed).is_ok_and(|listed| listed == *url)) {
+                    run.finish_deletion(&source, &inventory)?;
+                }
             }
+            Problem::UnlistedTable => {
+                let is_left = match self.store().info(url) {
+                    Ok(info) => self.inventory_of(vec![info.clone()], Vec::new())?.is_leftover(&info),
+                    Err(StoreError::NotFound { .. }) => false,
+                    Err(error) => return Err(error.into()),
+                };
+                if is_left && self.is_old(url, options.least_age)? {
+                    self.delete_recorded(url, Vec::new())?;
+                }
+            }
+            Problem::UnfinishedTable => {
+                if self.is_missing(url) && self.is_old(url, options.least_age)? {
+                    self.remove(url)?;
+                }
+            }
+            Problem::UnusedModel => {
+                let inventory = self.inventory()?;
+                let at_work = self.reductions_at_work(options.least_age)?;
+                let is_unused = inventory.damaged_tables.is_empty() && !Self::is_used(url, &inventory, &at_work);
+                if is_unused && self.is_old(url, options.least_age)? {
+                    self.remove(url)?;
+                }
+            }
+            Problem::InterruptedReduction => {
+                let interrupted = self.interrupted_reductions()?;
+                let is_stopped = interrupted.iter().any(|it| it.folder == *url && was_stopped(it, options.least_age));
+                if is_stopped && self.is_old(url, options.least_age)? {
+                    self.remove(url)?;
+                }
+            }
+            Problem::Leftover => self.remove(url)?,
         }
         Ok(true)
     }
 
+    fn remove(&self, folder: &Url) -> Result<(), RunError> {
+        self.check_deletable(folder)?;
+        Ok(self.store().delete_folder(folder)?)
+    }
+
+    /// Corrects the entry of a table that is not where `run` lists it, as after its folder was renamed. It is forgotten only
+    /// if the table is nowhere, and nothing that cannot be read may be it.
+    fn find_or_forget(&self, url: &Url, run: &str) -> Result<(), RunError> {
+        if !self.is_missing(url) {
+            return Ok(());
+        }
+        let inventory = self.inventory()?;
+        let run = self.open_run(run)?;
+        let unreadable = inventory.damaged_tables.first().map(|(url, _)| url);
+        run.try_update(|record| {
+            let mut kept = Vec::new();
+            for mut entry in std::mem::take(&mut record.metrics) {
+                let is_it = self.inside(&entry.url).is_ok_and(|listed| listed == *url);
+                // Of several copies the one in the run's own folder.
+                let copies = || inventory.tables.iter().filter(|info| id_of(info) == Some(entry.table_id));
+                let found = copies().find(|info| info.url.is_within(run.url())).or_else(|| copies().next());
+                match (is_it, found, unreadable) {
+                    (false, _, _) => {}
+                    (true, Some(info), _) => entry.url = self.places().stored(&info.url),
+                    (true, None, Some(unreadable)) => {
+                        let reason = format!("{unreadable} cannot be read, and may be this table");
+                        return Err(RunError::Repair { url: url.clone(), reason });
+                    }
+                    (true, None, None) => continue,
+                }
+                kept.push(entry);
+            }
+            record.metrics = kept;
+            Ok(())
+        })
+    }
+
+    /// Whether no whole table is there.
+    fn is_missing(&self, url: &Url) -> bool {
+        matches!(self.store().info(url), Err(StoreError::NotFound { .. }))
+    }
+
+    /// Whether a table was made with the model in folder `url`, or is being made by one of the reductions `at_work`: by its
+    /// name, which no other has, since a run that was renamed or copied keeps its models although their URLs are other ones.
+    fn is_used(url: &Url, inventory: &Inventory, at_work: &[Lineage]) -> bool {
+        let names_it =
+            |lineage: &Lineage| lineage.models.values().any(|model| model.url.file_name() == url.file_name());
+        at_work.iter().any(names_it) || inventory.tables.iter().filter_map(TableInfo::lineage).any(|it| names_it(&it))
+    }
+
+    /// Of the reductions that have finished pieces of a table not long ago: of the tables to be.
+    fn reductions_at_work(&self, least_age: Duration) -> Result<Vec<Lineage>, RunError> {
+        let interrupted = self.interrupted_reductions()?.into_iter();
+        let mut at_work = Vec::new();
+        for it in interrupted {
+            if !(was_stopped(&it, least_age) && self.is_old(&it.folder, least_age)?) {
+                at_work.extend(it.lineage);
+            }
+        }
+        Ok(at_work)
+    }
+
+    /// Whether what is there was begun, and last written to, at least `least_age` ago. One who is at work for long is known
+    /// by what was written, one who is about to write by the name.
+    fn is_old(&self, url: &Url, least_age: Duration) -> Result<bool, RunError> {
+        if id_in_name(url).is_some_and(|id| age(id) < least_age) {
+            return Ok(false);
+        }
+        // Nothing is older than nothing; a time to come is one of a clock that went backwards.
+        let age = |time| SystemTime::now().duration_since(time).unwrap_or_default();
+        Ok(self.store().last_modified(url)?.is_none_or(|time| age(time) >= least_age))
+    }
+
     /// The models that `tables` were made with and that are there, but not as they were written.
-    fn damaged_models(&self, tables: &[TableInfo]) -> Result<Vec<(Url, Problem)>, RunError> {
+    fn damaged_models(&self, tables: &[TableInfo]) -> Vec<Finding> {
         let lineages = tables.iter().filter_map(TableInfo::lineage);
         let models: BTreeMap<Url, ModelRef> = lineages
             .flat_map(|lineage| lineage.models.into_values())
@@ -210,47 +364,62 @@ impl Project {
         for (url, model) in models {
             match check_model(self, &model) {
                 Ok(()) | Err(RunError::Store(StoreError::NotFound { .. })) => {}
-                Err(RunError::Model { source, .. }) => found.push((url, Problem::DamagedModel(words(&source)))),
-                Err(error) => return Err(error),
+                Err(RunError::Model { source, .. }) => {
+                    found.push(Finding::new(url, Problem::DamagedModel(words(&source))));
+                }
+                Err(error) => found.push(Finding::new(url, Problem::DamagedModel(words(&error)))),
+            }
+        }
+        found
+    }
+
+    /// What was left that only the store knows of. Links are not followed, since it is looked for to be removed.
+    fn leftovers(&self, folder: &Url, depth: usize) -> Result<Vec<Url>, RunError> {
+        let mut found = self.store().list_leftovers(folder)?;
+        for name in self.store().list_folders(folder)? {
+            let url = folder.join(&name)?;
+            let is_of_table = name.contains(".lance") || name.ends_with(PIECES_SUFFIX);
+            if depth > 0 && !is_of_table && !is_link(&url) {
+                found.extend(self.leftovers(&url, depth - 1)?);
             }
         }
         Ok(found)
     }
 
-    /// Folders that are called as tables are, and are none.
+    /// Folders that are called as tables are, and are none; not through links.
     fn unfinished_tables(&self, folder: &Url, depth: usize) -> Result<Vec<Url>, RunError> {
         let mut found = Vec::new();
         for name in self.store().list_folders(folder)? {
             let url = folder.join(&name)?;
+            if is_link(&url) {
+                continue;
+            }
             if !name.contains(".lance") {
                 if depth > 0 && !name.ends_with(PIECES_SUFFIX) {
                     found.extend(self.unfinished_tables(&url, depth - 1)?);
                 }
-            } else if self.store().info(&url).is_err_and(|error| matches!(error, StoreError::NotFound { .. })) {
+            } else if self.is_missing(&url) {
                 found.push(url);
             }
         }
         Ok(found)
     }
 
-    /// The folders of models of all runs.
+    /// The folders of models of all runs; not through links.
     fn models(&self) -> Result<Vec<Url>, RunError> {
         let runs = self.root().join("runs")?;
         let mut models = Vec::new();
         for run in self.store().list_folders(&runs)? {
             let folder = runs.join(&run)?.join("models")?;
+            if is_link(&runs.join(&run)?) || is_link(&folder) {
+                continue;
+            }
             for name in self.store().list_folders(&folder)? {
                 models.push(folder.join(&name)?);
             }
         }
         Ok(models)
     }
-}
-
-/// What went wrong, and why, in one line.
-fn words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn damaged(error: &StoreError) -> Problem {
@@ -264,6 +433,11 @@ fn damaged(error: &StoreError) -> Problem {
 fn id_in_name(url: &Url) -> Option<Ulid> {
     let name = url.file_name().strip_suffix(".lance").unwrap_or(url.file_name());
     Ulid::from_string(name.rsplit_once('-')?.1).ok()
+}
+
+/// Whether a reduction has finished no piece for `least_age`.
+fn was_stopped(reduction: &Interrupted, least_age: Duration) -> bool {
+    reduction.newest.is_none_or(|id| age(id) >= least_age)
 }
 
 /// How long ago an identity was made; nothing for one from the future, as after a clock went backwards.
@@ -281,6 +455,37 @@ mod tests {
     use tlc_core::{Lineage, MetricsSink, MetricsTable, Operation, TableStore, WriteCondition};
 
     use super::*;
+
+    #[test]
+    fn a_finding_is_looked_at_again_before_anything_is_removed() {
+        let project =
+            Project::new(Arc::new(tlc_table::MemoryStore::default()), "memory://test/project".parse().expect("a URL"));
+        let run = project.create_run("r", Map::new()).expect("creatable");
+        let mut lineage = Lineage::new("test/1", Operation::new("made-up", 1));
+        let model = run.url().join("models/m").expect("a name");
+        let reference = serde_json::json!({ "url": model, "digest": "sha256:0" });
+        lineage.models.insert("id".into(), serde_json::from_value(reference).expect("a model"));
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
+        let table = MetricsTable { name: "m".into(), foreign_table: None, constants: Map::new(), lineage };
+        let url = run.write_metrics(table, &schema, Box::new(std::iter::empty())).expect("writable").url;
+        let file = model.join("model.json").expect("a name");
+        project.store().write_object(&file, b"{}", WriteCondition::Absent).expect("writable");
+        // As others may have made of what was found some time ago.
+        let now = DoctorOptions { least_age: Duration::ZERO, repair: true, ..DoctorOptions::default() };
+        let r = || "r".to_owned();
+        for problem in [
+            Problem::UnlistedTable,
+            Problem::UnfinishedTable,
+            Problem::InterruptedDeletion { run: r() },
+            Problem::MissingTable { run: r() },
+        ] {
+            project.put_right(&url, &problem, &now, &Progress::default()).expect("nothing to do");
+            assert!(project.store().info(&url).is_ok(), "{problem}");
+            assert_eq!(run.metrics().expect("readable").len(), 1, "{problem}");
+        }
+        project.put_right(&model, &Problem::UnusedModel, &now, &Progress::default()).expect("nothing to do");
+        assert!(project.store().read_object(&file).is_ok(), "it is used");
+    }
 
     #[test]
     fn what_is_half_done_is_found_told_and_put_right() {
@@ -303,6 +508,7 @@ mod tests {
         let relative = doomed.relative_to(&root);
         run.update(|record| {
             record.metrics.retain(|entry| entry.url != relative);
+            record.metrics[0].reduced_from = Some(relative.clone());
             record.to_delete.push(relative.clone());
         })
         .expect("as a kill leaves it");
@@ -320,7 +526,7 @@ mod tests {
         let found = project.doctor(&now, &Progress::default()).expect("readable");
         let problems: Vec<(Url, Problem)> = found.into_iter().map(|it| (it.url, it.problem)).collect();
         let expected = [
-            (doomed.clone(), Problem::InterruptedDeletion),
+            (doomed.clone(), Problem::InterruptedDeletion { run: "r".into() }),
             (missing, Problem::MissingTable { run: "r".into() }),
             (unlisted.clone(), Problem::UnlistedTable),
             (unfinished, Problem::UnfinishedTable),

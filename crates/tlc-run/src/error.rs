@@ -82,6 +82,14 @@ pub enum RunError {
         /// Who needs it, and for what.
         needs: String,
     },
+    /// Something that the doctor cannot put right.
+    #[error("cannot put {url} right: {reason}")]
+    Repair {
+        /// The place.
+        url: Url,
+        /// What is in the way.
+        reason: String,
+    },
     /// A table whose making cannot be repeated.
     #[error("cannot replay {url}: {reason}")]
     Replay {
@@ -139,4 +147,10 @@ impl RunError {
                 | RunError::Reduce { source: ReduceError::Cancelled(_), .. }
         )
     }
+}
+
+/// What went wrong, and why, in one line.
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -7,12 +7,15 @@
 //!
 //! This crate talks to `dyn TableStore` and `dyn Reducer` only.
 
+#[cfg(test)]
+mod deletion_tests;
 mod deletions;
 mod doctor;
 mod epoch_metrics;
 mod error;
 mod inventory;
 mod lineage_graph;
+mod links;
 mod listing;
 #[cfg(test)]
 mod moved_tests;

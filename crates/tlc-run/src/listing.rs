@@ -69,6 +69,8 @@ impl Project {
             match Run::at(self.clone(), name.clone()).and_then(|run| run.record()) {
                 // A folder without a record is what a killed writer left.
                 Err(RunError::Store(StoreError::NotFound { .. })) => {}
+                // Whether the record is damaged is not known then; it may be whole, and list what seems to be needless.
+                Err(error @ RunError::Store(_)) => return Err(error),
                 record => runs.push(ListedRun { name, record }),
             }
         }

@@ -13,7 +13,7 @@ use tlc_core::{
 use tlc_reduce as _;
 use tlc_table::{LanceStore, NewTable, Table};
 
-use crate::{NodeState, Project, ReduceOptions, Run, RunError};
+use crate::{NodeState, Project, ReduceOptions, Run, RunError, reduce_embeddings};
 
 const N_ROWS: usize = 40;
 
@@ -94,6 +94,21 @@ fn data_with_an_alias_is_found_on_every_machine() {
     let graph = without.lineage_graph(&entries[0].url).expect("known");
     assert_eq!(graph.nodes[0].state, NodeState::Present);
     assert!(graph.to_text(without.root()).contains("reduce "), "{graph:?}");
+}
+
+#[test]
+fn a_source_outside_of_the_project_is_not_deleted_and_nothing_is_written_then() {
+    let store = Arc::new(tlc_table::MemoryStore::default());
+    let [root, data] = ["memory://m/p", "memory://m/data"].map(|url| url.parse::<Url>().expect("a URL"));
+    let places = Places::new(root).with_alias("DATA", data.clone()).expect("an alias");
+    let project = Project::in_places(store.clone(), places);
+    let table = Table::from_columns(store, &data, NewTable::new("train"), rows(6)).expect("new");
+    let mut options = ReduceOptions::new([reducer_from_args("pca", Map::new()).expect("known")]);
+    options.delete_source_tables = Some(true);
+    let refused = reduce_embeddings(&project, table.url(), &options, &Progress::default()).expect_err("refused");
+    assert!(matches!(refused, RunError::Outside { .. }), "{refused}");
+    assert_eq!(project.store().list_tables(&data).expect("listable"), [table.url().clone()], "nothing was written");
+    assert_eq!(project.deletions().expect("readable"), []);
 }
 
 #[test]

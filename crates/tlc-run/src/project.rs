@@ -19,6 +19,7 @@ use tlc_core::{
     digest,
 };
 
+use crate::links::is_link;
 use crate::record::FORMAT;
 use crate::{Run, RunError, RunRecord, RunStatus};
 
@@ -199,11 +200,12 @@ impl Project {
     }
 
     /// Removes a run with its metrics tables and models, also if its record is damaged or missing.
-    /// Datasets stay. The log of deletions says which tables it had.
+    /// Datasets stay. The log of deletions says which tables it had. Unless it is `forced`, a run stays of which another
+    /// run or a table elsewhere needs something. Of a link to a run only the link goes.
     ///
     /// # Errors
-    /// [`RunError::UnknownRun`]; a failing store.
-    pub fn delete_run(&self, name: &str) -> Result<(), RunError> {
+    /// [`RunError::UnknownRun`]; [`RunError::Needed`], with who needs it; a failing store.
+    pub fn delete_run(&self, name: &str, forced: bool) -> Result<(), RunError> {
         check_name("run", name)?;
         let folder = self.root().join("runs")?;
         if !self.store.list_folders(&folder)?.iter().any(|known| known == name) {
@@ -211,7 +213,12 @@ impl Project {
         }
         let folder = folder.join(name)?;
         self.check_deletable(&folder)?;
-        self.note_deletions_below(&folder)?;
+        if !is_link(&folder) {
+            if !forced {
+                self.check_unneeded(&folder)?;
+            }
+            self.note_deletions_below(&folder)?;
+        }
         Ok(self.store.delete_folder(&folder)?)
     }
 

@@ -1,16 +1,17 @@
 //! One run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema};
 use tlc_core::{
-    BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, StoreError, TableInfo, Url, WriteCondition,
-    aggregate, value_map,
+    BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, Progress, StoreError, TableInfo, Url,
+    WriteCondition, aggregate, value_map,
 };
 
+use crate::error::words;
 use crate::record::FORMAT;
-use crate::{MetricsEntry, Project, RunError, RunRecord, RunStatus};
+use crate::{Inventory, MetricsEntry, Need, Project, RunError, RunRecord, RunStatus};
 
 /// A run of a [`Project`]: its record and its tables.
 ///
@@ -181,23 +182,76 @@ impl Run {
     }
 
     /// Deletes the tables that a reduction has replaced, each after a note in the project's log of deletions. Called by
-    /// the reduction itself and before the next one; it finishes what an interrupted one left.
+    /// the reduction itself and before the next one; it finishes what an interrupted one left. A table stays, with a
+    /// warning, if nothing took its place, if what did cannot be read back, or if something else has come to need it.
     ///
     /// # Errors
-    /// A failing store, or a successor that is not there; what was deleted until then stays recorded.
+    /// A failing store; what was deleted until then stays recorded.
     pub fn finish_deletions(&self) -> Result<(), RunError> {
-        let record = self.record()?;
-        for relative in record.to_delete {
-            let made = record.metrics.iter().filter(|entry| entry.reduced_from.as_ref() == Some(&relative));
-            let replaced_by: Vec<Url> = made.map(|entry| entry.url.clone()).collect();
-            // No source goes before its successors are there, whatever happened to them since they were recorded.
-            for url in &replaced_by {
-                self.project.store().info(&self.project.inside(url)?)?;
+        let sources = self.record()?.to_delete;
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let inventory = self.project.inventory()?;
+        for source in sources {
+            match self.finish_deletion(&source, &inventory) {
+                Err(RunError::Needed { url, needs }) => {
+                    tracing::warn!(table = %url, reason = needs, "not deleted, although it was replaced");
+                }
+                result => result?,
             }
-            self.project.delete_recorded(&self.project.inside(&relative)?, replaced_by)?;
-            self.update(|record| record.to_delete.retain(|url| *url != relative))?;
         }
         Ok(())
+    }
+
+    /// Deletes one of the tables that were replaced; `source` is its URL as the record has it.
+    pub(crate) fn finish_deletion(&self, source: &Url, inventory: &Inventory) -> Result<(), RunError> {
+        let url = self.project.inside(source)?;
+        let record = self.record()?;
+        if !record.to_delete.contains(source) {
+            return Ok(());
+        }
+        let made = record.metrics.iter().filter(|entry| entry.reduced_from.as_ref() == Some(source));
+        let replaced_by: Vec<Url> = made.map(|entry| entry.url.clone()).collect();
+        if !matches!(self.project.store().info(&url), Err(StoreError::NotFound { .. })) {
+            self.check_replaced(&url, &replaced_by, &record, inventory)?;
+        }
+        self.project.delete_recorded(&url, replaced_by)?;
+        self.update(|record| record.to_delete.retain(|other| other != source))
+    }
+
+    /// No source goes before its successors are there and whole, whatever happened to them since they were recorded, and
+    /// none that anything needs but what was made of it by the reduction that replaced it.
+    fn check_replaced(
+        &self,
+        url: &Url,
+        replaced_by: &[Url],
+        record: &RunRecord,
+        inventory: &Inventory,
+    ) -> Result<(), RunError> {
+        let stays = |needs: String| Err(RunError::Needed { url: url.clone(), needs });
+        if replaced_by.is_empty() {
+            return stays("no table of the run took its place".to_owned());
+        }
+        for successor in replaced_by {
+            match self.project.store().verify(&self.project.inside(successor)?, &Progress::default()) {
+                Ok(()) => {}
+                Err(error) => return stays(format!("what took its place cannot be read back: {}", words(&error))),
+            }
+        }
+        // The reduction has asked who needs its sources before it recorded anything, so what it made counts no more.
+        let reduced = record.metrics.iter().filter(|entry| entry.reduced_from.is_some()).map(|entry| &entry.url);
+        let counts_no_more: BTreeSet<Url> =
+            reduced.chain(&record.to_delete).filter_map(|url| self.project.inside(url).ok()).collect();
+        let counts = |need: &Need| match need {
+            Need::MadeFrom(other) | Need::Describes(other) => !counts_no_more.contains(other),
+            _ => true,
+        };
+        let needs: Vec<String> = inventory.needs(url).iter().filter(|need| counts(need)).map(Need::to_string).collect();
+        match needs.is_empty() {
+            true => Ok(()),
+            false => stays(needs.join("; ")),
+        }
     }
 
     /// The entry of a new table, with URLs as the record keeps them.

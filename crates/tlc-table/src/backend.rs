@@ -1,6 +1,8 @@
 //! What Lance leaves to its caller: claiming a table's folder, listing and removing folders, and the small objects
 //! beside tables.
 
+use std::time::SystemTime;
+
 use tlc_core::{ObjectVersion, StoreError, Url, WriteCondition};
 
 /// Ends the name of a table's folder.
@@ -44,4 +46,8 @@ pub(crate) trait Backend: Send + Sync {
     fn list_folders(&self, folder: &Url) -> Result<Vec<String>, StoreError>;
 
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError>;
+
+    fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError>;
+
+    fn list_leftovers(&self, folder: &Url) -> Result<Vec<Url>, StoreError>;
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tlc_core::{ObjectVersion, StoreError, UniqueName, Url, WriteCondition, digest};
 
@@ -64,8 +65,8 @@ impl Backend for LocalFiles {
 
     fn list_tables(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
         let wanted = |path: &Path| path.to_string_lossy().ends_with(TABLE_SUFFIX) && is_table(path);
-        let names =
-            names_in(&local_path(folder)?, wanted).map_err(|error| StoreError::backend("list", folder, error))?;
+        let names = visible_names_in(&local_path(folder)?, wanted)
+            .map_err(|error| StoreError::backend("list", folder, error))?;
         names.into_iter().map(|name| Ok(folder.join(&name)?)).collect()
     }
 
@@ -82,15 +83,31 @@ impl Backend for LocalFiles {
     }
 
     fn list_folders(&self, folder: &Url) -> Result<Vec<String>, StoreError> {
-        names_in(&local_path(folder)?, Path::is_dir).map_err(|error| StoreError::backend("list", folder, error))
+        visible_names_in(&local_path(folder)?, Path::is_dir).map_err(|error| StoreError::backend("list", folder, error))
     }
 
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
         let path = local_path(folder)?;
-        if !path.is_dir() {
-            return Ok(());
-        }
-        remove_tree(&path).map_err(|error| StoreError::backend("delete", folder, error))
+        let is_left = is_leftover(&path.file_name().unwrap_or_default().to_string_lossy());
+        let removed = match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            // It has disappeared already.
+            Ok(_) if is_left => remove_bytes(&path),
+            Ok(_) => remove_tree(&path),
+        };
+        removed.map_err(|error| StoreError::backend("delete", folder, error))
+    }
+
+    fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError> {
+        last_modified(&local_path(url)?).map_err(|error| StoreError::backend("look at", url, error))
+    }
+
+    fn list_leftovers(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
+        let names =
+            names_in(&local_path(folder)?, |path| is_leftover(&path.file_name().unwrap_or_default().to_string_lossy()));
+        let names = names.map_err(|error| StoreError::backend("list", folder, error))?;
+        names.into_iter().map(|name| Ok(folder.join(&name)?)).collect()
     }
 }
 
@@ -137,7 +154,20 @@ fn remove_tree(path: &Path) -> io::Result<()> {
     let doomed = path.with_file_name(UniqueName::new(&format!("{name}.{DELETED_SUFFIX}")).to_string());
     fs::rename(path, &doomed)?;
     sync_parents(&doomed)?;
-    fs::remove_dir_all(&doomed)
+    remove_bytes(&doomed)
+}
+
+/// Removes a folder with all that is in it, or a file; of a link, the link.
+fn remove_bytes(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata()?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
+}
+
+/// Whether a name is one that [`remove_tree`] or [`write_object`] gives for as long as it takes.
+fn is_leftover(name: &str) -> bool {
+    name.contains(&format!(".{DELETED_SUFFIX}-"))
 }
 
 /// Removes what an interrupted [`remove_tree`] of `path` left.
@@ -151,10 +181,17 @@ fn sweep_removed(path: &Path) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            fs::remove_dir_all(entry.path())?;
+            remove_bytes(&entry.path())?;
         }
     }
     Ok(())
+}
+
+/// As [`names_in`], without what is being deleted.
+fn visible_names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> io::Result<Vec<String>> {
+    let mut names = names_in(folder, wanted)?;
+    names.retain(|name| !is_leftover(name));
+    Ok(names)
 }
 
 /// The sorted names in `folder` that satisfy `wanted`; none if there is no such folder.
@@ -167,7 +204,7 @@ fn names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> io::Result<Vec<Str
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.contains(&format!(".{DELETED_SUFFIX}-")) && wanted(&entry.path()) {
+        if wanted(&entry.path()) {
             names.push(name);
         }
     }
@@ -185,6 +222,30 @@ fn size_bytes(path: &Path) -> io::Result<u64> {
         return Ok(metadata.len());
     }
     fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + size_bytes(&entry?.path())?))
+}
+
+/// When the newest of everything at and below `path` was written; links are not followed.
+fn last_modified(path: &Path) -> io::Result<Option<SystemTime>> {
+    // What disappears meanwhile is not there.
+    let found = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        _ => Err(error),
+    };
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => return found(error),
+    };
+    let mut newest = Some(metadata.modified()?);
+    if metadata.is_dir() {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => return found(error),
+        };
+        for entry in entries {
+            newest = newest.max(last_modified(&entry?.path())?);
+        }
+    }
+    Ok(newest)
 }
 
 fn read_object(url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError> {

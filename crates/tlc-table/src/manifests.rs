@@ -17,6 +17,9 @@ use crate::backend::{MANIFEST_FOLDER, MANIFEST_SUFFIX};
 const COPY_FOLDER: &str = "_tlc_manifest";
 /// The newest version that Lance remembers, right or wrong.
 const VERSION_HINT: &str = "latest_version_hint.json";
+/// Ends every manifest: the place of its message, eight bytes; its format's version, four; and the magic number.
+const FOOTER_BYTES: usize = 16;
+const MAGIC: &[u8] = b"LANC";
 
 /// The manifests of one table's folder.
 pub(crate) struct Manifests<'a> {
@@ -126,6 +129,21 @@ impl Restored {
             None => fs::remove_file(self.original),
         }
     }
+}
+
+/// Whether the file of a manifest is not whole: its end says where it begins, and its beginning how long it is. Only what
+/// is read can be torn; a file that cannot be read is an error.
+pub(crate) fn is_torn(manifest: &Path) -> io::Result<bool> {
+    let bytes = fs::read(manifest)?;
+    let Some((message, footer)) = bytes.split_last_chunk::<FOOTER_BYTES>() else { return Ok(true) };
+    let is_whole = footer.ends_with(MAGIC) && {
+        let start = u64::from_le_bytes(*footer.first_chunk().expect("a footer has more bytes"));
+        let section = usize::try_from(start).ok().and_then(|start| message.get(start..));
+        section.and_then(|section| section.split_first_chunk()).is_some_and(|(length, message)| {
+            usize::try_from(u32::from_le_bytes(*length)).is_ok_and(|length| length == message.len())
+        })
+    };
+    Ok(!is_whole)
 }
 
 /// Sorted.

@@ -261,4 +261,6 @@ fn folders_are_listed_and_deleted(store: &dyn TableStore, root: &Url) {
     store.delete_folder(&at(&runs, "a")).expect("deletable");
     assert_eq!(store.list_folders(&runs).expect("listable"), ["b"]);
     store.delete_folder(&at(&runs, "a")).expect("deleting nothing is fine");
+    assert_eq!(store.last_modified(&at(&runs, "a")).expect("readable"), None, "nothing was never written");
+    assert_eq!(store.list_leftovers(&runs).expect("listable"), [], "what was not stopped leaves nothing");
 }

@@ -20,7 +20,7 @@ use tlc_core::{Reducer, Url};
 use crate::RunError;
 
 pub(crate) use fit::check_model;
-pub(crate) use pieces::PIECES_SUFFIX;
+pub(crate) use pieces::{Interrupted, PIECES_SUFFIX};
 pub use sample::{FitRows, FitSize};
 pub use tables::{
     reduce_embeddings, reduce_embeddings_by_foreign_table_url, reduce_embeddings_multiple_parameters,

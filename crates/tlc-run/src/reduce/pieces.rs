@@ -17,6 +17,7 @@ use tlc_core::{Lineage, Scan, StoreError, UniqueName, Url, WriteCondition};
 
 use super::source::Source;
 use crate::inventory::DEPTH;
+use crate::links::is_link;
 use crate::{Project, RunError};
 
 /// Ends the name of a folder of pieces; nothing in there is a table of the project.
@@ -197,7 +198,7 @@ impl Interrupted {
 }
 
 impl Project {
-    /// All of its interrupted reductions.
+    /// All of its interrupted reductions; not through links.
     pub(crate) fn interrupted_reductions(&self) -> Result<Vec<Interrupted>, RunError> {
         let mut found = Vec::new();
         self.look_for_interrupted(self.root(), DEPTH, &mut found)?;
@@ -207,6 +208,9 @@ impl Project {
     fn look_for_interrupted(&self, folder: &Url, depth: usize, found: &mut Vec<Interrupted>) -> Result<(), RunError> {
         for name in self.store().list_folders(folder)? {
             let url = folder.join(&name)?;
+            if is_link(&url) {
+                continue;
+            }
             if name.ends_with(PIECES_SUFFIX) {
                 found.push(Interrupted::at(self, url)?);
             } else if depth > 0 && !name.contains(".lance") {

@@ -174,8 +174,15 @@ fn reduce(
     options: &ReduceOptions,
     progress: &Progress,
 ) -> Result<UrlMapping, RunError> {
+    let is_deleting = options.delete_source_tables.unwrap_or(false);
+    if is_deleting {
+        // Told before anything is written: it cannot be done afterwards.
+        for source in streams.iter().flat_map(|stream| &stream.tables) {
+            project.check_deletable(source.url())?;
+        }
+    }
     let reduced = Written::reduce(Place { project, run: None }, streams, options, progress)?.keep();
-    if options.delete_source_tables.unwrap_or(false) {
+    if is_deleting {
         for url in unneeded_sources(project, &reduced, None)? {
             let replaced_by = reduced.iter().filter(|reduced| *reduced.source.url() == url);
             project.delete_recorded(&url, replaced_by.map(|reduced| reduced.info.url.clone()).collect())?;
@@ -199,6 +206,7 @@ pub(super) fn unneeded_sources(
             Need::MadeFrom(url) | Need::Describes(url) => {
                 !unneeded.contains(url) && !reduced.iter().any(|reduced| reduced.info.url == *url)
             }
+            Need::UsesModel(_) | Need::Unknown(_) => true,
         };
         let needed = unneeded.iter().find_map(|url| {
             let need = inventory.needs(url).into_iter().find(&stays)?;

@@ -552,6 +552,23 @@ fn a_source_that_something_else_was_made_from_stays() {
 }
 
 #[test]
+fn a_source_stays_while_something_cannot_be_read_that_may_need_it() {
+    let fixture = Fixture::new();
+    let source = fixture.add(Some("train"), 0, 0);
+    let record = fixture.url("runs/torn/run.json");
+    fixture.store.write_object(&record, b"{\"schema\": ", WriteCondition::Absent).expect("writable");
+    let mapping = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress());
+    let mapping = mapping.expect("reducible");
+    assert!(fixture.store.info(&source).is_ok(), "the torn record may list it");
+    let urls: Vec<Url> = fixture.run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect();
+    assert_eq!(urls, [source.clone(), mapping.get(&source).expect("mapped").clone()], "and stays in the record");
+    let refused = fixture.run.project().delete_run("r", false).expect_err("it may need something").to_string();
+    assert!(refused.ends_with("/runs/torn cannot be read, and may need it"), "{refused}");
+    fixture.run.project().delete_run("torn", false).expect("what it needs goes with it");
+    fixture.run.project().delete_run("r", false).expect("nothing needs it");
+}
+
+#[test]
 fn hostile_lineage_ends_and_leads_nowhere() {
     let fixture = Fixture::new();
     let project = fixture.run.project();
@@ -598,10 +615,15 @@ fn tables_with_other_columns_are_left_alone() {
 fn an_interrupted_deletion_is_finished() {
     let fixture = Fixture::new();
     let doomed = fixture.add(Some("train"), 0, 0);
+    fixture.add(Some("train"), 1, 0);
     let relative = doomed.relative_to(fixture.run.project().root());
     fixture
         .run
-        .update(|record| record.to_delete = vec![relative.clone(), "runs/r/metrics/gone.lance".parse().expect("a URL")])
+        .update(|record| {
+            record.metrics.remove(0);
+            record.metrics[0].reduced_from = Some(relative.clone());
+            record.to_delete = vec![relative.clone(), "runs/r/metrics/gone.lance".parse().expect("a URL")];
+        })
         .expect("updated");
     fixture.run.finish_deletions().expect("finished");
     assert!(fixture.store.info(&doomed).is_err());
@@ -633,11 +655,11 @@ fn runs_are_listed_opened_and_deleted_by_name() {
     fixture.run.set_status(RunStatus::Completed).expect("recorded");
     assert_eq!(project.open_run("r").expect("there").record().expect("readable").status, RunStatus::Completed);
     let table = fixture.add(Some("train"), 0, 0);
-    project.delete_run("r-2").expect("deletable");
+    project.delete_run("r-2", false).expect("deletable");
     assert_eq!(project.deletions().expect("readable"), [], "it had no tables");
     let error = project.open_run("r-2").expect_err("deleted").to_string();
     assert_eq!(error, "project memory://test/project has no run \"r-2\"; its runs are r");
-    project.delete_run("r").expect("deletable");
+    project.delete_run("r", false).expect("deletable");
     let notes = project.deletions().expect("readable");
     assert_eq!(notes.iter().map(|note| &note.url).collect::<Vec<_>>(), [&table.relative_to(project.root())]);
     let error = project.create_run("../x", Map::new()).expect_err("refused").to_string();

@@ -13,6 +13,7 @@ mod repair;
 mod write;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -185,6 +186,14 @@ impl TableStore for LanceStore {
 
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
         self.backend(folder)?.delete_folder(folder)
+    }
+
+    fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError> {
+        self.backend(url)?.last_modified(url)
+    }
+
+    fn list_leftovers(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {
+        self.backend(folder)?.list_leftovers(folder)
     }
 }
 

@@ -2,15 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-use lance::dataset::builder::DatasetBuilder;
-use lance::session::Session;
 use tlc_core::{Progress, StoreError, TableStore, Url};
 
-use super::{LanceStore, new_session};
-use crate::manifests::Manifests;
-use crate::runtime::wait;
+use super::LanceStore;
+use crate::manifests::{self, Manifests};
 
 /// See [`TableStore::repair`]; for a table on a local disk.
 pub(super) fn repair(
@@ -36,7 +32,8 @@ pub(super) fn repair(
     }
     let mut n_torn = 0;
     for later in manifests.later().map_err(failed)? {
-        if opens_at_its_newest_version(table) {
+        // One that is whole says nothing wrong, also if this version cannot read it: it is another program's.
+        if !manifests::is_torn(&later).map_err(failed)? {
             break;
         }
         n_torn += 1;
@@ -56,11 +53,4 @@ fn is_damaged(url: &Url, progress: &Progress) -> Result<bool, StoreError> {
         Err(StoreError::Cancelled(cancelled)) => Err(cancelled.into()),
         Err(_) => Ok(true),
     }
-}
-
-fn opens_at_its_newest_version(table: &Path) -> bool {
-    let uri = table.to_string_lossy().into_owned();
-    let session: Arc<Session> = new_session(Arc::default());
-    let opened = wait(|| async { DatasetBuilder::from_uri(&uri).with_session(session).load().await.map(|_| ()) });
-    matches!(opened, Ok(Ok(())))
 }

@@ -171,6 +171,48 @@ fn a_torn_later_version_of_another_program_is_set_aside_on_request() {
 }
 
 #[test]
+fn a_later_version_that_is_whole_or_cannot_be_read_is_let_be() {
+    let fixture = Fixture::with_table();
+    let later = fixture.folder.path().join("t.lance").join(LATER);
+    let repair = || fixture.store.repair(&fixture.url, false, &Progress::default());
+    // As a newer program may write it: whole, with what this one does not understand.
+    let message = [0xff_u8; 11];
+    let mut whole = (message.len() as u32).to_le_bytes().to_vec();
+    whole.extend(message);
+    whole.extend(0_u64.to_le_bytes());
+    whole.extend([0, 0, 9, 0]);
+    whole.extend(b"LANC");
+    fs::write(&later, &whole).expect("writable");
+    assert!(!opens_with_lance(&fixture.url));
+    assert_eq!(repair().expect("readable"), None);
+    assert_eq!(fs::read(&later).expect("there"), whole);
+    fs::write(&later, &whole[1..]).expect("writable");
+    assert!(repair().expect("readable").is_some() && !later.exists(), "a byte is missing");
+    fs::create_dir(&later).expect("writable");
+    assert!(repair().is_err() && later.exists(), "what cannot be read is not known to be torn");
+}
+
+#[test]
+fn what_a_stopped_deletion_left_is_listed_and_removed() {
+    let fixture = Fixture::with_table();
+    let folder = fixture.url.parent().expect("a folder");
+    assert_eq!(fixture.store.list_leftovers(&folder).expect("listable"), []);
+    let names = [".run.json.deleted-01M85A000000000000000000000", "t.lance.deleted-01M85A000000000000000000000"];
+    let [file, left] = names.map(|name| fixture.folder.path().join(name));
+    fs::rename(fixture.folder.path().join("t.lance"), &left).expect("what a kill after the rename leaves");
+    fs::write(&file, b"{").expect("what a kill before the rename leaves");
+    let found = fixture.store.list_leftovers(&folder).expect("listable");
+    assert_eq!(found.iter().map(Url::file_name).collect::<Vec<_>>(), names);
+    assert!(found.iter().all(|url| fixture.store.last_modified(url).expect("readable").is_some()));
+    for url in &found {
+        fixture.store.delete_folder(url).expect("removable");
+    }
+    assert!(!left.exists() && !file.exists());
+    assert_eq!(fixture.store.list_leftovers(&folder).expect("listable"), []);
+    assert_eq!(fixture.store.last_modified(&fixture.url).expect("readable"), None);
+}
+
+#[test]
 fn a_table_that_points_at_files_elsewhere_is_refused() {
     use arrow_array::RecordBatchIterator;
     use lance::dataset::WriteParams;

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -272,5 +273,19 @@ impl Backend for Bucket {
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
         let key = key(folder)?;
         self.ask("delete", folder, || self.remove_folder(&key))
+    }
+
+    fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError> {
+        let key = key(url)?;
+        self.ask("look at", url, || async {
+            let newest =
+                |newest: Option<SystemTime>, modified| async move { Ok(newest.max(Some(SystemTime::from(modified)))) };
+            self.objects.list(Some(&key)).map_ok(|object| object.last_modified).try_fold(None, newest).await
+        })
+    }
+
+    /// What is left of a table still lies in its folder, and of a run in its.
+    fn list_leftovers(&self, _: &Url) -> Result<Vec<Url>, StoreError> {
+        Ok(Vec::new())
     }
 }

@@ -104,7 +104,7 @@ enum Command {
     /// Delete a table, unless something needs it
     Rm(tables::RmArgs),
     /// Delete a run with its tables, models and pictures
-    RemoveRun(runs::RunArgs),
+    RemoveRun(runs::RemoveRunArgs),
     /// List reducers, stores and reshape strategies that are linked into this command
     Plugins,
 }

@@ -15,6 +15,16 @@ pub(crate) struct RunArgs {
     project: ProjectArgs,
 }
 
+/// A run to remove.
+#[derive(Args)]
+pub(crate) struct RemoveRunArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Remove it although a table elsewhere, or another run, needs something of it
+    #[arg(long)]
+    force: bool,
+}
+
 /// Which runs are listed.
 #[derive(Args)]
 pub(crate) struct RunsArgs {
@@ -140,8 +150,8 @@ fn print_mapping(mapping: &UrlMapping) {
     }
 }
 
-pub(crate) fn remove(args: &RunArgs) -> anyhow::Result<()> {
-    args.project.open()?.delete_run(&args.name)?;
-    say!("removed run {}", args.name);
+pub(crate) fn remove(args: &RemoveRunArgs) -> anyhow::Result<()> {
+    args.run.project.open()?.delete_run(&args.run.name, args.force)?;
+    say!("removed run {}", args.run.name);
     Ok(())
 }

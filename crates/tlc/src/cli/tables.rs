@@ -269,10 +269,14 @@ pub(crate) fn doctor(args: &DoctorArgs, progress: &Progress) -> anyhow::Result<(
     for finding in &findings {
         let repaired = if finding.is_repaired { "  (put right)" } else { "" };
         say!("{}\n  {}{repaired}", finding.url.relative_to(project.root()), finding.problem);
+        if let Some(failure) = &finding.failure {
+            say!("  {failure}");
+        }
     }
     let left = findings.iter().filter(|finding| !finding.is_repaired).count();
     match (left, args.repair) {
-        (0, _) => say!("{}: nothing is wrong", project.root()),
+        (0, _) if findings.is_empty() => say!("{}: nothing is wrong", project.root()),
+        (0, _) => say!("{}: {} findings, all put right", project.root(), findings.len()),
         (_, true) => bail!("{left} findings cannot be put right by this command"),
         (_, false) => bail!("{left} findings; --repair puts right what can be"),
     }

@@ -90,7 +90,7 @@ fn a_reduction_that_is_killed_loses_no_source_before_its_successor_is_verified()
     };
     run_with_embeddings(&project, "whole");
     let usual = duration_of(&mut reduce("whole"));
-    project.delete_run("whole").expect("deletable");
+    project.delete_run("whole", false).expect("deletable");
     let (mut n_killed, mut n_unfinished) = (0, 0);
     for round in 0..100 {
         let name = format!("round-{round}");
@@ -113,7 +113,7 @@ fn a_reduction_that_is_killed_loses_no_source_before_its_successor_is_verified()
         run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca]), &Progress::default()).expect("continued");
         assert!(sources.iter().all(|source| project.store().info(source).is_err()), "round {round}: a source is left");
         assert_eq!(urls(&run).len(), 3, "round {round}");
-        project.delete_run(&name).expect("deletable");
+        project.delete_run(&name, false).expect("deletable");
     }
     assert!(n_killed >= 20 && n_unfinished >= 10, "{n_killed} were killed, {n_unfinished} before their end");
 }
@@ -193,8 +193,8 @@ fn a_large_reduction_that_is_killed_goes_on_where_it_ended() {
     let options = DoctorOptions { repair: true, verify: true, least_age: Duration::ZERO };
     let findings = project.doctor(&options, &Progress::default()).expect("readable");
     assert!(
-        findings.iter().all(|it| it.is_repaired && it.problem == Problem::UnfinishedTable),
-        "only what Lance had begun is left: {findings:?}"
+        findings.iter().all(|it| it.is_repaired && matches!(it.problem, Problem::UnfinishedTable | Problem::Leftover)),
+        "only what was begun is left: {findings:?}"
     );
     assert_eq!(project.doctor(&options, &Progress::default()).expect("readable"), []);
 }
@@ -266,7 +266,7 @@ fn a_collection_that_is_killed_leaves_whole_tables_and_can_be_repeated() {
     };
     let usual = duration_of(&mut collect());
     let project = project(&root);
-    project.delete_run("r").expect("deletable");
+    project.delete_run("r", false).expect("deletable");
     let tables = || match project.open_run("r") {
         Ok(run) => run.metrics().expect("readable"),
         Err(RunError::UnknownRun { .. }) => Vec::new(),

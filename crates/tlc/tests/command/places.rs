@@ -112,8 +112,29 @@ fn nothing_is_deleted_through_a_link_that_leads_out_of_the_project() {
     let (code, _, stderr) = run_in(inside.path(), &["remove-run", "linked", "--project", "p"]);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(fs::symlink_metadata(inside.path().join("p/runs/linked")).is_err());
+    assert_eq!(project.deletions().expect("readable"), [], "no table went with it");
     assert_eq!(Table::from_url(project.shared_store(), theirs.url()).expect("untouched").rows(), 2);
     check_tables(&project);
+}
+
+#[test]
+fn the_doctor_tells_what_it_put_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = project(&folder.path().join("p"));
+    run_with_embeddings(&project, "r");
+    let left = folder.path().join("p/runs/gone.deleted-01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    fs::create_dir(&left).expect("writable");
+    let (code, stdout, _) = run_in(folder.path(), &["doctor", "p", "--repair"]);
+    assert!(code == Some(0) && stdout.contains("nothing is wrong") && left.exists(), "of this moment: {stdout}");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+    fs::File::open(&left).and_then(|file| file.set_modified(long_ago)).expect("ours");
+    let (code, stdout, stderr) = run_in(folder.path(), &["doctor", "p"]);
+    assert!(code == Some(1) && left.exists() && stderr.contains("1 findings; --repair"), "{stdout}{stderr}");
+    let (code, stdout, stderr) = run_in(folder.path(), &["doctor", "p", "--repair"]);
+    assert!(code == Some(0) && !left.exists() && stdout.contains("(put right)"), "{stdout}{stderr}");
+    assert!(stdout.contains("1 findings, all put right") && !stdout.contains("nothing is wrong"), "{stdout}");
+    let (code, stdout, _) = run_in(folder.path(), &["doctor", "p"]);
+    assert!(code == Some(0) && stdout.contains("nothing is wrong"), "{stdout}");
 }
 
 #[test]
