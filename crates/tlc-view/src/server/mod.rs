@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
 use axum::routing::{get, post};
 use tlc_core::ulid::Ulid;
 use tlc_core::{Progress, ProgressSink, UniqueName, Url};
@@ -122,8 +123,8 @@ struct State {
     jobs: Jobs,
     token: Option<String>,
     make_revision: Option<Arc<MakeRevision>>,
-    /// The port, for checking whom requests are meant for.
-    port: u16,
+    /// Where it listens, for checking whom requests are meant for.
+    address: SocketAddr,
 }
 
 impl Server {
@@ -143,7 +144,7 @@ impl Server {
             jobs: Jobs::new(options.progress_sink.clone()),
             token,
             make_revision: options.make_revision.clone(),
-            port: address.port(),
+            address,
         };
         Ok(Self { listener, address, state: Arc::new(state) })
     }
@@ -225,12 +226,17 @@ fn router(state: Arc<State>) -> Router {
         .route("/api/quality", get(api::quality))
         .route("/api/reduce", post(api::reduce))
         .route("/api/job", get(api::job))
-        .route("/api/job/cancel", post(api::cancel))
-        .fallback(errors::no_such_place);
+        .route("/api/job/cancel", post(api::cancel));
     let pages = match &state.token {
         None => pages,
-        Some(token) => Router::new().nest(&format!("/{token}"), pages).fallback(errors::no_such_place),
+        // With the slash at the end: what the page names is relative to it.
+        Some(token) => {
+            let folder = format!("/{token}/");
+            let moved = Redirect::permanent(&folder);
+            Router::new().nest(&folder, pages).route(&format!("/{token}"), get(move || async { moved }))
+        }
     };
+    let pages = pages.fallback(errors::no_such_place);
     pages.layer(from_fn_with_state(state.clone(), security::guard)).with_state(state)
 }
 

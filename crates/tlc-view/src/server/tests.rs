@@ -63,7 +63,11 @@ fn finished(port: u16) -> Value {
 }
 
 fn ask(port: u16, host: &str, request: &str) -> (u16, Vec<u8>) {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+    ask_at((Ipv4Addr::LOCALHOST, port).into(), host, request)
+}
+
+fn ask_at(address: SocketAddr, host: &str, request: &str) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("answered");
@@ -137,6 +141,48 @@ fn another_address_needs_a_token_and_a_used_port_is_said() {
         ServeOptions { port: server.address.port(), host: Ipv4Addr::UNSPECIFIED.into(), ..ServeOptions::default() };
     let error = Server::bind(source, &taken).expect_err("in use").to_string();
     assert!(error.contains("choose another port"), "{error}");
+}
+
+/// Serves at `host` while `ask` runs; `ask` gets the server's address and its page's.
+fn serving_at(host: Ipv4Addr, ask: impl FnOnce(SocketAddr, &str)) {
+    let options = ServeOptions { host: host.into(), ..ServeOptions::default() };
+    let server = Server::bind(source(NumberRole::ReducedEmbedding).0, &options).expect("some port is free");
+    let (address, url, stop) = (server.address, server.url(), Progress::default());
+    let until = stop.clone();
+    let thread = std::thread::spawn(move || server.run(&until));
+    ask(address, &url);
+    stop.cancel();
+    thread.join().expect("no panic").expect("served");
+}
+
+#[test]
+fn with_a_token_everything_is_below_it_and_nothing_elsewhere() {
+    serving_at(Ipv4Addr::UNSPECIFIED, |address, url| {
+        let host = address.to_string();
+        let page = url.strip_prefix(&format!("http://{address}")).expect("its address");
+        assert!(page.ends_with('/'), "what the page names is relative to it: {page}");
+        let (status, body) = get(address.port(), page, &host);
+        assert!(status == 200 && body.starts_with(b"<!doctype html>"), "{status} {}", String::from_utf8_lossy(&body));
+        for below in ["app.js", "app.css", "api/manifest"] {
+            assert_eq!(get(address.port(), &format!("{page}{below}"), &host).0, 200, "{below}");
+        }
+        assert_eq!(get(address.port(), &format!("{page}nowhere"), &host).0, 404);
+        assert_eq!(get(address.port(), page.trim_end_matches('/'), &host).0, 308, "it is sent to the address with a slash");
+        for elsewhere in ["/", "/app.js", "/api/manifest", "/wrong/api/manifest"] {
+            assert_eq!(get(address.port(), elsewhere, &host).0, 404, "{elsewhere}");
+        }
+    });
+}
+
+// Other systems have only one such address.
+#[cfg(target_os = "linux")]
+#[test]
+fn any_loopback_address_can_be_listened_at() {
+    serving_at(Ipv4Addr::new(127, 0, 0, 2), |address, url| {
+        assert_eq!(url, format!("http://{address}/"), "no token");
+        let request = format!("GET /api/manifest HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        assert_eq!(ask_at(address, &address.to_string(), &request).0, 200);
+    });
 }
 
 /// A table of embeddings, three times as many rows as a method needs at least.
