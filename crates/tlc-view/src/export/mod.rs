@@ -12,6 +12,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use arrow_select::take::take_record_batch;
@@ -19,6 +20,7 @@ use ndarray::Axis;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::text::no_formula;
 use crate::{Scene, SceneLayout, Values, ViewError};
 
 #[cfg(feature = "server")]
@@ -33,7 +35,7 @@ pub use tensorboard::{TensorboardFiles, tensorboard};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Format {
-    /// With a header.
+    /// With a header; an apostrophe before texts that a spreadsheet would take for a formula.
     Csv,
     /// An array of objects.
     Json,
@@ -173,7 +175,9 @@ pub fn encode(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, ViewError> 
     let written = || -> Result<Vec<u8>, Cause> {
         let mut bytes = Vec::new();
         match format {
-            Format::Csv => arrow_csv::WriterBuilder::new().with_header(true).build(&mut bytes).write(rows)?,
+            Format::Csv => {
+                arrow_csv::WriterBuilder::new().with_header(true).build(&mut bytes).write(&without_formulas(rows)?)?;
+            }
             Format::Json => serde_json::to_writer_pretty(&mut bytes, &objects(rows))?,
             Format::Parquet => {
                 let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, rows.schema(), None)?;
@@ -186,9 +190,22 @@ pub fn encode(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, ViewError> 
     written().map_err(|source| ViewError::Encode { source })
 }
 
+/// The rows with texts and names of columns that no spreadsheet takes for formulas; numbers stay as they are.
+fn without_formulas(rows: &RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> {
+    let plain = |values: &ArrayRef| -> ArrayRef {
+        match values.as_string_opt::<i32>() {
+            Some(texts) => Arc::new(StringArray::from_iter(texts.iter().map(|text| text.map(no_formula)))),
+            None => values.clone(),
+        }
+    };
+    let schema = rows.schema();
+    let named = |field: &Arc<Field>| field.as_ref().clone().with_name(no_formula(field.name()));
+    let fields: Vec<Field> = schema.fields().iter().map(named).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), rows.columns().iter().map(plain).collect())
+}
+
 fn objects(rows: &RecordBatch) -> Vec<Value> {
     use arrow_array::Array as _;
-    use arrow_array::cast::AsArray;
     use arrow_array::types::{Float32Type, Int64Type};
     let schema = rows.schema();
     let cell = |column: &ArrayRef, row: usize| -> Value {

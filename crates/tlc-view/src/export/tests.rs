@@ -96,6 +96,20 @@ fn the_projector_gets_as_many_lines_as_points() {
 }
 
 #[test]
+fn no_spreadsheet_takes_a_text_of_a_csv_for_a_formula() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("=name", arrow_schema::DataType::Utf8, true),
+        Field::new("value", arrow_schema::DataType::Float32, true),
+    ]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("=1+2"), Some("@a"), Some("a-b"), None]));
+    let values: ArrayRef = Arc::new(Float32Array::from(vec![-1.5, 2.0, 3.0, 4.0]));
+    let rows = RecordBatch::try_new(schema, vec![names, values]).expect("they fit");
+    let text = |format| String::from_utf8(encode(&rows, format).expect("encoded")).expect("text");
+    assert_eq!(text(Format::Csv), "'=name,value\n'=1+2,-1.5\n'@a,2.0\na-b,3.0\n,4.0\n");
+    assert!(text(Format::Json).contains("\"=1+2\""), "only in files that spreadsheets open");
+}
+
+#[test]
 fn the_extension_names_the_format() {
     assert_eq!(Format::of(Path::new("a/rows.CSV")).expect("known"), Format::Csv);
     let error = Format::of(Path::new("rows.xlsx")).expect_err("unknown").to_string();

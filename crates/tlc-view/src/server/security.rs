@@ -72,9 +72,12 @@ mod tests {
         assert!(is_let_in("[::1]:8000", "[::1]:8000", None));
         assert!(is_let_in("127.0.0.1:80", "localhost", Some("http://localhost")), "clients leave port 80 out");
         assert!(is_let_in("127.0.0.1:80", "localhost:80", None));
-        for (host, origin) in
-            [("127.0.0.1", None), ("127.0.0.1:80", None), ("evil:8000", None), ("localhost:8000", Some("http://evil:8000"))]
-        {
+        for (host, origin) in [
+            ("127.0.0.1", None),
+            ("127.0.0.1:80", None),
+            ("evil:8000", None),
+            ("localhost:8000", Some("http://evil:8000")),
+        ] {
             assert!(!is_let_in("127.0.0.1:8000", host, origin), "{host} {origin:?}");
         }
         assert!(!is_let_in("127.0.0.1:80", "evil", None));

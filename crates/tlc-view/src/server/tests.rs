@@ -167,7 +167,11 @@ fn with_a_token_everything_is_below_it_and_nothing_elsewhere() {
             assert_eq!(get(address.port(), &format!("{page}{below}"), &host).0, 200, "{below}");
         }
         assert_eq!(get(address.port(), &format!("{page}nowhere"), &host).0, 404);
-        assert_eq!(get(address.port(), page.trim_end_matches('/'), &host).0, 308, "it is sent to the address with a slash");
+        assert_eq!(
+            get(address.port(), page.trim_end_matches('/'), &host).0,
+            308,
+            "it is sent to the address with a slash"
+        );
         for elsewhere in ["/", "/app.js", "/api/manifest", "/wrong/api/manifest"] {
             assert_eq!(get(address.port(), elsewhere, &host).0, 404, "{elsewhere}");
         }
