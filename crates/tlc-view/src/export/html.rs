@@ -73,7 +73,7 @@ pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result
             }
         }
     }
-    files.insert("numbers".to_owned(), numbers::numbers(scene)?);
+    files.insert("numbers".to_owned(), numbers::numbers(scene, progress)?);
     for (id, layout) in scene.layouts.iter().enumerate() {
         for table in (0..scene.datasets.len()).filter_map(|dataset| scene.newest_table(layout, Some(dataset))) {
             let report = quality::quality(scene, id, table, progress)?;

@@ -65,6 +65,32 @@ fn what_is_far_away_or_twice_there_comes_first() {
     assert_eq!(twins, [130, 131]);
 }
 
+#[cfg(feature = "server")]
+#[test]
+fn the_nearest_of_one_sample_are_those_of_all_distances() {
+    let scene = scene();
+    let layout = scene.layout(None).expect("one layout");
+    let near = |id, k| nearest(&scene, layout, 0, id, k, true, &Progress::default()).expect("readable");
+    let found = near(130, 5);
+    assert!(!found.is_embedding, "it has none");
+    let map = scene.coordinates(layout, 0).expect("readable");
+    let mut expected: Vec<(f64, i64)> = (0..map.nrows())
+        .filter(|slot| *slot != 30)
+        .map(|slot| {
+            let squared: f64 = map.row(30).iter().zip(map.row(slot)).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            (squared.sqrt(), 100 + slot as i64)
+        })
+        .collect();
+    expected.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    assert_eq!(expected[0], (0.0, 131), "its twin");
+    assert_eq!(found.neighbours.as_deref(), Some(&expected[..5]));
+    assert_eq!(near(130, 1000).neighbours.map(|all| all.len()), Some(map.nrows() - 1), "never itself");
+    assert_eq!(near(7, 5).neighbours, None, "there is no such sample");
+    let stopped = Progress::default();
+    stopped.cancel();
+    assert!(nearest(&scene, layout, 0, 130, 5, true, &stopped).is_err());
+}
+
 #[test]
 fn what_needs_epochs_is_not_offered_without_them() {
     let offered: Vec<&str> = Finder::available(&scene()).into_iter().map(Finder::id).collect();

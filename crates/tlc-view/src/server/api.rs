@@ -10,13 +10,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tlc_core::Progress;
 
 use super::assets::{compressed, takes_gzip};
+use super::blocking::{blocking, with_scene, with_scene_in_turn};
 use super::errors::{Refused, text_of};
-use super::{Source, State, encode, manifest, numbers, quality, reduce};
+use super::scenes::Shown;
+use super::{Source, State, encode, manifest, quality, reduce};
 use crate::export::{self, Format};
-use crate::find::{self, Finder, Space};
+use crate::find::{self, Finder, nearest, why_no_embeddings};
 use crate::{Scene, SceneLayout, ViewError, pictures};
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
@@ -41,33 +42,6 @@ pub(super) struct OfTable {
     dataset: Option<usize>,
     name: Option<String>,
     limit: Option<usize>,
-}
-
-/// Runs `work` on the scene, where it may block.
-async fn with_scene<T: Send + 'static>(
-    state: Arc<State>,
-    run: Option<String>,
-    work: impl FnOnce(&State, &Scene) -> Result<T, ViewError> + Send + 'static,
-) -> Result<T, Refused> {
-    blocking(move || {
-        let scene = state.scenes.get(run.as_deref())?;
-        work(&state, &scene)
-    })
-    .await
-}
-
-/// Runs `work` where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
-) -> Result<T, Refused> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Refused::from),
-        Err(_) => Err(Refused::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "reading the tables panicked",
-            "See the terminal in which tlc view runs.",
-        )),
-    }
 }
 
 fn layout(scene: &Scene, index: Option<usize>) -> Result<&SceneLayout, ViewError> {
@@ -169,61 +143,39 @@ pub(super) async fn knn(
     Query(query): Query<OfRun>,
     Json(request): Json<KnnRequest>,
 ) -> Answer {
-    let found = with_scene(state, query.run, move |_, scene| {
+    let found = with_scene_in_turn(state, query.run, move |scene, progress| {
         let layout = layout(scene, Some(request.layout))?;
-        let mut note = None;
-        let space = if request.space == "embedding" {
-            match Space::of_embeddings(scene, layout, request.table)? {
-                Some(space) => space,
-                None => {
-                    note = Some(
-                        "The embeddings were deleted when the table was reduced; these are neighbours in the map.",
-                    );
-                    Space::of_map(scene, layout, request.table)?
-                }
+        let wants_embeddings = request.space == "embedding";
+        let k = request.k.min(MAX_FOUND);
+        let found = nearest(scene, layout, request.table, request.example_id, k, wants_embeddings, progress)?;
+        let note = match &found.neighbours {
+            None => Some("This sample has no place in this table.".to_owned()),
+            Some(_) if wants_embeddings && !found.is_embedding => {
+                Some(format!("{}; these are neighbours in the map.", why_no_embeddings(layout)))
             }
-        } else {
-            Space::of_map(scene, layout, request.table)?
+            Some(_) => None,
         };
-        let ids = &scene.datasets[scene.table(request.table)?.dataset].example_ids;
-        let own = space.slots.iter().position(|&slot| ids[slot] == request.example_id);
-        let mut distances: Vec<(f64, i64)> = Vec::new();
-        if let Some(own) = own {
-            let from = space.points.row(own);
-            let others = space.points.outer_iter().zip(&space.slots).enumerate().filter(|(row, _)| *row != own);
-            distances.extend(others.map(|(_, (point, &slot))| {
-                let squared: f64 = from.iter().zip(point).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-                (squared.sqrt(), ids[slot])
-            }));
-            let k = request.k.min(distances.len());
-            if k > 0 && k < distances.len() {
-                distances.select_nth_unstable_by(k, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            }
-            distances.truncate(k);
-            distances.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        } else {
-            note = Some("This sample has no place in this table.");
-        }
+        let neighbours = found.neighbours.unwrap_or_default();
         let neighbours: Vec<Value> =
-            distances.iter().map(|(distance, id)| json!({ "example_id": id, "distance": distance })).collect();
-        let name = if space.is_embedding { "embedding" } else { "map" };
+            neighbours.iter().map(|(distance, id)| json!({ "example_id": id, "distance": distance })).collect();
+        let name = if found.is_embedding { "embedding" } else { "map" };
         Ok(json!({ "space": name, "note": note, "neighbours": neighbours }))
     });
     Ok(Json(found.await?).into_response())
 }
 
 pub(super) async fn find(OfRouter(state): Shared, Path(finder): Path<String>, Query(query): Query<OfTable>) -> Answer {
-    let found = with_scene(state, query.run, move |_, scene| {
+    let found = with_scene_in_turn(state, query.run, move |scene, progress| {
         let limit = query.limit.unwrap_or(100).min(MAX_FOUND);
         let layout = layout(scene, query.layout)?;
         let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
-        find::find(scene, Finder::named(&finder)?, layout, table, limit, &Progress::default())
+        find::find(scene, Finder::named(&finder)?, layout, table, limit, progress)
     });
     Ok(Json(found.await?).into_response())
 }
 
 pub(super) async fn numbers(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
-    Ok(Json(with_scene(state, query.run, |_, scene| numbers::numbers(scene)).await?).into_response())
+    Ok(Json(with_scene_in_turn(state, query.run, Shown::numbers).await?).into_response())
 }
 
 #[derive(Deserialize)]
@@ -240,7 +192,7 @@ pub(super) async fn export(
     Json(request): Json<ExportRequest>,
 ) -> Answer {
     let format = request.format;
-    let content = with_scene(state, query.run, move |_, scene| {
+    let content = with_scene_in_turn(state, query.run, move |scene, _| {
         let layout = request.layout.map(|index| layout(scene, Some(index))).transpose()?;
         let rows = export::rows(scene, request.table, layout, Some(&request.example_ids))?;
         export::encode(&rows, request.format)
@@ -293,11 +245,11 @@ pub(super) async fn revision(
 }
 
 pub(super) async fn quality(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
-    let report = with_scene(state, query.run, move |_, scene| {
+    let report = with_scene_in_turn(state, query.run, move |scene, progress| {
         let index = query.layout.or_else(|| scene.default_layout()).unwrap_or(0);
         let layout = layout(scene, Some(index))?;
         let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
-        quality::quality(scene, index, table, &Progress::default())
+        quality::quality(scene, index, table, progress)
     });
     Ok(Json(report.await?).into_response())
 }

@@ -5,6 +5,7 @@
 
 mod api;
 pub(crate) mod assets;
+mod blocking;
 pub(crate) mod encode;
 mod errors;
 mod jobs;
@@ -18,6 +19,7 @@ mod security;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -26,6 +28,7 @@ use axum::routing::{get, post};
 use tlc_core::ulid::Ulid;
 use tlc_core::{Progress, ProgressSink, UniqueName, Url};
 use tlc_run::Project;
+use tokio::sync::Semaphore;
 
 use self::jobs::Jobs;
 use self::scenes::Scenes;
@@ -118,11 +121,16 @@ impl fmt::Debug for Server {
     }
 }
 
+/// How long answers under way may take to stop.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
 struct State {
     scenes: Scenes,
     jobs: Jobs,
     token: Option<String>,
     make_revision: Option<Arc<MakeRevision>>,
+    /// Turns of answers that take long.
+    long_answers: Arc<Semaphore>,
     /// Where it listens, for checking whom requests are meant for.
     address: SocketAddr,
 }
@@ -144,6 +152,7 @@ impl Server {
             jobs: Jobs::new(options.progress_sink.clone()),
             token,
             make_revision: options.make_revision.clone(),
+            long_answers: Arc::new(Semaphore::new(blocking::LONG_AT_ONCE)),
             address,
         };
         Ok(Self { listener, address, state: Arc::new(state) })
@@ -175,7 +184,7 @@ impl Server {
                 let listener = tokio::net::TcpListener::from_std(self.listener)?;
                 let stopped = async move {
                     while stop.check().is_ok() {
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 };
                 // Open connections of a browser are not waited for.
@@ -186,6 +195,8 @@ impl Server {
             })
             .map_err(failed);
         state.jobs.end();
+        // Answers that nobody waits for any more stop themselves; one that does not is left behind.
+        runtime.shutdown_timeout(LEFT_BEHIND);
         served
     }
 }

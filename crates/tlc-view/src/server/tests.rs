@@ -23,6 +23,22 @@ fn source(column: NumberRole) -> (Source, Arc<MemoryStore>, Url) {
     (Source::Table { project, url: url.clone() }, store, url)
 }
 
+/// The state of a server of one table.
+pub(super) fn state() -> Arc<State> {
+    Server::bind(source(NumberRole::ReducedEmbedding).0, &ServeOptions::default()).expect("some port is free").state
+}
+
+#[test]
+fn numbers_are_worked_out_once() {
+    let state = state();
+    let shown = state.scenes.get(None).expect("there");
+    let stopped = Progress::default();
+    stopped.cancel();
+    assert!(shown.numbers(&stopped).is_err(), "they take long, and can be stopped");
+    let numbers = shown.numbers(&Progress::default()).expect("there are some");
+    assert_eq!(state.scenes.get(None).expect("the same").numbers(&stopped).expect("they are kept"), numbers);
+}
+
 /// Serves while `ask` runs; `ask` gets the port.
 fn serving(source: Source, ask: impl FnOnce(u16)) {
     let server = Server::bind(source, &ServeOptions::default()).expect("some port is free");
