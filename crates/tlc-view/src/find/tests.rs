@@ -92,6 +92,24 @@ fn the_nearest_of_one_sample_are_those_of_all_distances() {
 }
 
 #[test]
+fn duplicates_are_found_where_most_samples_are() {
+    let n = 40;
+    let points = (0..n).flat_map(|i| if i < 30 { [(i / 2) as f32, 0.0] } else { [i as f32, 50.0] }).collect();
+    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding);
+    let schema = Arc::new(Schema::new(vec![map.field]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![map.values]).expect("it fits");
+    let store = MemoryStore::default();
+    let url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("new");
+    let project = Project::new(Arc::new(store), "memory://p".parse().expect("a URL"));
+    let scene = Scene::of_table(&project, &url).expect("readable");
+    let layout = scene.layout(None).expect("one layout");
+    let found = find(&scene, Finder::Duplicates, layout, 0, 100, &Progress::default()).expect("it has a map");
+    let ids: Vec<i64> = found.rows.iter().map(|row| row.example_id).collect();
+    assert_eq!(ids, (0..30).collect::<Vec<i64>>(), "the pairs, and none of those that are alone");
+}
+
+#[test]
 fn what_needs_epochs_is_not_offered_without_them() {
     let offered: Vec<&str> = Finder::available(&scene()).into_iter().map(Finder::id).collect();
     assert_eq!(offered, ["mislabelled", "between", "outliers", "duplicates"]);
