@@ -75,6 +75,8 @@ pub struct SceneTable {
     pub reduced_from: Option<Url>,
     /// For each row its slot; `None` if row i is slot i.
     slots: Option<Vec<u32>>,
+    /// The rows of slots in order of `slots`, so that one is found by halving; as many as there are rows.
+    by_slot: Vec<u32>,
 }
 
 /// A reduced column.

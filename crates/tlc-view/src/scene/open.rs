@@ -93,7 +93,10 @@ impl Scene {
             embedding_columns: Vec::new(),
         };
         for source in &sources {
-            for column in columns_with_role(&source.info.schema, &NumberRole::NnEmbedding) {
+            // What it was reduced from may have been kept, and can be reduced again.
+            let kept = source.reduced_from.as_ref().and_then(|url| scene.store.info(url).ok());
+            let schemas = std::iter::once(&source.info.schema).chain(kept.as_ref().map(|info| &info.schema));
+            for column in schemas.flat_map(|schema| columns_with_role(schema, &NumberRole::NnEmbedding)) {
                 if !scene.embedding_columns.contains(&column) {
                     scene.embedding_columns.push(column);
                 }
@@ -126,6 +129,7 @@ impl Scene {
                 rows: ids.len(),
                 reduced_from: source.reduced_from.clone(),
                 slots: None,
+                by_slot: Vec::new(),
             });
             ids_of_tables.push(ids);
         }
@@ -139,7 +143,11 @@ impl Scene {
         for (table, ids) in self.tables.iter_mut().zip(ids_of_tables) {
             let all = &self.datasets[table.dataset].example_ids;
             if *all != ids {
-                table.slots = Some(ids.iter().map(|id| all.partition_point(|other| other < id) as u32).collect());
+                let slots: Vec<u32> = ids.iter().map(|id| all.partition_point(|other| other < id) as u32).collect();
+                table.by_slot = (0..slots.len() as u32).collect();
+                // Stable: of rows of one slot the first.
+                table.by_slot.sort_by_key(|&row| slots[row as usize]);
+                table.slots = Some(slots);
             }
         }
         Ok(())
