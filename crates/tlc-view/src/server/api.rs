@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State as OfRouter};
+use axum::extract::State as OfRouter;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::assets::{compressed, takes_gzip};
-use super::blocking::{blocking, with_scene, with_scene_in_turn};
+use super::blocking::{Which, blocking, with_scene, with_scene_in_turn};
 use super::errors::{Refused, text_of};
+use super::extract::{Asked, Named, Sent};
 use super::scenes::Shown;
 use super::{Source, State, encode, manifest, quality, reduce};
 use crate::export::{self, Format};
@@ -32,16 +33,30 @@ type Shared = OfRouter<Arc<State>>;
 #[derive(Deserialize)]
 pub(super) struct OfRun {
     run: Option<String>,
+    v: Option<String>,
+}
+
+impl OfRun {
+    fn scene(&self) -> Which {
+        Which { run: self.run.clone(), version: self.v.clone() }
+    }
 }
 
 #[derive(Deserialize)]
 pub(super) struct OfTable {
     run: Option<String>,
+    v: Option<String>,
     layout: Option<usize>,
     table: Option<usize>,
     dataset: Option<usize>,
     name: Option<String>,
     limit: Option<usize>,
+}
+
+impl OfTable {
+    fn scene(&self) -> Which {
+        Which { run: self.run.clone(), version: self.v.clone() }
+    }
 }
 
 fn layout(scene: &Scene, index: Option<usize>) -> Result<&SceneLayout, ViewError> {
@@ -64,7 +79,7 @@ fn bytes(kind: &'static str, headers: &HeaderMap, content: Vec<u8>) -> Response 
     response
 }
 
-pub(super) async fn manifest(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
+pub(super) async fn manifest(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
     let manifest = blocking(move || {
         let job = state.jobs.to_json();
         match state.scenes.get(query.run.as_deref()) {
@@ -72,48 +87,55 @@ pub(super) async fn manifest(OfRouter(state): Shared, Query(query): Query<OfRun>
             scene => {
                 let scene = scene?;
                 let offer = reduce::offer(&scene);
-                Ok(manifest::manifest(&scene, &state.scenes.runs(), job, offer))
+                let ranges = scene.ranges()?;
+                let mut manifest = manifest::manifest(&scene, &ranges, &state.scenes.runs(), job, offer);
+                manifest["version"] = scene.version().into();
+                Ok(manifest)
             }
         }
     });
     Ok(Json(manifest.await?).into_response())
 }
 
-pub(super) async fn coords(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
-    let content = with_scene(state, query.run, move |_, scene| {
+pub(super) async fn coords(OfRouter(state): Shared, Asked(query): Asked<OfTable>) -> Answer {
+    let content = with_scene(state, query.scene(), move |_, scene| {
         encode::coordinates(scene, layout(scene, query.layout)?, query.table.unwrap_or(0))
     });
     // Places are nearly random numbers: compressing them gains little.
     Ok(bytes(ARROW, &HeaderMap::new(), content.await?))
 }
 
-pub(super) async fn column(OfRouter(state): Shared, headers: HeaderMap, Query(query): Query<OfTable>) -> Answer {
-    let content = with_scene(state, query.run, move |_, scene| {
+pub(super) async fn column(OfRouter(state): Shared, headers: HeaderMap, Asked(query): Asked<OfTable>) -> Answer {
+    let content = with_scene(state, query.scene(), move |_, scene| {
         encode::values(scene, scene.column(query.name.as_deref().unwrap_or_default())?, query.table.unwrap_or(0))
     });
     Ok(bytes(ARROW, &headers, content.await?))
 }
 
-pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Query(query): Query<OfTable>) -> Answer {
-    let content = with_scene(state, query.run, move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
+pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Asked(query): Asked<OfTable>) -> Answer {
+    let content =
+        with_scene(state, query.scene(), move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
     Ok(bytes(ARROW, &headers, content.await?))
 }
 
 pub(super) async fn thumb(
     OfRouter(state): Shared,
-    Path((dataset, example_id)): Path<(usize, i64)>,
-    Query(query): Query<OfRun>,
+    Named((dataset, example_id)): Named<(usize, i64)>,
+    Asked(query): Asked<OfRun>,
 ) -> Answer {
-    let picture = with_scene(state, query.run, move |_, scene| match scene.datasets.get(dataset) {
+    let is_versioned = query.v.is_some();
+    let picture = with_scene(state, query.scene(), move |_, scene| match scene.datasets.get(dataset) {
         Some(dataset) => pictures::png(scene, dataset, example_id),
         None => Ok(None),
     });
     match picture.await? {
         Some(png) => {
             let mut response = bytes("image/png", &HeaderMap::new(), png);
-            // A table never changes, so its pictures do not either.
-            let kept = HeaderValue::from_static("private, max-age=3600");
-            response.headers_mut().insert(header::CACHE_CONTROL, kept);
+            // Only the version says of which table it is.
+            if is_versioned {
+                let kept = HeaderValue::from_static("private, max-age=3600");
+                response.headers_mut().insert(header::CACHE_CONTROL, kept);
+            }
             Ok(response)
         }
         None => Err(Refused::new(StatusCode::NOT_FOUND, "this sample has no picture that can be shown", "")),
@@ -122,10 +144,11 @@ pub(super) async fn thumb(
 
 pub(super) async fn sample(
     OfRouter(state): Shared,
-    Path((dataset, example_id)): Path<(usize, i64)>,
-    Query(query): Query<OfTable>,
+    Named((dataset, example_id)): Named<(usize, i64)>,
+    Asked(query): Asked<OfTable>,
 ) -> Answer {
-    let sample = with_scene(state, query.run, move |_, scene| scene.sample(dataset, example_id, query.table)).await?;
+    let sample =
+        with_scene(state, query.scene(), move |_, scene| scene.sample(dataset, example_id, query.table)).await?;
     Ok(Json(json!({ "values": sample.values, "text": sample.text, "file": sample.file })).into_response())
 }
 
@@ -140,10 +163,10 @@ pub(super) struct KnnRequest {
 
 pub(super) async fn knn(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<KnnRequest>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<KnnRequest>,
 ) -> Answer {
-    let found = with_scene_in_turn(state, query.run, move |scene, progress| {
+    let found = with_scene_in_turn(state, query.scene(), move |scene, progress| {
         let layout = layout(scene, Some(request.layout))?;
         let wants_embeddings = request.space == "embedding";
         let k = request.k.min(MAX_FOUND);
@@ -164,8 +187,12 @@ pub(super) async fn knn(
     Ok(Json(found.await?).into_response())
 }
 
-pub(super) async fn find(OfRouter(state): Shared, Path(finder): Path<String>, Query(query): Query<OfTable>) -> Answer {
-    let found = with_scene_in_turn(state, query.run, move |scene, progress| {
+pub(super) async fn find(
+    OfRouter(state): Shared,
+    Named(finder): Named<String>,
+    Asked(query): Asked<OfTable>,
+) -> Answer {
+    let found = with_scene_in_turn(state, query.scene(), move |scene, progress| {
         let limit = query.limit.unwrap_or(100).min(MAX_FOUND);
         let layout = layout(scene, query.layout)?;
         let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
@@ -174,8 +201,8 @@ pub(super) async fn find(OfRouter(state): Shared, Path(finder): Path<String>, Qu
     Ok(Json(found.await?).into_response())
 }
 
-pub(super) async fn numbers(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
-    Ok(Json(with_scene_in_turn(state, query.run, Shown::numbers).await?).into_response())
+pub(super) async fn numbers(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
+    Ok(Json(with_scene_in_turn(state, query.scene(), Shown::numbers).await?).into_response())
 }
 
 #[derive(Deserialize)]
@@ -188,11 +215,11 @@ pub(super) struct ExportRequest {
 
 pub(super) async fn export(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<ExportRequest>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<ExportRequest>,
 ) -> Answer {
     let format = request.format;
-    let content = with_scene_in_turn(state, query.run, move |scene, _| {
+    let content = with_scene_in_turn(state, query.scene(), move |scene, _| {
         let layout = request.layout.map(|index| layout(scene, Some(index))).transpose()?;
         let rows = export::rows(scene, request.table, layout, Some(&request.example_ids))?;
         export::encode(&rows, request.format)
@@ -216,8 +243,8 @@ pub(super) struct RevisionRequest {
 
 pub(super) async fn revision(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<RevisionRequest>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<RevisionRequest>,
 ) -> Answer {
     let Some(make) = state.make_revision.clone() else {
         return Err(Refused::new(
@@ -226,7 +253,7 @@ pub(super) async fn revision(
             "Save the selection as a file.",
         ));
     };
-    let made = with_scene(state, query.run, move |_, scene| {
+    let made = with_scene(state, query.scene(), move |_, scene| {
         let Some(url) = scene.datasets.get(request.dataset).and_then(|dataset| dataset.foreign_table.clone()) else {
             return Ok(Err("these samples are of no table".to_owned()));
         };
@@ -244,8 +271,8 @@ pub(super) async fn revision(
     }
 }
 
-pub(super) async fn quality(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
-    let report = with_scene_in_turn(state, query.run, move |scene, progress| {
+pub(super) async fn quality(OfRouter(state): Shared, Asked(query): Asked<OfTable>) -> Answer {
+    let report = with_scene_in_turn(state, query.scene(), move |scene, progress| {
         let index = query.layout.or_else(|| scene.default_layout()).unwrap_or(0);
         let layout = layout(scene, Some(index))?;
         let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
@@ -265,17 +292,24 @@ pub(super) async fn cancel(OfRouter(state): Shared) -> Answer {
 
 pub(super) async fn reduce(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<reduce::Request>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<reduce::Request>,
 ) -> Answer {
     let refused = |status, text: String, advice: &str| Refused::new(status, text, advice);
     request.check().map_err(|error| refused(StatusCode::BAD_REQUEST, text_of(error.as_ref()), "Choose another."))?;
-    let (title, anything) = with_scene(state.clone(), query.run.clone(), |_, scene| {
-        Ok((scene.title.clone(), !reduce::offer(scene).is_null()))
+    let wanted = request.clone();
+    let (title, problem) = with_scene(state.clone(), query.scene(), move |_, scene| {
+        let embeddings = &scene.embedding_columns;
+        let problem = match wanted.unknown_column(embeddings) {
+            _ if embeddings.is_empty() => Some("it has no embeddings left to reduce".to_owned()),
+            Some(column) => Some(format!("{column:?} is none of its embeddings; they are {}", embeddings.join(", "))),
+            None => None,
+        };
+        Ok((scene.title.clone(), problem))
     })
     .await?;
-    if !anything {
-        let error = format!("{title} has no embeddings left to reduce");
+    if let Some(problem) = problem {
+        let error = format!("cannot reduce {title}: {problem}");
         return Err(refused(StatusCode::UNPROCESSABLE_ENTITY, error, "Look at the layouts that it has."));
     }
     let its_state = state.clone();
@@ -287,7 +321,8 @@ pub(super) async fn reduce(
         }
         Source::Table { .. } | Source::Made { .. } => {
             let Some((project, url)) = its_state.scenes.table() else { return Err("there is no table yet".into()) };
-            let reduced = reduce::table(&project, &url, &request, progress)?;
+            let source = reduce::source(its_state.scenes.get(None)?.as_ref(), &url);
+            let reduced = reduce::table(&project, &source, &request, progress)?;
             its_state.scenes.show_table(project, reduced);
             Ok(())
         }

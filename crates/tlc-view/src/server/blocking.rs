@@ -13,15 +13,28 @@ use crate::ViewError;
 /// Long answers that are worked on at once; others wait.
 pub(super) const LONG_AT_ONCE: usize = 2;
 
+/// Which scene is asked for.
+#[derive(Default)]
+pub(super) struct Which {
+    /// The run, or the one that is shown first.
+    pub(super) run: Option<String>,
+    /// The version that the page knows; any if it does not say.
+    pub(super) version: Option<String>,
+}
+
 /// Runs `work` on the scene, where it may block.
 pub(super) async fn with_scene<T: Send + 'static>(
     state: Arc<State>,
-    run: Option<String>,
+    which: Which,
     work: impl FnOnce(&State, &Shown) -> Result<T, ViewError> + Send + 'static,
 ) -> Result<T, Refused> {
     blocking(move || {
-        let scene = state.scenes.get(run.as_deref())?;
-        work(&state, &scene)
+        let scene = state.scenes.get(which.run.as_deref())?;
+        if which.version.is_some_and(|version| version != scene.version()) {
+            let error = "what is shown has changed meanwhile, and numbers of tables and layouts with it";
+            return Err(Refused::new(StatusCode::CONFLICT, error, "Read the list of tables again."));
+        }
+        Ok(work(&state, &scene)?)
     })
     .await
 }
@@ -30,14 +43,14 @@ pub(super) async fn with_scene<T: Send + 'static>(
 /// reader went away or the server stops.
 pub(super) async fn with_scene_in_turn<T: Send + 'static>(
     state: Arc<State>,
-    run: Option<String>,
+    which: Which,
     work: impl FnOnce(&Shown, &Progress) -> Result<T, ViewError> + Send + 'static,
 ) -> Result<T, Refused> {
     let progress = Progress::default();
     let _until_dropped = CancelOnDrop(progress.clone());
     // Nobody closes it.
     let turn = state.long_answers.clone().acquire_owned().await.ok();
-    with_scene(state, run, move |_, scene| {
+    with_scene(state, which, move |_, scene| {
         // The turn ends with the work, which may go on for a moment after the request is dropped.
         let _turn = turn;
         progress.check()?;
@@ -56,10 +69,10 @@ impl Drop for CancelOnDrop {
 
 /// Runs `work` where it may block.
 pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Refused::from),
+        Ok(result) => result,
         Err(_) => Err(Refused::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "reading the tables panicked",
@@ -86,7 +99,7 @@ mod tests {
         let (runtime, state) = (runtime(), state());
         let (begun, is_begun) = mpsc::channel();
         let (ended, is_ended) = mpsc::channel();
-        let answer = runtime.spawn(with_scene_in_turn(state.clone(), None, move |_, progress| {
+        let answer = runtime.spawn(with_scene_in_turn(state.clone(), Which::default(), move |_, progress| {
             begun.send(()).expect("somebody waits");
             while progress.check().is_ok() {
                 std::thread::yield_now();
@@ -106,7 +119,7 @@ mod tests {
         let answers: Vec<_> = (0..6)
             .map(|_| {
                 let (now, most) = (now.clone(), most.clone());
-                runtime.spawn(with_scene_in_turn(state.clone(), None, move |_, _| {
+                runtime.spawn(with_scene_in_turn(state.clone(), Which::default(), move |_, _| {
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_millis(20));
                     now.fetch_sub(1, Ordering::SeqCst);

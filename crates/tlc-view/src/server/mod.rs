@@ -8,6 +8,7 @@ pub(crate) mod assets;
 mod blocking;
 pub(crate) mod encode;
 mod errors;
+mod extract;
 mod jobs;
 pub(crate) mod manifest;
 pub(crate) mod numbers;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::{get, post};
@@ -120,6 +122,9 @@ impl fmt::Debug for Server {
         f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
+
+/// Bytes of a request that names samples one by one: some millions of them.
+const LARGE: usize = 64 << 20;
 
 /// How long answers under way may take to stop.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
@@ -232,12 +237,13 @@ fn router(state: Arc<State>) -> Router {
         .route("/api/knn", post(api::knn))
         .route("/api/find/{finder}", get(api::find))
         .route("/api/numbers", get(api::numbers))
-        .route("/api/export", post(api::export))
-        .route("/api/revision", post(api::revision))
+        .route("/api/export", post(api::export).layer(DefaultBodyLimit::max(LARGE)))
+        .route("/api/revision", post(api::revision).layer(DefaultBodyLimit::max(LARGE)))
         .route("/api/quality", get(api::quality))
         .route("/api/reduce", post(api::reduce))
         .route("/api/job", get(api::job))
-        .route("/api/job/cancel", post(api::cancel));
+        .route("/api/job/cancel", post(api::cancel))
+        .method_not_allowed_fallback(errors::no_such_method);
     let pages = match &state.token {
         None => pages,
         // With the slash at the end: what the page names is relative to it.

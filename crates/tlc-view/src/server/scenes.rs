@@ -5,9 +5,11 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
+use tlc_core::ulid::Ulid;
 use tlc_core::{ObjectVersion, Progress, Url};
 use tlc_run::Project;
 
+use super::manifest::{self, Ranges};
 use super::{Source, numbers};
 use crate::{Scene, ViewError};
 
@@ -24,7 +26,9 @@ enum Version {
 /// A scene, and what was found out about it.
 pub(super) struct Shown {
     scene: Scene,
+    version: String,
     numbers: Mutex<Option<Value>>,
+    ranges: Mutex<Option<Arc<Ranges>>>,
 }
 
 impl Deref for Shown {
@@ -36,6 +40,25 @@ impl Deref for Shown {
 }
 
 impl Shown {
+    fn new(scene: Scene) -> Self {
+        let version = Ulid::generate().to_string();
+        Self { scene, version, numbers: Mutex::default(), ranges: Mutex::default() }
+    }
+
+    /// Another for each scene: what its numbers of tables and layouts hold for.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Of its columns, worked out once.
+    pub(super) fn ranges(&self) -> Result<Arc<Ranges>, ViewError> {
+        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ranges) = ranges.as_ref() {
+            return Ok(ranges.clone());
+        }
+        Ok(ranges.insert(Arc::new(manifest::ranges(&self.scene)?)).clone())
+    }
+
     /// The scene's numbers, which are worked out once.
     pub(super) fn numbers(&self, progress: &Progress) -> Result<Value, ViewError> {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +141,7 @@ impl Scenes {
             known.asked = now;
             return Ok(known.scene.clone());
         }
-        let scene = Arc::new(Shown { scene: open()?, numbers: Mutex::default() });
+        let scene = Arc::new(Shown::new(open()?));
         opened.insert(name.to_owned(), Opened { version, scene: scene.clone(), asked: now });
         if opened.len() > MAX_OPEN {
             let oldest = opened.iter().min_by_key(|(_, known)| known.asked).map(|(name, _)| name.clone());

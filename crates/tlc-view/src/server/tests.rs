@@ -133,6 +133,39 @@ fn others_are_refused_and_what_is_missing_is_explained() {
 }
 
 #[test]
+fn ids_of_another_version_are_refused_and_pictures_are_kept_by_version() {
+    let (source, ..) = source(NumberRole::ReducedEmbedding);
+    serving(source, |port| {
+        let version = json_at(port, "/api/manifest")["version"].as_str().expect("it has one").to_owned();
+        let coords = "/api/coords?layout=0&table=0";
+        let host = format!("127.0.0.1:{port}");
+        assert_eq!(get(port, &format!("{coords}&v={version}"), &host).0, 200);
+        let (status, body) = get(port, &format!("{coords}&v=other"), &host);
+        assert!(status == 409 && String::from_utf8_lossy(&body).contains("Read the list"), "{status}");
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_as_json_and_long_selections_are_taken() {
+    let (source, ..) = source(NumberRole::ReducedEmbedding);
+    serving(source, |port| {
+        let host = format!("127.0.0.1:{port}");
+        for path in ["/api/coords?layout=x", "/api/thumb/0/x"] {
+            let (status, body) = get(port, path, &host);
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            assert!(status == 400 && body["error"].is_string(), "{path}: {status} {body}");
+        }
+        assert_eq!(post(port, "/api/knn", &json!({ "layout": "x" })).0, 422);
+        assert_eq!(post(port, "/api/manifest", &json!({})).0, 405);
+        // Three million bytes.
+        let ids: Vec<i64> = (1_000_000..1_400_000).chain([1]).collect();
+        let (status, rows) =
+            post(port, "/api/export", &json!({ "table": 0, "layout": 0, "example_ids": ids, "format": "json" }));
+        assert!(status == 200 && rows[0]["x"] == 1.0, "{status} {rows}");
+    });
+}
+
+#[test]
 fn a_table_without_a_layout_says_how_to_get_one() {
     let (source, ..) = source(NumberRole::NnEmbedding);
     serving(source, |port| {
@@ -232,15 +265,22 @@ fn a_table_without_a_layout_is_reduced_on_request() {
         assert_eq!((&job["state"], &job["title"]), (&json!("done"), &json!("Reducing initial")), "{job}");
         let manifest = json_at(port, "/api/manifest");
         assert_eq!((&manifest["layouts"][0]["method"], &manifest["layout"]), (&json!("pca"), &json!(0)), "{manifest}");
-        assert_eq!((&manifest["message"], &manifest["reduce"]), (&Value::Null, &Value::Null));
+        assert_eq!((&manifest["message"], &manifest["reduce"]["columns"]), (&Value::Null, &json!(["features"])));
         // The source is still there, and neighbours are those in its embeddings.
         let knn = json!({ "layout": 0, "table": 0, "example_id": 3, "k": 2, "space": "embedding" });
         let (_, neighbours) = post(port, "/api/knn", &knn);
         assert_eq!((&neighbours["space"], &neighbours["note"]), (&json!("embedding"), &Value::Null), "{neighbours}");
         let quality = json_at(port, "/api/quality?layout=0&table=0");
         assert!(quality["lines"].as_array().is_some_and(|lines| lines.len() >= 5), "{quality}");
-        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca" }));
-        assert!(status == 422 && body["error"].is_string(), "{body}");
+        // What was kept can be reduced again, otherwise than before.
+        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca", "args": { "n_component": 3 } }));
+        assert!(status == 400 && body["error"].as_str().is_some_and(|text| text.contains("n_component")), "{body}");
+        let again = json!({ "method": "pca", "args": { "n_components": 3 } });
+        assert_eq!(post(port, "/api/reduce", &again).0, 202);
+        assert_eq!(finished(port)["state"], "done");
+        assert_eq!(json_at(port, "/api/manifest")["layouts"][0]["dims"], 3);
+        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca", "columns": ["label"] }));
+        assert!(status == 422 && body["error"].as_str().is_some_and(|text| text.contains("features")), "{body}");
     });
     assert!(project.store().info(&url).is_ok(), "the source stays");
 }
