@@ -200,7 +200,9 @@ impl ReduceError {
 
 /// Values that one column of a batch cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot make the column {name:?}: its values take {bytes} bytes; at most 2147483647 fit, so write them batch by batch")]
+#[error(
+    "cannot make the column {name:?}: its values take {bytes} bytes; at most 2147483647 fit, so write them batch by batch"
+)]
 #[non_exhaustive]
 pub struct ColumnError {
     /// The column.

@@ -446,6 +446,9 @@ mod tests {
         assert_eq!((graph.nodes.len(), graph.is_cut), (MOST_NODES, false));
         let text = graph.to_text(project.root());
         assert_eq!(text.lines().count(), 2 * MOST_NODES, "a table and how it was made");
-        assert!(text.lines().nth_back(1).is_some_and(|line| line.trim() == "datasets/t0.lance (0 rows)"), "{text:.200}");
+        assert!(
+            text.lines().nth_back(1).is_some_and(|line| line.trim() == "datasets/t0.lance (0 rows)"),
+            "{text:.200}"
+        );
     }
 }

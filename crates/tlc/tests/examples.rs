@@ -8,8 +8,13 @@ use tlc::core::ulid::Ulid;
 /// The example's program, which cargo builds beside the tests if all targets are tested.
 fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test is a file");
-    let built = own.parent().and_then(|folder| folder.parent()).expect("target/PROFILE/deps").join("examples").join(name);
-    assert!(built.exists(), "{} is not there: cargo test -p tlc --features cli --examples --test examples", built.display());
+    let built =
+        own.parent().and_then(|folder| folder.parent()).expect("target/PROFILE/deps").join("examples").join(name);
+    assert!(
+        built.exists(),
+        "{} is not there: cargo test -p tlc --features cli --examples --test examples",
+        built.display()
+    );
     built
 }
 

@@ -150,11 +150,8 @@ impl Table {
     pub fn from_file(store: Arc<dyn TableStore>, folder: &Url, new: NewTable, file: &Path) -> Result<Self, TableError> {
         let (schema, rows) = read_file(file)?;
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let failed = |error: std::io::Error| TableError::File {
-            action: "read",
-            path: file.to_owned(),
-            source: error.into(),
-        };
+        let failed =
+            |error: std::io::Error| TableError::File { action: "read", path: file.to_owned(), source: error.into() };
         let content = File::open(file).and_then(digest::of_reader).map_err(failed)?;
         let new = new.operation(Operation::new("import", 1).with("file", name).with("content", content));
         Self::from_rows(store, folder, new, &schema, rows)

@@ -91,8 +91,7 @@ impl Scene {
     pub fn stored(&self, name: &str, table: usize) -> Result<Option<(Field, ArrayRef)>, ViewError> {
         let table = self.table(table)?;
         let dataset = &self.datasets[table.dataset];
-        let is_of_dataset =
-            self.columns.iter().any(|column| column.name == name && column.scope == Scope::Dataset);
+        let is_of_dataset = self.columns.iter().any(|column| column.name == name && column.scope == Scope::Dataset);
         let url = match &dataset.foreign_table {
             Some(url) if is_of_dataset => url,
             _ => &table.url,

@@ -17,8 +17,8 @@ use tlc::table::{Derivation, LanceStore, Table, TableError, write_bytes};
 use tlc::view::Scene;
 use tlc::view::export::{Format, encode, rows_of_tables, rows_where};
 
-use super::scene::{self, WhatArgs};
 use super::out;
+use super::scene::{self, WhatArgs};
 
 /// Ids that a message names.
 const NAMED_IDS: usize = 10;

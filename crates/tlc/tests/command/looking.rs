@@ -210,8 +210,7 @@ fn conditions_and_rows_are_of_the_table_and_not_of_its_picture() {
     // By its number, 1, and not by its letters.
     let below = select("label < 'shoe'");
     assert!(below.len() == 2 && below.iter().all(|row| row["label"] == "zebra"), "{below:?}");
-    let made =
-        folder.run(&["select", "--table", &url, "--where", "label < 'shoe'", "--revision", "zebras"]);
+    let made = folder.run(&["select", "--table", &url, "--where", "label < 'shoe'", "--revision", "zebras"]);
     assert!(made.trim().ends_with("  2 rows"), "{made}");
 }
 
