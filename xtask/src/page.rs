@@ -15,10 +15,12 @@ const FOLDER: &str = "crates/tlc-view/web";
 /// The run that is looked at: small, of several epochs.
 const DEMO: [&str; 8] = ["demo", "--no-view", "--train", "1500", "--val", "500", "--epochs", "2"];
 
-/// Builds the page anew and compares it with the files that are embedded.
+/// Builds the page anew and compares it with the files that are embedded, and its colours with those of pictures.
 pub(crate) fn check() -> Result<()> {
     let copy = copy()?;
     npm(&copy, &["exec", "--offline", "--", "tsc", "--noEmit"])?;
+    let palette = places::workspace().join(FOLDER).join("../src/plot/palette.rs");
+    cargo::finish(Command::new("node").arg("tests/palette.mjs").arg(palette).current_dir(&copy))?;
     npm(&copy, &["run", "--silent", "build"])?;
     let (built, committed) = (copy.join("dist"), places::workspace().join(FOLDER).join("dist"));
     let names: BTreeSet<String> = names_in(&built)?.into_iter().chain(names_in(&committed)?).collect();

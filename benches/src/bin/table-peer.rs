@@ -194,8 +194,8 @@ fn samples(root: &Url) -> Result<Value> {
     let columns = vec![
         ids(N_ROWS),
         Column::labels("label", (0..N_ROWS as i64).map(|i| (i % 7 != 0).then_some(i % 2)), ["cat", "dog"]),
-        Column::texts("caption", (0..N_ROWS).map(|i| format!("sämple {i}"))),
-        Column::images("picture", (0..N_ROWS).map(|i| vec![i as u8; i])),
+        Column::texts("caption", (0..N_ROWS).map(|i| format!("sämple {i}")))?,
+        Column::images("picture", (0..N_ROWS).map(|i| vec![i as u8; i]))?,
     ];
     let new = NewTable::new("train").description("one of every kind").weight_column(1.0);
     let dataset = Table::from_columns(store.clone(), &datasets, new, columns)?;

@@ -15,6 +15,23 @@ pub fn of_bytes(bytes: &[u8]) -> String {
     render(Sha256::digest(bytes).as_slice())
 }
 
+/// SHA-256 of all that `reader` still holds, as `sha256:<hex>`, without keeping it in memory.
+///
+/// # Errors
+/// Those of `reader`.
+pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(render(hash.finalize().as_slice())),
+            Ok(n) => hash.update(&buffer[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn render(hash: &[u8]) -> String {
     use std::fmt::Write as _;
     hash.iter().fold(String::from("sha256:"), |mut text, byte| {
@@ -206,6 +223,13 @@ mod tests {
         let mut digest = TableDigest::new(&batches[0].schema());
         batches.iter().for_each(|batch| digest.update(batch).expect("supported types"));
         digest.finish()
+    }
+
+    #[test]
+    fn a_reader_and_its_bytes_have_one_digest() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
+        assert_eq!(of_reader(bytes.as_slice()).expect("memory"), of_bytes(&bytes));
+        assert_ne!(of_reader(&bytes[1..]).expect("memory"), of_bytes(&bytes));
     }
 
     #[test]

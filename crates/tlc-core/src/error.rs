@@ -197,3 +197,16 @@ impl ReduceError {
         Self::Backend { action, source: source.into() }
     }
 }
+
+/// Values that one column of a batch cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot make the column {name:?}: its values take {bytes} bytes; at most 2147483647 fit, so write them batch by batch"
+)]
+#[non_exhaustive]
+pub struct ColumnError {
+    /// The column.
+    pub name: String,
+    /// What its values take.
+    pub bytes: u64,
+}

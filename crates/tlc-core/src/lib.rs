@@ -45,7 +45,7 @@ pub use typetag;
 pub use ulid;
 
 pub use aggregate::{Aggregate, aggregate};
-pub use error::{ReduceError, StoreError, UrlError};
+pub use error::{ColumnError, ReduceError, StoreError, UrlError};
 pub use filter::{Comparison, Filter};
 pub use finite::{FiniteFit, fit_finite_rows, is_measurable};
 pub use lineage::{ColumnLineage, ColumnSource, Lineage, LineageInput, ModelRef, Operation};

@@ -150,6 +150,14 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_the_project_that_is_called_as_an_alias_is_none() {
+        let place = url("/p").join("<DATA>/x.lance").expect("a name");
+        let text = places().stored(&place).to_string();
+        assert_eq!(places().expanded(&url(&text)), Ok(place), "{text}");
+        assert_eq!(places().expanded(&url("<DATA>/x.lance")), Ok(url("/mnt/data/x.lance")));
+    }
+
+    #[test]
     fn only_the_project_and_what_has_a_name_is_read() {
         let covered = ["/p/x", "/mnt/data/x", "/mnt/other", "/"].map(|text| places().covers(&url(text)));
         assert_eq!(covered, [true, true, false, false]);

@@ -18,6 +18,8 @@ use arrow_schema::{DataType, Field, Schema};
 use half::f16;
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 
+use crate::ColumnError;
+
 const ROLE_KEY: &str = "tlc:number_role";
 const VALUE_MAP_KEY: &str = "tlc:value_map";
 const TENSOR_SHAPE_KEY: &str = "tlc:tensor_shape";
@@ -232,30 +234,50 @@ impl Column {
 
     /// A column of texts, with the role `text`.
     ///
-    /// # Panics
+    /// # Errors
     /// If they take 2 GiB or more: write these batch by batch.
-    pub fn texts(name: impl Into<String>, values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        let values = StringArray::from_iter_values(values);
-        Self { field: Field::new(name, DataType::Utf8, true).with_role(NumberRole::Text), values: Arc::new(values) }
+    pub fn texts(
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, ColumnError> {
+        Self::strings(name.into(), values, NumberRole::Text)
     }
 
     /// A column of pictures, each an encoded file's bytes (PNG, JPEG, …), with the role `image`.
     ///
-    /// # Panics
+    /// # Errors
     /// If they take 2 GiB or more: write these batch by batch, or [by their paths](Self::image_paths).
-    pub fn images(name: impl Into<String>, files: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+    pub fn images(
+        name: impl Into<String>,
+        files: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Self, ColumnError> {
+        let (name, files) = (name.into(), files.into_iter().collect::<Vec<_>>());
+        check_bytes(&name, files.iter().map(|file| file.as_ref().len()))?;
         let values = BinaryArray::from_iter_values(files);
         let field = Field::new(name, DataType::Binary, true).with_role(NumberRole::Image);
-        Self { field, values: Arc::new(values) }
+        Ok(Self { field, values: Arc::new(values) })
     }
 
     /// A column of pictures by the paths of their files, with the role `image`.
     ///
-    /// # Panics
+    /// # Errors
     /// If the paths take 2 GiB or more.
-    pub fn image_paths(name: impl Into<String>, paths: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        let values = StringArray::from_iter_values(paths);
-        Self { field: Field::new(name, DataType::Utf8, true).with_role(NumberRole::Image), values: Arc::new(values) }
+    pub fn image_paths(
+        name: impl Into<String>,
+        paths: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, ColumnError> {
+        Self::strings(name.into(), paths, NumberRole::Image)
+    }
+
+    fn strings(
+        name: String,
+        values: impl IntoIterator<Item = impl AsRef<str>>,
+        role: NumberRole,
+    ) -> Result<Self, ColumnError> {
+        let values: Vec<_> = values.into_iter().collect();
+        check_bytes(&name, values.iter().map(|value| value.as_ref().len()))?;
+        let values = StringArray::from_iter_values(values);
+        Ok(Self { field: Field::new(name, DataType::Utf8, true).with_role(role), values: Arc::new(values) })
     }
 
     /// A column that says how much each sample counts, 0 or more, with the role `weight`.
@@ -272,9 +294,29 @@ impl Column {
     }
 }
 
+/// Refuses what a column's 32-bit offsets cannot count.
+fn check_bytes(name: &str, lengths: impl Iterator<Item = usize>) -> Result<(), ColumnError> {
+    let bytes = lengths.map(|length| length as u64).sum();
+    match i32::try_from(bytes) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ColumnError { name: name.to_owned(), bytes }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_long_for_a_column_is_an_error() {
+        let mebibyte = vec![b'x'; 1 << 20];
+        let text = std::str::from_utf8(&mebibyte).expect("ASCII");
+        let files = Column::images("picture", std::iter::repeat_n(&mebibyte, 2048)).expect_err("2 GiB");
+        assert_eq!((files.name.as_str(), files.bytes), ("picture", 1 << 31));
+        let texts = Column::texts("caption", std::iter::repeat_n(text, 2048)).expect_err("2 GiB").to_string();
+        assert!(texts.contains("\"caption\"") && texts.contains("2147483648 bytes"), "{texts}");
+        assert!(Column::image_paths("file", std::iter::repeat_n(text, 2048)).is_err());
+    }
 
     #[test]
     fn every_role_survives_its_name() {

@@ -17,7 +17,7 @@ use crate::UrlError;
 /// Three forms:
 /// - absolute: `file:///data/p`, `s3://bucket/p`, `gs://bucket/p`, `az://container/p`,
 ///   `memory://name/p`; a plain absolute path is a `file` URL;
-/// - relative to a project root: `runs/a/run.json`;
+/// - relative to a project root: `runs/a/run.json`; written `./<X>/a` where a folder is called as an alias is;
 /// - below an alias: `<DATA>/mnist`, expanded with [`Url::expand`].
 ///
 /// ```
@@ -290,6 +290,8 @@ impl FromStr for Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.base {
+            // A folder that is called so, and no alias.
+            Base::Relative if self.path.starts_with('<') => write!(f, "./{}", self.path),
             Base::Relative => f.write_str(&self.path),
             Base::Alias(name) => write!(f, "<{name}>/{}", self.path),
             Base::Absolute { scheme: Scheme::File, .. } => {
@@ -341,6 +343,8 @@ mod tests {
         check("s3://bucket//x/../y", "s3://bucket/y");
         check("runs/./a", "runs/a");
         check("<DATA>/x//y", "<DATA>/x/y");
+        check("./<DATA>/x", "./<DATA>/x");
+        check("a/<DATA>/x", "a/<DATA>/x");
         check("memory://m/", "memory://m/");
     }
 

@@ -1,6 +1,6 @@
 //! Where a table comes from, as a graph: its ancestors, also those that were deleted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,6 +12,12 @@ use crate::{Deletion, Inventory, Project, RunError};
 
 /// Tables that a graph holds at most: lineage comes from files that anybody may have written.
 const MOST_NODES: usize = 10_000;
+
+/// What OpenLineage's events are written by.
+const RUN_EVENT_SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
+/// What its description of columns is written by.
+const COLUMN_LINEAGE_SCHEMA: &str =
+    "https://openlineage.io/spec/facets/1-2-0/ColumnLineageDatasetFacet.json#/$defs/ColumnLineageDatasetFacet";
 
 /// A table and what it was made from, in one step or several.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -84,50 +90,92 @@ impl Project {
     /// # Errors
     /// [`RunError::Outside`]; a failing store; [`StoreError::NotFound`] if `url` never was a table that is known of.
     pub fn lineage_graph(&self, url: &Url) -> Result<LineageGraph, RunError> {
-        let url = self.inside(url)?;
-        let tracer = Tracer { project: self, inventory: self.inventory()?, deletions: self.deletions()? };
+        let url = self.readable(url)?;
+        let inventory = self.inventory()?;
+        let tracer = Tracer::new(self, &inventory, self.deletions()?);
         let wanted = LineageInput { url: url.clone(), version: 1, table_id: None, rows: 0, digest: None };
-        let first = tracer.node(&wanted);
-        if first.0.state == NodeState::Missing {
+        let (first, inputs) = tracer.node(&wanted);
+        if first.state == NodeState::Missing {
             return Err(StoreError::NotFound { url }.into());
         }
-        let mut graph = LineageGraph { nodes: Vec::new(), is_cut: false };
-        let mut waiting = VecDeque::from([0]);
-        let mut inputs_of = vec![first.1];
-        graph.nodes.push(first.0);
-        while let Some(at) = waiting.pop_front() {
-            for input in std::mem::take(&mut inputs_of[at]) {
+        let mut known = Known::default();
+        known.add(&first, 0);
+        let mut graph = LineageGraph { nodes: vec![first], is_cut: false };
+        let mut waiting = VecDeque::from([(0, inputs)]);
+        while let Some((at, inputs)) = waiting.pop_front() {
+            for input in inputs {
                 let place = self.places().expanded(&input.url).unwrap_or_else(|_| input.url.clone());
-                let known = graph.nodes.iter().position(|node| match (node.table_id, input.table_id) {
-                    (Some(known), Some(wanted)) => known == wanted,
-                    _ => node.url == place,
-                });
-                let number = known.unwrap_or_else(|| {
-                    let (node, inputs) = tracer.node(&input);
-                    graph.nodes.push(node);
-                    inputs_of.push(inputs);
-                    waiting.push_back(graph.nodes.len() - 1);
-                    graph.nodes.len() - 1
-                });
+                let number = match known.number(&input, &place) {
+                    Some(number) => number,
+                    // The inputs before it keep their places, by which columns name them.
+                    None if graph.nodes.len() >= MOST_NODES => {
+                        graph.is_cut = true;
+                        break;
+                    }
+                    None => {
+                        let (node, inputs) = tracer.node(&input);
+                        let number = graph.nodes.len();
+                        known.add(&node, number);
+                        graph.nodes.push(node);
+                        waiting.push_back((number, inputs));
+                        number
+                    }
+                };
                 let origin = graph.nodes[at].origin.as_mut().expect("what has inputs has an origin");
                 origin.inputs.push(number);
-            }
-            if graph.nodes.len() >= MOST_NODES {
-                graph.is_cut = !waiting.is_empty();
-                break;
             }
         }
         Ok(graph)
     }
 }
 
+/// The nodes of a graph by what tells them apart: their identity, or their place where one of two has none.
+#[derive(Default)]
+struct Known {
+    by_id: HashMap<Ulid, usize>,
+    by_place: HashMap<Url, usize>,
+    without_id: HashMap<Url, usize>,
+}
+
+impl Known {
+    fn add(&mut self, node: &LineageNode, number: usize) {
+        match node.table_id {
+            Some(id) => self.by_id.entry(id).or_insert(number),
+            None => self.without_id.entry(node.url.clone()).or_insert(number),
+        };
+        self.by_place.entry(node.url.clone()).or_insert(number);
+    }
+
+    fn number(&self, input: &LineageInput, place: &Url) -> Option<usize> {
+        match input.table_id {
+            Some(id) => self.by_id.get(&id).or_else(|| self.without_id.get(place)).copied(),
+            None => self.by_place.get(place).copied(),
+        }
+    }
+}
+
 struct Tracer<'a> {
     project: &'a Project,
-    inventory: Inventory,
+    inventory: &'a Inventory,
+    /// The inventory's tables by place, with their identities: these stand in lineage, which is text to be read.
+    tables: HashMap<&'a Url, (&'a TableInfo, Option<Ulid>)>,
+    by_id: HashMap<Ulid, &'a TableInfo>,
     deletions: Vec<Deletion>,
 }
 
-impl Tracer<'_> {
+impl<'a> Tracer<'a> {
+    fn new(project: &'a Project, inventory: &'a Inventory, deletions: Vec<Deletion>) -> Self {
+        let (mut tables, mut by_id) = (HashMap::new(), HashMap::new());
+        for info in &inventory.tables {
+            let id = id_of(info);
+            tables.insert(&info.url, (info, id));
+            if let Some(id) = id {
+                by_id.entry(id).or_insert(info);
+            }
+        }
+        Self { project, inventory, tables, by_id, deletions }
+    }
+
     /// What is known of an input, and its own inputs.
     fn node(&self, input: &LineageInput) -> (LineageNode, Vec<LineageInput>) {
         let node = |url: Url, state: NodeState| LineageNode {
@@ -139,9 +187,10 @@ impl Tracer<'_> {
             origin: None,
         };
         let place = self.project.inside(&input.url);
-        let here = place.as_ref().ok().and_then(|url| self.inventory.table(url));
-        let is_it = |info: &&TableInfo| input.table_id.is_none() || id_of(info) == input.table_id;
-        if let Some(info) = here.filter(is_it).or_else(|| self.inventory.table_with_id(input.table_id?)) {
+        let is_it = |id: Option<Ulid>| input.table_id.is_none() || id == input.table_id;
+        let here = place.as_ref().ok().and_then(|url| self.tables.get(url)).filter(|(_, id)| is_it(*id));
+        let here = here.map(|(info, _)| *info);
+        if let Some(info) = here.or_else(|| self.by_id.get(&input.table_id?).copied()) {
             let inputs = info.lineage().map(|lineage| lineage.inputs).unwrap_or_default();
             return (found(info), inputs);
         }
@@ -149,7 +198,7 @@ impl Tracer<'_> {
             (Ok(url), _) => self.state_of_absent(url, input.table_id),
             // Of another project, with another root: what that was made from is not followed.
             (Err(_), Ok(url)) => match self.project.store().info(&url) {
-                Ok(info) if is_it(&&info) => return (found(&info), Vec::new()),
+                Ok(info) if is_it(id_of(&info)) => return (found(&info), Vec::new()),
                 Ok(info) => NodeState::Replaced(id_of(&info)),
                 Err(StoreError::NotFound { .. }) => NodeState::Missing,
                 Err(error) => NodeState::Damaged(error.to_string()),
@@ -177,11 +226,17 @@ impl Tracer<'_> {
         if let Some((_, error)) = self.inventory.damaged_tables.iter().find(|(damaged, _)| damaged == url) {
             return NodeState::Damaged(error.to_string());
         }
-        match self.inventory.table(url) {
-            Some(other) => NodeState::Replaced(other.lineage().map(|lineage| lineage.table_id)),
+        match self.tables.get(url) {
+            Some((_, id)) => NodeState::Replaced(*id),
             None => NodeState::Missing,
         }
     }
+}
+
+/// The same 128 bits as a UUID is written.
+fn uuid(id: Ulid) -> String {
+    let hex = format!("{:032x}", id.0);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 /// The node of a table that is there.
@@ -209,17 +264,24 @@ impl LineageGraph {
     pub fn to_text(&self, root: &Url) -> String {
         let mut text = String::new();
         let mut shown = vec![false; self.nodes.len()];
-        self.write_text(0, 0, root, &mut shown, &mut text);
+        // Not by recursion: a file says how deep it is.
+        let mut waiting = vec![(0, 0)];
+        while let Some((number, depth)) = waiting.pop() {
+            let is_again = std::mem::replace(&mut shown[number], true);
+            self.write_node(number, depth, is_again, root, &mut text);
+            if let Some(origin) = self.nodes[number].origin.as_ref().filter(|_| !is_again) {
+                waiting.extend(origin.inputs.iter().rev().map(|&input| (input, depth + 2)));
+            }
+        }
         if self.is_cut {
             text += "… more than 10000 tables\n";
         }
         text
     }
 
-    fn write_text(&self, number: usize, depth: usize, root: &Url, shown: &mut [bool], text: &mut String) {
+    fn write_node(&self, number: usize, depth: usize, again: bool, root: &Url, text: &mut String) {
         let node = &self.nodes[number];
         let indent = "  ".repeat(depth.min(40));
-        let again = std::mem::replace(&mut shown[number], true);
         let note = match &node.state {
             NodeState::Present if again => " (above)".to_owned(),
             NodeState::Present => format!(" ({} rows)", node.rows),
@@ -240,9 +302,6 @@ impl LineageGraph {
             origin.models.iter().map(|(column, model)| format!("{column} by {}", model.url)).collect();
         let models = if models.is_empty() { String::new() } else { format!(": {}", models.join(", ")) };
         *text += &format!("{indent}  {kind} {:.0} by {}{models}\n", origin.created, origin.producer);
-        for &input in &origin.inputs {
-            self.write_text(input, depth + 2, root, shown, text);
-        }
     }
 
     /// The graph in Graphviz' language.
@@ -266,7 +325,8 @@ impl LineageGraph {
         text + "}\n"
     }
 
-    /// One OpenLineage event for each table whose making is known, oldest first: to be sent to a server of lineage.
+    /// One OpenLineage event for each table whose making is known, oldest first: to be sent to a server of lineage. Its
+    /// run's id is the table's identity, written as a UUID.
     pub fn to_open_lineage(&self, root: &Url) -> Vec<Value> {
         let namespace = root.to_string();
         let dataset =
@@ -290,22 +350,105 @@ impl LineageGraph {
                         (column.clone(), json!({"inputFields": sources.collect::<Vec<_>>()}))
                     })
                     .collect();
-                let facet = |schema: &str| json!({"_producer": origin.producer, "_schemaURL": schema});
-                let mut columns = facet("ColumnLineageDatasetFacet");
-                columns["fields"] = fields.into();
+                let columns =
+                    json!({"_producer": origin.producer, "_schemaURL": COLUMN_LINEAGE_SCHEMA, "fields": fields});
                 let mut output = dataset(node);
                 output["facets"] = json!({"columnLineage": columns});
-                let run_id = node.table_id.map(|id| id.to_string()).unwrap_or_default();
                 json!({
                     "eventType": "COMPLETE",
                     "eventTime": origin.created.to_string(),
                     "producer": origin.producer,
-                    "run": {"runId": run_id},
+                    "schemaURL": RUN_EVENT_SCHEMA,
+                    "run": {"runId": node.table_id.map(uuid)},
                     "job": {"namespace": namespace, "name": origin.operation.kind},
                     "inputs": origin.inputs.iter().map(|&input| dataset(&self.nodes[input])).collect::<Vec<_>>(),
                     "outputs": [output],
                 })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use arrow_schema::{DataType, Field, Schema};
+    use tlc_core::Lineage;
+    use tlc_table::MemoryStore;
+
+    use super::*;
+
+    fn project() -> Project {
+        Project::new(Arc::new(MemoryStore::default()), "memory://p".parse().expect("a URL"))
+    }
+
+    fn place(project: &Project, name: &str) -> Url {
+        project.root().join(&format!("datasets/{name}.lance")).expect("plain")
+    }
+
+    /// A table of no rows that says it was made of these, by places in the project and identities.
+    fn table(project: &Project, name: &str, id: Ulid, inputs: &[(String, Ulid)]) -> Url {
+        let mut lineage = Lineage::new("test/1", Operation::new("made-up", 1));
+        lineage.table_id = id;
+        lineage.inputs = inputs
+            .iter()
+            .map(|(place, id)| {
+                let url = format!("datasets/{place}.lance").parse().expect("a URL");
+                LineageInput { url, version: 1, table_id: Some(*id), rows: 1, digest: None }
+            })
+            .collect();
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
+        let url = place(project, name);
+        let schema = Arc::new(lineage.write_into(&schema));
+        project.store().create(&url, schema, Box::new(std::iter::empty())).expect("new");
+        url
+    }
+
+    #[test]
+    fn events_are_what_open_lineage_says_they_are() {
+        let project = project();
+        let id: Ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("an identity");
+        let made = table(&project, "made", id, &[("from".to_owned(), Ulid(7))]);
+        let events = project.lineage_graph(&made).expect("known").to_open_lineage(project.root());
+        let [event] = events.as_slice() else { panic!("one was made: {events:?}") };
+        assert_eq!(event["run"]["runId"], "01563e3a-b5d3-d676-4c61-efb99302bd5b");
+        assert_eq!(event["schemaURL"], "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent");
+        let columns = &event["outputs"][0]["facets"]["columnLineage"];
+        let schema = columns["_schemaURL"].as_str().expect("a text");
+        assert!(schema.starts_with("https://openlineage.io/spec/facets/"), "{schema}");
+        assert_eq!(event["inputs"][0]["name"], "datasets/from.lance");
+    }
+
+    #[test]
+    fn thousands_of_inputs_with_identities_end_soon_and_at_the_limit() {
+        let project = project();
+        let inputs: Vec<(String, Ulid)> = (1..=10_000).map(|i| (format!("x{i}"), Ulid(i))).collect();
+        let wide = table(&project, "wide", Ulid(1 << 64), &inputs);
+        let started = Instant::now();
+        let graph = project.lineage_graph(&wide).expect("it ends");
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+        assert_eq!((graph.nodes.len(), graph.is_cut), (MOST_NODES, true));
+        assert_eq!(graph.nodes[0].origin.as_ref().map(|origin| origin.inputs.len()), Some(MOST_NODES - 1));
+        assert!(graph.to_text(project.root()).ends_with("more than 10000 tables\n"));
+    }
+
+    #[test]
+    fn a_chain_of_thousands_is_followed_and_told_to_its_end() {
+        let project = project();
+        let n = MOST_NODES as u128;
+        for i in 0..n {
+            let from = (i > 0).then(|| (format!("t{}", i - 1), Ulid(i)));
+            table(&project, &format!("t{i}"), Ulid(i + 1), from.as_slice());
+        }
+        let graph = project.lineage_graph(&place(&project, &format!("t{}", n - 1))).expect("it ends");
+        assert_eq!((graph.nodes.len(), graph.is_cut), (MOST_NODES, false));
+        let text = graph.to_text(project.root());
+        assert_eq!(text.lines().count(), 2 * MOST_NODES, "a table and how it was made");
+        assert!(
+            text.lines().nth_back(1).is_some_and(|line| line.trim() == "datasets/t0.lance (0 rows)"),
+            "{text:.200}"
+        );
     }
 }

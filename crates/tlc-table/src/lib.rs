@@ -41,7 +41,7 @@ mod runtime;
 mod table;
 
 pub use error::TableError;
-pub use formats::{FileFormat, read_file, write_file};
+pub use formats::{FileFormat, read_file, write_bytes, write_file};
 pub use lance::LanceStore;
 pub use memory::MemoryStore;
 pub use table::{Derivation, IfExists, NewTable, Table};

@@ -31,6 +31,14 @@ pub enum ViewError {
         /// What was found and what is needed.
         reason: String,
     },
+    /// A condition that does not fit.
+    #[error("cannot choose rows of {title}: {reason}")]
+    Filter {
+        /// What is shown.
+        title: String,
+        /// What was found and what is needed.
+        reason: String,
+    },
     /// Neighbours that cannot be found.
     #[error("cannot find neighbours")]
     Neighbours {

@@ -1,6 +1,25 @@
 //! Reduces all embeddings of a run with PaCMAP, in both ways: with one model for all tables, and with one per dataset.
 //!
 //!     cargo run --example reduce_run
+//!
+//! It prints which reduced table was made from which, with identities where … stands here:
+//!
+//! ```text
+//! one model for all:
+//!   runs/one-model/metrics/train-epoch-0-….lance -> runs/one-model/reduced/train-epoch-0-….lance
+//!   runs/one-model/metrics/val-epoch-0-….lance -> runs/one-model/reduced/val-epoch-0-….lance
+//!   runs/one-model/metrics/train-epoch-1-….lance -> runs/one-model/reduced/train-epoch-1-….lance
+//!   runs/one-model/metrics/val-epoch-1-….lance -> runs/one-model/reduced/val-epoch-1-….lance
+//!   runs/one-model/metrics/train-epoch-2-….lance -> runs/one-model/reduced/train-epoch-2-….lance
+//!   runs/one-model/metrics/val-epoch-2-….lance -> runs/one-model/reduced/val-epoch-2-….lance
+//! one model per dataset:
+//!   runs/one-per-dataset/metrics/train-epoch-0-….lance -> runs/one-per-dataset/reduced/train-epoch-0-….lance
+//!   runs/one-per-dataset/metrics/val-epoch-0-….lance -> runs/one-per-dataset/reduced/val-epoch-0-….lance
+//!   runs/one-per-dataset/metrics/train-epoch-1-….lance -> runs/one-per-dataset/reduced/train-epoch-1-….lance
+//!   runs/one-per-dataset/metrics/val-epoch-1-….lance -> runs/one-per-dataset/reduced/val-epoch-1-….lance
+//!   runs/one-per-dataset/metrics/train-epoch-2-….lance -> runs/one-per-dataset/reduced/train-epoch-2-….lance
+//!   runs/one-per-dataset/metrics/val-epoch-2-….lance -> runs/one-per-dataset/reduced/val-epoch-2-….lance
+//! ```
 
 #![expect(clippy::print_stdout, reason = "an example")]
 

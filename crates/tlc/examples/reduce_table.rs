@@ -1,6 +1,13 @@
 //! Reduces a column of embeddings with UMAP.
 //!
 //!     cargo run --example reduce_table
+//!
+//! It prints:
+//!
+//! ```text
+//! Created embedding table with columns: ["embedding"]
+//! Created reduced table with columns: ["embedding", "embedding_umap"]
+//! ```
 
 #![expect(clippy::print_stdout, reason = "an example")]
 

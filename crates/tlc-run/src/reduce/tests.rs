@@ -574,7 +574,7 @@ fn hostile_lineage_ends_and_leads_nowhere() {
     let many: Vec<String> = (0..12_000).map(|i| format!("datasets/d/x{i}.lance")).collect();
     let c = fixture.url("datasets/d/c.lance");
     make(&c, &many.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(project.lineage_graph(&c).expect("it ends").nodes.len(), 12_001);
+    assert_eq!(project.lineage_graph(&c).expect("it ends").nodes.len(), 10_000, "no more are shown");
     assert!(matches!(
         project.delete_table(&"memory://elsewhere/x.lance".parse().expect("a URL"), true),
         Err(RunError::Outside { .. })

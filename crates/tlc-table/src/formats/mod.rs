@@ -1,10 +1,11 @@
 //! Files of other programs as tables, and tables as such files.
 
 mod arrays;
+mod whole;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tlc_core::{BatchStream, StoreError, Url};
 
 use crate::TableError;
+
+pub use whole::write_bytes;
 
 const BATCH_ROWS: usize = 8192;
 
@@ -135,11 +138,7 @@ pub fn write_file(path: &Path, schema: &SchemaRef, rows: BatchStream<'_>) -> Res
         path: path.to_owned(),
         source,
     };
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = std::path::PathBuf::from(part);
-    let written = (|| {
-        let mut file = BufWriter::new(File::create(&part).map_err(|error| failed(error.into()))?);
+    whole::write_whole(path, |mut file| {
         let mut n_rows = 0;
         match format {
             FileFormat::Parquet => {
@@ -174,19 +173,8 @@ pub fn write_file(path: &Path, schema: &SchemaRef, rows: BatchStream<'_>) -> Res
                 return Err(TableError::Format { path: path.to_owned(), reason });
             }
         }
-        file.flush().map_err(|error| failed(error.into()))?;
         Ok(n_rows)
-    })();
-    match written {
-        Ok(n_rows) => {
-            std::fs::rename(&part, path).map_err(|error| failed(error.into()))?;
-            Ok(n_rows)
-        }
-        Err(error) => {
-            let _ = std::fs::remove_file(&part);
-            Err(error)
-        }
-    }
+    })
 }
 
 fn is_vector(kind: &DataType) -> bool {

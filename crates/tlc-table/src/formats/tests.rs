@@ -62,6 +62,25 @@ fn csv_has_a_column_per_value_of_a_vector() {
 }
 
 #[test]
+fn two_writers_of_one_file_do_not_meet() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("t.csv");
+    // The second begins and ends while the first is at work.
+    let meanwhile = std::iter::once_with(|| {
+        write_bytes(&path, b"id\n9\n").expect("written");
+        assert_eq!(std::fs::read(&path).expect("whole"), b"id\n9\n");
+        Ok(rows())
+    });
+    let n = write_file(&path, &rows().schema(), Box::new(meanwhile)).expect("written");
+    assert_eq!((n, read(&path).num_rows()), (3, 3), "the last to end wins");
+    let other = folder.path().join("other");
+    std::fs::write(&other, b"").expect("writable");
+    let permissions = |path: &Path| std::fs::metadata(path).expect("there").permissions();
+    assert_eq!(permissions(&path), permissions(&other), "as any other file");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 2, "no unfinished file stays");
+}
+
+#[test]
 fn arrays_of_numpy_become_columns_in_either_order() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("embedding.npy");

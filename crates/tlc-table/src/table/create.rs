@@ -1,10 +1,12 @@
 //! Making tables.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
+use tlc_core::digest;
 use tlc_core::{
     BatchStream, Column, FieldRoles, Lineage, LineageInput, NumberRole, Operation, StoreError, TableStore, UniqueName,
     Url,
@@ -26,7 +28,10 @@ pub enum IfExists {
     Rename,
     /// An error.
     Raise,
-    /// The new one is written, and then the old ones are deleted.
+    /// The new one is written, and then the one is deleted that [`Reuse`](Self::Reuse) would have used; tables that
+    /// another operation made, such as revisions, stay. It is an error if a table of the same folder was made from it or
+    /// describes its rows. Of other folders a store knows nothing: in a project, `Project::delete_table` asks all tables
+    /// and runs.
     Overwrite,
 }
 
@@ -124,7 +129,8 @@ impl Table {
     }
 
     /// Writes what a file holds into a new table in `folder`: Parquet, CSV, Arrow, npy or safetensors, by the file's
-    /// extension (see [`read_file`]). Its lineage says which file.
+    /// extension (see [`read_file`]). Its lineage says which file, by name and digest: a file that was changed since gives
+    /// another table.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -144,7 +150,10 @@ impl Table {
     pub fn from_file(store: Arc<dyn TableStore>, folder: &Url, new: NewTable, file: &Path) -> Result<Self, TableError> {
         let (schema, rows) = read_file(file)?;
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let new = new.operation(Operation::new("import", 1).with("file", name));
+        let failed =
+            |error: std::io::Error| TableError::File { action: "read", path: file.to_owned(), source: error.into() };
+        let content = File::open(file).and_then(digest::of_reader).map_err(failed)?;
+        let new = new.operation(Operation::new("import", 1).with("file", name).with("content", content));
         Self::from_rows(store, folder, new, &schema, rows)
     }
 
@@ -166,26 +175,40 @@ impl Table {
                 there.push(Self::from_url(store.clone(), &url)?);
             }
         }
-        match (new.if_exists, there.last()) {
-            (IfExists::Raise, Some(table)) => {
+        let is_same = |table: &&Table| table.lineage().is_some_and(|it| it.operation == new.operation);
+        let same = there.iter().rfind(is_same);
+        match (new.if_exists, there.last(), same) {
+            (IfExists::Raise, Some(table), _) => {
                 return Err(TableError::Exists { name: new.name, url: table.url().clone() });
             }
-            (IfExists::Reuse, Some(_)) => {
-                let is_same = |table: &&Table| table.lineage().is_some_and(|it| it.operation == new.operation);
-                if let Some(same) = there.iter().rfind(is_same) {
-                    return Ok(same.clone());
-                }
+            (IfExists::Reuse, _, Some(same)) => return Ok(same.clone()),
+            (IfExists::Overwrite, _, Some(old)) => {
+                old.check_not_needed()?;
+                let table = write(store, folder, &new, schema, rows)?;
+                // Only now: the new one is on disk. Meanwhile another process may have made something of the old one.
+                old.check_not_needed()?;
+                old.store.delete(old.url())?;
+                return Ok(table);
             }
             _ => {}
         }
-        let table = write(store, folder, &new, schema, rows)?;
-        if new.if_exists == IfExists::Overwrite {
-            // Only now: the new one is on disk.
-            for old in there {
-                old.store.delete(old.url())?;
-            }
+        write(store, folder, &new, schema, rows)
+    }
+
+    /// Refuses if a neighbour could not be made again, or not be joined, without this table.
+    fn check_not_needed(&self) -> Result<(), TableError> {
+        for other in self.neighbours()?.iter().filter(|other| other.url() != self.url()) {
+            let needs = if other.is_made_from(self) {
+                "was made from it"
+            } else if other.describes(self)? {
+                "describes its rows"
+            } else {
+                continue;
+            };
+            let reason = format!("{} {needs}; choose rename, or delete that table first", other.url());
+            return Err(self.unfit("overwrite", reason));
         }
-        Ok(table)
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ mod create;
 mod derive;
 mod revisions;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -159,6 +160,53 @@ impl Table {
                 self.take(&rows, columns)
             }
         }
+    }
+
+    /// The numbers of the rows that `ids` name, in the order of `ids`: through the column with the role `example_id`,
+    /// where it may be of several rows; where there is no such column, an id is a row's number.
+    ///
+    /// # Errors
+    /// Ids that it does not have, of which the message names the first ten; such a column of another type than int64; a
+    /// failing store.
+    pub fn rows_with_example_ids(&self, ids: &[i64]) -> Result<Vec<u64>, TableError> {
+        let mut rows_of: HashMap<i64, Vec<u64>> = HashMap::new();
+        let column = columns_with_role(self.schema(), &NumberRole::ExampleId).into_iter().next();
+        if let Some(column) = &column {
+            let mut start = 0;
+            for batch in self.scan(Scan::columns([column]))? {
+                let batch = batch?;
+                let Some(own) = batch.column(0).as_primitive_opt::<Int64Type>() else {
+                    let kind = batch.column(0).data_type();
+                    return Err(self.unfit("find rows of", format!("its {column:?} is of {kind}; int64 is needed")));
+                };
+                for (row, id) in (start..).zip(own).filter_map(|(row, id)| Some((row, id?))) {
+                    rows_of.entry(id).or_default().push(row);
+                }
+                start += batch.num_rows() as u64;
+            }
+        }
+        let number = |id: i64| u64::try_from(id).ok().filter(|&row| row < self.rows());
+        let (mut rows, mut unknown) = (Vec::new(), Vec::new());
+        for &id in ids {
+            let before = rows.len();
+            match &column {
+                Some(_) => rows.extend(rows_of.get(&id).into_iter().flatten()),
+                None => rows.extend(number(id)),
+            }
+            if rows.len() == before {
+                unknown.push(id.to_string());
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(rows);
+        }
+        let more = if unknown.len() > 10 { format!(" and {} more", unknown.len() - 10) } else { String::new() };
+        unknown.truncate(10);
+        let has = match column {
+            Some(column) => format!("those in its column {column:?} are known"),
+            None => format!("it has {} rows, counted from 0", self.rows()),
+        };
+        Err(self.unfit("find rows of", format!("it has no example_id {}{more}; {has}", unknown.join(", "))))
     }
 
     /// The table whose rows it describes, as its `foreign_table_id` column says; `None` if there is none. `places` are

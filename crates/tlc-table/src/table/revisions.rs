@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use tlc_core::Places;
 use tlc_core::ulid::Ulid;
 
 use super::Table;
@@ -55,7 +56,7 @@ impl Table {
     }
 
     /// The tables of the same folder, oldest first.
-    fn neighbours(&self) -> Result<Vec<Table>, TableError> {
+    pub(super) fn neighbours(&self) -> Result<Vec<Table>, TableError> {
         let Some(folder) = self.url().parent() else { return Ok(vec![self.clone()]) };
         let mut tables = Vec::new();
         for url in self.store.list_tables(&folder)? {
@@ -67,6 +68,20 @@ impl Table {
         // Identities grow with time.
         tables.sort_by_key(Table::id);
         Ok(tables)
+    }
+
+    /// Whether `other` is among its inputs.
+    pub(super) fn is_made_from(&self, other: &Table) -> bool {
+        let (id, inputs) = (other.id(), self.lineage().map(|lineage| lineage.inputs).unwrap_or_default());
+        inputs.iter().any(|input| (id.is_some() && input.table_id == id) || input.url == *other.url())
+    }
+
+    /// Whether its rows are of the samples of `other`, as far as names tell: they are unique, and a place that is
+    /// relative to a project is not known here.
+    pub(super) fn describes(&self, other: &Table) -> Result<bool, TableError> {
+        let places = Places::new(other.url().parent().unwrap_or_else(|| other.url().clone()));
+        let foreign = self.info.foreign_table(&places)?;
+        Ok(foreign.is_some_and(|foreign| foreign.file_name() == other.url().file_name()))
     }
 
     fn id(&self) -> Option<Ulid> {

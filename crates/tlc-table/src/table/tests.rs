@@ -57,13 +57,30 @@ fn a_table_comes_back_with_what_was_said_of_it() {
 }
 
 #[test]
+fn example_ids_lead_to_rows_and_unknown_ones_are_named() {
+    let shelf = shelf();
+    let table = shelf.create(NewTable::new("plain")).expect("new");
+    assert_eq!(table.rows_with_example_ids(&[3, 1]).expect("row numbers"), [3, 1]);
+    let error = table.rows_with_example_ids(&[1, 4, -1]).expect_err("four rows").to_string();
+    assert!(error.contains("no example_id 4, -1; it has 4 rows"), "{error}");
+
+    let field = Field::new("id", DataType::Int64, true).with_role(NumberRole::ExampleId);
+    let ids = Arc::new(Int64Array::from(vec![Some(30), Some(1), None, Some(30)]));
+    let with_ids = table.with_columns(vec![Column { field, values: ids }]).expect("as long");
+    assert_eq!(with_ids.rows_with_example_ids(&[1, 30]).expect("known"), [1, 0, 3]);
+    let many: Vec<i64> = (100..112).collect();
+    let error = with_ids.rows_with_example_ids(&many).expect_err("none of them").to_string();
+    assert!(error.contains("100, 101") && error.contains("109 and 2 more") && error.contains("\"id\""), "{error}");
+}
+
+#[test]
 fn pictures_texts_classes_and_weights_say_what_they_are() {
     let shelf = shelf();
     let columns = vec![
         Column::labels("label", [Some(1), None, Some(0)], ["cat", "dog"]),
-        Column::texts("caption", ["a dog", "", "ä cat"]),
-        Column::images("picture", [b"\x89PNG".as_slice(), b"", b"\xff\xd8"]),
-        Column::image_paths("file", ["/a.png", "/b.png", "/c.png"]),
+        Column::texts("caption", ["a dog", "", "ä cat"]).expect("short"),
+        Column::images("picture", [b"\x89PNG".as_slice(), b"", b"\xff\xd8"]).expect("short"),
+        Column::image_paths("file", ["/a.png", "/b.png", "/c.png"]).expect("short"),
         Column::weights("weight", [1.0, 0.0, 0.5]),
     ];
     let folder = shelf.root.join("pets").expect("plain");
@@ -80,6 +97,22 @@ fn pictures_texts_classes_and_weights_say_what_they_are() {
 }
 
 #[test]
+fn a_file_that_was_changed_gives_another_table() {
+    let shelf = shelf();
+    let (folder, files) = (shelf.root.join("toys").expect("plain"), tempfile::tempdir().expect("a folder"));
+    let file = files.path().join("train.csv");
+    let import = |text: &str| {
+        std::fs::write(&file, text).expect("writable");
+        Table::from_file(shelf.store.clone(), &folder, NewTable::new("train"), &file).expect("readable")
+    };
+    let first = import("price\n1\n");
+    let changed = import("price\n2\n3\n");
+    assert_eq!((first.rows(), changed.rows()), (1, 2));
+    assert_ne!(changed.url(), first.url());
+    assert_eq!(import("price\n1\n").url(), first.url(), "what is there is used");
+}
+
+#[test]
 fn a_name_that_is_taken_is_handled_as_asked() {
     let shelf = shelf();
     let first = shelf.create(NewTable::new("initial")).expect("new");
@@ -91,9 +124,37 @@ fn a_name_that_is_taken_is_handled_as_asked() {
     assert!(error.contains("\"initial\" is there already"), "{error}");
     let renamed = shelf.create(NewTable::new("initial").if_exists(IfExists::Rename)).expect("new");
     assert_ne!(renamed.url(), first.url());
-    let written = shelf.create(NewTable::new("initial").if_exists(IfExists::Overwrite)).expect("new");
-    let folder = written.url().parent().expect("a folder");
-    assert_eq!(shelf.store.list_tables(&folder).expect("listable"), [written.url().clone()], "the old ones are gone");
+}
+
+#[test]
+fn only_what_would_be_used_again_is_overwritten_and_only_if_nothing_needs_it() {
+    let shelf = shelf();
+    let overwrite = || shelf.create(NewTable::new("initial").if_exists(IfExists::Overwrite));
+    let tables = || shelf.store.list_tables(&shelf.root.join("datasets/toys").expect("plain")).expect("listable");
+    let imported = NewTable::new("initial").operation(Operation::new("import", 1));
+    let other = shelf.create(imported).expect("new");
+    let first = overwrite().expect("nothing is of this operation");
+    let second = overwrite().expect("nothing needs the first");
+    assert_ne!(second.url(), first.url());
+    let sorted = |mut urls: Vec<Url>| {
+        urls.sort();
+        urls
+    };
+    assert_eq!(sorted(tables()), sorted(vec![other.url().clone(), second.url().clone()]), "the first is gone");
+
+    let revision = second.filtered(&Filter::lt("price", 5)).expect("fits");
+    let error = overwrite().expect_err("a revision was made from it").to_string();
+    assert!(error.contains(&revision.url().to_string()) && error.contains("was made from it"), "{error}");
+    assert_eq!(tables().len(), 3, "nothing was written");
+    shelf.store.delete(revision.url()).expect("deletable");
+
+    let field = Field::new("input_table_id", DataType::Int64, false).with_role(NumberRole::ForeignTableId);
+    let names = BTreeMap::from([(0, second.url().to_string())]);
+    let describes = Column { field: field.with_value_map(&names), values: Arc::new(Int64Array::from(vec![0])) };
+    let folder = shelf.root.join("datasets/toys").expect("plain");
+    Table::from_columns(shelf.store.clone(), &folder, NewTable::new("metrics"), vec![describes]).expect("new");
+    let error = overwrite().expect_err("a table describes it").to_string();
+    assert!(error.contains("describes its rows"), "{error}");
 }
 
 #[test]

@@ -12,16 +12,22 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{Field, Schema};
-use arrow_select::take::take_record_batch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type, Int64Type};
+use arrow_array::{
+    Array as _, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    UInt64Array,
+};
+use arrow_schema::{ArrowError, Field, Schema};
+use arrow_select::filter::filter_record_batch;
+use arrow_select::take::{take, take_record_batch};
 use ndarray::Axis;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tlc_core::{FieldRoles, Filter};
 
 use crate::text::no_formula;
-use crate::{Scene, SceneLayout, Values, ViewError};
+use crate::{ColumnKind, Scene, SceneLayout, Values, ViewError};
 
 #[cfg(feature = "server")]
 pub use atlas::embedding_atlas;
@@ -79,7 +85,7 @@ impl Format {
 }
 
 /// The samples of a table, or those of `example_ids`: their numbers, all columns with names for classes, and the
-/// coordinates in `layout` as `x`, `y` and `z`.
+/// coordinates in `layout` as `x`, `y` and `z`. Numbers are int64, float32 or float64, as their tables have them.
 ///
 /// # Errors
 /// A table that is gone.
@@ -92,15 +98,13 @@ pub fn rows(
     let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
     let mut columns: Vec<(String, ArrayRef)> = vec![("example_id".to_owned(), Arc::new(Int64Array::from(ids.clone())))];
     for column in &scene.columns {
-        let values = scene.values(column, table)?;
-        let array: ArrayRef = match &values {
-            Values::Category(_) | Values::Text(_) => {
-                Arc::new(StringArray::from_iter((0..ids.len()).map(|slot| values.text(slot, column))))
-            }
-            Values::Number(numbers) => {
-                Arc::new(Float32Array::from_iter(numbers.iter().map(|x| (!x.is_nan()).then_some(*x))))
-            }
-            Values::Boolean(answers) => Arc::new(BooleanArray::from(answers.clone())),
+        let array: ArrayRef = match column.kind {
+            // Whole: what is shown is rounded to float32.
+            ColumnKind::Number => scene.numbers(column, table)?,
+            _ => match scene.values(column, table)? {
+                Values::Boolean(answers) => Arc::new(BooleanArray::from(answers)),
+                values => Arc::new(StringArray::from_iter((0..ids.len()).map(|slot| values.text(slot, column)))),
+            },
         };
         columns.push((column.name.clone(), array));
     }
@@ -122,11 +126,11 @@ pub fn rows(
     let (names, values): (Vec<String>, Vec<ArrayRef>) = columns.into_iter().unzip();
     let fields: Vec<Field> =
         names.iter().zip(&values).map(|(name, values)| Field::new(name, values.data_type().clone(), true)).collect();
-    let failed = |error: arrow_schema::ArrowError| ViewError::Encode { source: error.into() };
+    let failed = |error: ArrowError| ViewError::Encode { source: error.into() };
     let all = RecordBatch::try_new(Arc::new(Schema::new(fields)), values).map_err(failed)?;
     let Some(wanted) = example_ids else { return Ok(all) };
     let slots = wanted.iter().filter_map(|id| ids.binary_search(id).ok()).map(|slot| slot as u64);
-    let slots = arrow_array::UInt64Array::from_iter_values(slots);
+    let slots = UInt64Array::from_iter_values(slots);
     take_record_batch(&all, &slots).map_err(failed)
 }
 
@@ -135,7 +139,7 @@ pub fn rows(
 /// # Errors
 /// As [`rows`].
 pub fn rows_of_tables(scene: &Scene, tables: &[usize], layout: Option<&SceneLayout>) -> Result<RecordBatch, ViewError> {
-    let failed = |error: arrow_schema::ArrowError| ViewError::Encode { source: error.into() };
+    let failed = |error: ArrowError| ViewError::Encode { source: error.into() };
     let mut batches = Vec::new();
     for &index in tables {
         let table = scene.table(index)?;
@@ -164,6 +168,49 @@ pub fn rows_of_tables(scene: &Scene, tables: &[usize], layout: Option<&SceneLayo
     }
     let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
     arrow_select::concat::concat_batches(&first.schema(), &batches).map_err(failed)
+}
+
+/// The rows of a table of which `filter` holds, as [`rows_of_tables`] has them.
+///
+/// The filter looks at columns as they are stored, as one on the table itself does: classes compare by their numbers,
+/// whole numbers exactly. Only what the tables do not have, such as `x` and `y`, is taken from the rows.
+///
+/// # Errors
+/// As [`rows`]; [`ViewError::Filter`].
+pub fn rows_where(
+    scene: &Scene,
+    table: usize,
+    layout: Option<&SceneLayout>,
+    filter: &Filter,
+) -> Result<RecordBatch, ViewError> {
+    let failed = |error: ArrowError| ViewError::Encode { source: error.into() };
+    let rows = rows_of_tables(scene, &[table], layout)?;
+    let dataset = &scene.datasets[scene.table(table)?.dataset];
+    let slots = rows.column_by_name("example_id").and_then(|ids| ids.as_primitive_opt::<Int64Type>());
+    let slots: UInt64Array = slots
+        .into_iter()
+        .flatten()
+        .map(|id| dataset.example_ids.binary_search(&id?).ok().map(|slot| slot as u64))
+        .collect();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for name in filter.columns() {
+        if let Some((field, values)) = scene.stored(name, table)? {
+            // Classes may be named by their numbers, or by another table.
+            let shown = scene.columns.iter().find(|column| column.name == *name && column.kind == ColumnKind::Category);
+            fields.push(match shown {
+                Some(column) => field.with_value_map(&column.classes),
+                None => field,
+            });
+            columns.push(take(&values, &slots, None).map_err(failed)?);
+        } else if let Ok(index) = rows.schema_ref().index_of(name) {
+            fields.push(rows.schema_ref().field(index).clone());
+            columns.push(rows.column(index).clone());
+        }
+    }
+    let n = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let compared = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &n).map_err(failed)?;
+    let mask = filter.mask(&compared).map_err(|reason| ViewError::Filter { title: scene.title.clone(), reason })?;
+    filter_record_batch(&rows, &mask).map_err(failed)
 }
 
 /// The rows as the bytes of a file.
@@ -205,8 +252,6 @@ fn without_formulas(rows: &RecordBatch) -> Result<RecordBatch, arrow_schema::Arr
 }
 
 fn objects(rows: &RecordBatch) -> Vec<Value> {
-    use arrow_array::Array as _;
-    use arrow_array::types::{Float32Type, Int64Type};
     let schema = rows.schema();
     let cell = |column: &ArrayRef, row: usize| -> Value {
         if column.is_null(row) {
@@ -215,6 +260,8 @@ fn objects(rows: &RecordBatch) -> Vec<Value> {
         if let Some(values) = column.as_primitive_opt::<Int64Type>() {
             json!(values.value(row))
         } else if let Some(values) = column.as_primitive_opt::<Float32Type>() {
+            json!(values.value(row))
+        } else if let Some(values) = column.as_primitive_opt::<Float64Type>() {
             json!(values.value(row))
         } else if let Some(values) = column.as_boolean_opt() {
             json!(values.value(row))

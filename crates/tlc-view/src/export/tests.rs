@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{Array as _, BinaryArray};
+use arrow_array::BinaryArray;
 use tlc_core::{Column, FieldRoles, NumberRole, Progress, TableStore, Url};
 use tlc_run::Project;
 use tlc_table::MemoryStore;

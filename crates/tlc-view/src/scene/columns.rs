@@ -1,9 +1,10 @@
 //! Which columns can be shown, and what their values are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, cast::AsArray};
+use arrow_array::{Array, ArrayRef, Float32Array, Float64Array, Int64Array, cast::AsArray};
 use arrow_schema::{DataType, Field, Schema};
 use tlc_core::{FieldRoles, NumberRole, value_map};
 
@@ -85,7 +86,34 @@ fn column_of(field: &Field, scope: Scope) -> Option<SceneColumn> {
     if kind != ColumnKind::Category {
         classes.clear();
     }
-    Some(SceneColumn { name: field.name().clone(), kind, role, classes, scope })
+    let data_type = match field.data_type() {
+        DataType::Float16 => DataType::Float32,
+        other if other.is_integer() => DataType::Int64,
+        other => other.clone(),
+    };
+    Some(SceneColumn { name: field.name().clone(), kind, role, classes, data_type, scope })
+}
+
+/// The type of numbers that holds those of both.
+pub(super) fn wider(a: &DataType, b: &DataType) -> DataType {
+    // Not even all int32 are a float32.
+    if a == b { a.clone() } else { DataType::Float64 }
+}
+
+/// The numbers of `array` as `data_type`, which [`wider`] has chosen; null where there is none, also for NaN.
+pub(super) fn numbers_as(data_type: &DataType, array: &ArrayRef) -> ArrayRef {
+    match data_type {
+        DataType::Int64 => Arc::new(Int64Array::from(whole_numbers(array))),
+        DataType::Float64 => {
+            let exact = array.as_primitive_opt::<Float64Type>().map(|values| values.iter().collect::<Vec<_>>());
+            let values = exact.unwrap_or_else(|| match array.data_type().is_integer() {
+                true => whole_numbers(array).into_iter().map(|value| value.map(|value| value as f64)).collect(),
+                false => numbers(array).into_iter().map(|value| Some(f64::from(value))).collect(),
+            });
+            Arc::new(Float64Array::from_iter(values.into_iter().map(|value| value.filter(|x| !x.is_nan()))))
+        }
+        _ => Arc::new(Float32Array::from_iter(numbers(array).into_iter().map(|x| (!x.is_nan()).then_some(x)))),
+    }
 }
 
 /// Puts the values of a batch, whose rows have these slots, where they belong.

@@ -8,6 +8,7 @@ mod sample;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_schema::DataType;
 use serde_json::{Map, Value};
 use tlc_core::{NumberRole, TableStore, Url};
 
@@ -122,6 +123,8 @@ pub struct SceneColumn {
     pub role: Option<NumberRole>,
     /// Names of its values, of categories.
     pub classes: BTreeMap<i64, String>,
+    /// Of numbers, what holds all of them: int64, float32 or float64. Otherwise that of the column first met.
+    pub data_type: DataType,
     /// Where it is.
     pub scope: Scope,
 }

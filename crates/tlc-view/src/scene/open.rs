@@ -11,7 +11,7 @@ use tlc_core::{
 };
 use tlc_run::{Project, Run};
 
-use super::columns::{columns_of, whole_numbers};
+use super::columns::{columns_of, whole_numbers, wider};
 use super::{ColumnKind, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope};
 use crate::ViewError;
 
@@ -254,7 +254,12 @@ impl Scene {
     fn add_column(&mut self, column: SceneColumn) {
         match self.columns.iter_mut().find(|known| known.name == column.name) {
             None => self.columns.push(column),
-            Some(known) if known.kind == column.kind => known.classes.extend(column.classes),
+            Some(known) if known.kind == column.kind => {
+                known.classes.extend(column.classes);
+                if known.kind == ColumnKind::Number {
+                    known.data_type = wider(&known.data_type, &column.data_type);
+                }
+            }
             Some(_) => {}
         }
     }

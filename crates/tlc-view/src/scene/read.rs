@@ -1,10 +1,13 @@
 //! Reading what is shown, in the order of the slots.
 
-use arrow_array::Array as _;
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array, new_null_array};
+use arrow_schema::{ArrowError, Field};
+use arrow_select::concat::concat;
+use arrow_select::take::take;
 use ndarray::Array2;
 use tlc_core::{Scan, StoreError, embedding_values};
 
-use super::columns::scatter;
+use super::columns::{numbers_as, scatter};
 use super::{ColumnKind, Scene, SceneColumn, SceneLayout, SceneTable, Scope, Values, unknown};
 use crate::ViewError;
 
@@ -78,6 +81,50 @@ impl Scene {
             }
         }
         Ok(values)
+    }
+
+    /// The column called `name` as it is stored, by slot, null where the table has no row: the one that is shown under
+    /// this name, or one of the table's that is not shown. `None` if there is none.
+    ///
+    /// # Errors
+    /// A table that is gone; a failing store.
+    pub fn stored(&self, name: &str, table: usize) -> Result<Option<(Field, ArrayRef)>, ViewError> {
+        let table = self.table(table)?;
+        let dataset = &self.datasets[table.dataset];
+        let is_of_dataset = self.columns.iter().any(|column| column.name == name && column.scope == Scope::Dataset);
+        let url = match &dataset.foreign_table {
+            Some(url) if is_of_dataset => url,
+            _ => &table.url,
+        };
+        let info = self.store.info(url)?;
+        let Ok(field) = info.schema.field_with_name(name) else { return Ok(None) };
+        let field = field.clone().with_nullable(true);
+        if is_of_dataset {
+            let rows: Vec<u64> = dataset.example_ids.iter().map(|&id| id as u64).collect();
+            let taken = self.store.take(url, &rows, Some(&[name.to_owned()]))?;
+            return Ok(Some((field, taken.column(0).clone())));
+        }
+        let batches: Vec<RecordBatch> = self.store.scan(url, Scan::columns([name]))?.collect::<Result<_, _>>()?;
+        let failed = |error: ArrowError| StoreError::backend("put the rows in order of", url, error);
+        let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
+        let values = match parts.as_slice() {
+            [] => new_empty_array(field.data_type()),
+            parts => concat(parts).map_err(failed)?,
+        };
+        let mut rows = vec![None; self.n_slots(table)];
+        (0..values.len()).for_each(|row| rows[table.slot(row)] = Some(row as u64));
+        let values = take(&values, &UInt64Array::from(rows), None).map_err(failed)?;
+        Ok(Some((field, values)))
+    }
+
+    /// The values of a column of numbers, by slot, exactly; null where [`values`](Self::values) has NaN.
+    pub(crate) fn numbers(&self, column: &SceneColumn, table: usize) -> Result<ArrayRef, ViewError> {
+        let n = self.n_slots(self.table(table)?);
+        Ok(match self.stored(&column.name, table)? {
+            Some((_, values)) => numbers_as(&column.data_type, &values),
+            // Another table of the scene has the column.
+            None => new_null_array(&column.data_type, n),
+        })
     }
 
     fn read_into(

@@ -257,13 +257,12 @@ pub(super) async fn revision(
         let Some(url) = scene.datasets.get(request.dataset).and_then(|dataset| dataset.foreign_table.clone()) else {
             return Ok(Err("these samples are of no table".to_owned()));
         };
-        let rows: Vec<u64> = request.example_ids.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
         let description = [request.name, request.description]
             .into_iter()
             .filter(|text| !text.is_empty())
             .collect::<Vec<_>>()
             .join(": ");
-        Ok(make(&url, &rows, &description))
+        Ok(make(&url, &request.example_ids, &description))
     });
     match made.await? {
         Ok(url) => Ok(Json(Map::from_iter([("url".to_owned(), json!(url.to_string()))])).into_response()),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use tlc::core::{Progress, Scan, StoreError};
-use tlc::table::write_file;
+use tlc::table::{write_bytes, write_file};
 use tlc::view::export::{Format, HtmlOptions, embedding_atlas, encode, html, rows_of_tables, tensorboard};
 use tlc::view::{Scene, SceneLayout};
 
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> 
             bail!("{} has no layout of this dataset and epoch; reduce it with `tlc reduce`", scene.title);
         }
         let page = html(&scene, &HtmlOptions { images: args.images }, progress)?;
-        write(file, page.as_bytes())?;
+        write_bytes(file, page.as_bytes())?;
         say!("{}  {:.1} MB; it opens in a browser as it is", file.display(), page.len() as f64 / 1e6);
     }
     let layout = scene.layout(args.layout.as_deref());
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> 
     let newest = newest_of_each(&scene, layout, &all);
     if let Some(file) = &args.embedding_atlas {
         let rows = embedding_atlas(&scene, layout, &newest, progress)?;
-        write(file, &encode(&rows, Format::Parquet)?)?;
+        write_bytes(file, &encode(&rows, Format::Parquet)?)?;
         say!("{}  {} rows", file.display(), rows.num_rows());
         say!("show it: embedding-atlas {} --x projection_x --y projection_y --neighbors neighbors", file.display());
     }
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> 
         let made = tensorboard(&scene, layout, &newest, progress)?;
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         for (name, content) in &made.files {
-            write(&folder.join(name), content)?;
+            write_bytes(&folder.join(name), content)?;
         }
         let vectors = if made.has_embeddings { "embeddings" } else { "coordinates (there are no embeddings)" };
         say!("{}  {vectors}; show them: tensorboard --logdir {0}", folder.display());
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> 
     for (file, format) in [(&args.parquet, Format::Parquet), (&args.csv, Format::Csv)] {
         if let Some(file) = file {
             let rows = rows_of_tables(&scene, &all, Some(layout))?;
-            write(file, &encode(&rows, format)?)?;
+            write_bytes(file, &encode(&rows, format)?)?;
             say!("{}  {} rows", file.display(), rows.num_rows());
         }
     }
@@ -150,16 +150,4 @@ fn table(args: &ExportArgs, file: &Path, progress: &Progress) -> anyhow::Result<
     let n = write_file(file, &table.info().schema, Box::new(rows))?;
     say!("{}\n{n} rows", file.display());
     Ok(())
-}
-
-/// Writes a file that appears when it is whole.
-pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = fs::write(&part, content).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,5 +1,6 @@
 //! `tlc select`: rows by a condition or by their numbers, as a list or as a revision of their table.
 
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,13 +13,15 @@ use clap::Args;
 use serde_json::Value;
 use tlc::condition;
 use tlc::core::{Filter, Progress, TableStore, Url};
-use tlc::table::{Derivation, LanceStore, Table};
+use tlc::table::{Derivation, LanceStore, Table, TableError, write_bytes};
 use tlc::view::Scene;
-use tlc::view::export::{Format, encode, rows_of_tables};
+use tlc::view::export::{Format, encode, rows_of_tables, rows_where};
 
-use super::export::write;
+use super::out;
 use super::scene::{self, WhatArgs};
-use super::{out, view};
+
+/// Ids that a message names.
+const NAMED_IDS: usize = 10;
 
 /// Which rows, and what becomes of them.
 #[derive(Args)]
@@ -68,7 +71,8 @@ pub(crate) fn run(args: &SelectArgs, progress: &Progress) -> anyhow::Result<()> 
             bail!("no row is meant, so that there is nothing to make a revision of");
         }
         for chosen in chosen.iter().filter(|chosen| chosen.rows.num_rows() > 0) {
-            say!("{}  {} rows", chosen.revision(description)?, chosen.rows.num_rows());
+            let made = chosen.revision(description)?;
+            say!("{}  {} rows", made.url(), made.rows());
         }
         if args.out.is_none() {
             return Ok(());
@@ -82,7 +86,7 @@ pub(crate) fn run(args: &SelectArgs, progress: &Progress) -> anyhow::Result<()> 
     match &args.out {
         None => out::write_bytes(&bytes),
         Some(file) => {
-            write(file, &bytes)?;
+            write_bytes(file, &bytes)?;
             say!("{}  {n} rows", file.display());
         }
     }
@@ -103,9 +107,7 @@ fn by_condition(args: &SelectArgs, progress: &Progress) -> anyhow::Result<Vec<Ch
         let Some(table) = newest.filter(|_| args.dataset.as_ref().is_none_or(|name| *name == dataset.name)) else {
             continue;
         };
-        let rows = rows_of(&scene, table)?;
-        let mask = filter.mask(&rows).map_err(|reason| anyhow::anyhow!(reason))?;
-        let rows = filter_record_batch(&rows, &mask)?;
+        let rows = rows_where(&scene, table, scene.layout(None).ok(), &filter)?;
         all.push(Chosen { scene: scene.clone(), table, rows, filter: Some(filter.clone()) });
     }
     if all.is_empty() {
@@ -134,10 +136,18 @@ fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> any
             format!("{start:?} is no selection; {{\"table\": URL, \"example_ids\": [numbers]}} is needed")
         })?;
         let scene = Arc::new(scene::open(&WhatArgs { what: Some(url), ..args.what.clone() }, progress)?);
-        let rows = rows_of(&scene, 0)?;
-        let wanted: std::collections::HashSet<i64> = ids.into_iter().collect();
+        let rows = rows_of_tables(&scene, &[0], scene.layout(None).ok())?;
+        let wanted: HashSet<i64> = ids.into_iter().collect();
         let own = rows.column_by_name("example_id").context("the rows have no numbers")?;
         let own = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(own);
+        let known: HashSet<i64> = own.iter().flatten().collect();
+        let unknown: BTreeSet<i64> = wanted.difference(&known).copied().collect();
+        if !unknown.is_empty() {
+            let names: Vec<String> = unknown.iter().take(NAMED_IDS).map(i64::to_string).collect();
+            let more = unknown.len() - names.len();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            bail!("{} has no example_id {}{more}; it has {} rows", scene.title, names.join(", "), own.len());
+        }
         let mask: BooleanArray =
             own.iter().map(|id: Option<i64>| Some(id.is_some_and(|id| wanted.contains(&id)))).collect();
         all.push(Chosen { rows: filter_record_batch(&rows, &mask)?, scene, table: 0, filter: None });
@@ -145,14 +155,10 @@ fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> any
     Ok(all)
 }
 
-fn rows_of(scene: &Scene, table: usize) -> anyhow::Result<RecordBatch> {
-    Ok(rows_of_tables(scene, &[table], scene.layout(None).ok())?)
-}
-
 impl Chosen {
     /// A revision of the table that the samples are rows of. One that was chosen from itself by a condition remembers the
     /// condition, others the numbers of the rows.
-    fn revision(&self, description: &str) -> anyhow::Result<Url> {
+    fn revision(&self, description: &str) -> anyhow::Result<Table> {
         let table = self.scene.table(self.table)?;
         let dataset = &self.scene.datasets[table.dataset];
         let url = dataset.foreign_table.as_ref().context("these samples are of no table")?;
@@ -163,12 +169,18 @@ impl Chosen {
         let of = Table::from_url(store, url)?;
         let has_all = |filter: &&Filter| filter.columns().iter().all(|name| of.schema().field_with_name(name).is_ok());
         if let Some(filter) = self.filter.as_ref().filter(|_| *url == table.url).filter(has_all) {
-            let derived = of.derived(&Derivation::Filter { filter: filter.clone() }, Some(description))?;
-            return Ok(derived.url().clone());
+            return Ok(of.derived(&Derivation::Filter { filter: filter.clone() }, Some(description))?);
         }
         let ids = self.rows.column_by_name("example_id").context("the rows have no numbers")?;
         let ids = ids.as_any().downcast_ref::<Int64Array>().context("the rows' numbers are no numbers")?;
-        let rows: Vec<u64> = ids.iter().flatten().filter_map(|id| u64::try_from(id).ok()).collect();
-        view::make_revision(url, &rows, description).map_err(|reason| anyhow::anyhow!(reason))
+        Ok(revision_with(url, &ids.iter().flatten().collect::<Vec<_>>(), description)?)
     }
+}
+
+/// A revision of the table at `url` with the rows of these `example_id`s.
+pub(super) fn revision_with(url: &Url, example_ids: &[i64], description: &str) -> Result<Table, TableError> {
+    let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
+    let table = Table::from_url(store, url)?;
+    let rows = table.rows_with_example_ids(example_ids)?;
+    table.derived(&Derivation::Take { rows }, Some(description))
 }

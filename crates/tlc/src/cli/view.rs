@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use tlc::core::{Progress, TableStore, Url};
-use tlc::table::{Derivation, LanceStore, Table};
+use tlc::core::{Progress, Url};
+use tlc::table::TableError;
 use tlc::view::server::{MakeRevision, ServeOptions, Server, Source};
 
 use super::bars::Screen;
 use super::scene::{self, WhatArgs};
+use super::select;
 
 /// What is shown, and where it is served.
 #[derive(Args)]
@@ -57,10 +58,14 @@ pub(crate) fn serve(
     Ok(())
 }
 
-/// The page's "save": a revision of the data set's table with the selected rows.
-pub(super) fn make_revision(url: &Url, rows: &[u64], description: &str) -> Result<Url, String> {
-    let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
-    let table = Table::from_url(store, url).map_err(|error| error.to_string())?;
-    let derived = table.derived(&Derivation::Take { rows: rows.to_vec() }, Some(description));
-    Ok(derived.map_err(|error| error.to_string())?.url().clone())
+/// The page's "save": where the revision of the data set's table with the selected rows is.
+fn make_revision(url: &Url, example_ids: &[i64], description: &str) -> Result<Url, String> {
+    let made = select::revision_with(url, example_ids, description).map_err(with_causes)?;
+    Ok(made.url().clone())
+}
+
+/// An error and its causes as one text: the page has one line for it.
+fn with_causes(error: TableError) -> String {
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -4,10 +4,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Float64Array, Int64Array};
+use arrow_schema::{DataType, Field};
 use serde_json::Value;
-use tlc::core::Url;
+use tlc::core::{Column, FieldRoles, NumberRole, Scan, Url};
+use tlc::table::{LanceStore, NewTable, Table};
 
 use super::{output, tlc};
 
@@ -157,6 +163,66 @@ fn rows_become_a_revision_that_remembers_the_condition() {
     let names: Vec<&str> = chosen.as_array().expect("a list").iter().filter_map(|row| row["name"].as_str()).collect();
     assert_eq!(names, ["item 1", "item 3", "item 59"]);
     assert!(folder.refusal(&["select", &path, "--where", "e0 > 1000", "--revision", "none"]).contains("no row"));
+}
+
+/// A project `p` with a table of five toys whose ids are no row numbers, and whose whole numbers are beyond float32.
+fn toys(folder: &Folder) -> Url {
+    let project = Url::from_path(&folder.0.path().join("p")).expect("an absolute path");
+    let ids = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
+    let codes: Vec<i64> = (0..5).map(|row| (1 << 53) + row).collect();
+    let columns = vec![
+        Column { field: ids, values: Arc::new(Int64Array::from(vec![40, 3, 2, 1, 0])) },
+        Column::labels("label", [0, 1, 2, 0, 1].map(Some), ["zebra", "shoe", "ant"]),
+        Column { field: Field::new("code", DataType::Int64, false), values: Arc::new(Int64Array::from(codes)) },
+        Column {
+            field: Field::new("exact", DataType::Float64, false),
+            values: Arc::new(Float64Array::from(vec![0.1, 0.2, 0.3, 0.4, 1e300])),
+        },
+    ];
+    let place = project.join("datasets/toys").expect("plain");
+    let table = Table::from_columns(Arc::new(LanceStore::default()), &place, NewTable::new("toys"), columns);
+    table.expect("new").url().clone()
+}
+
+#[test]
+fn a_revision_has_the_rows_of_the_ids_where_these_are_no_row_numbers() {
+    let folder = Folder::new();
+    let url = toys(&folder);
+    let select = |ids: &str| {
+        let selection = format!("{{\"table\": \"{url}\", \"example_ids\": {ids}}}\n");
+        fs::write(folder.0.path().join("selection.jsonl"), selection).expect("writable");
+        ["select", "--ids", "selection.jsonl", "--revision", "two"]
+    };
+    let made = folder.run(&select("[40, 1]"));
+    let (revision, rest) = made.split_once("  ").expect("its place");
+    assert_eq!(rest.trim(), "2 rows", "{made}");
+    let store = Arc::new(LanceStore::default());
+    let revision = Table::from_url(store, &revision.parse().expect("a URL")).expect("there");
+    let rows = revision.read(Scan::columns(["example_id"])).expect("readable");
+    let mut ids = rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 40]);
+    assert!(folder.refusal(&select("[40, 4, 7]")).contains("no example_id 4, 7"));
+}
+
+#[test]
+fn conditions_and_rows_are_of_the_table_and_not_of_its_picture() {
+    let folder = Folder::new();
+    let url = toys(&folder).to_string();
+    let select = |condition: &str| -> Vec<Value> {
+        folder.run(&["select", "--table", &url, "--where", condition, "--out", "chosen.json"]);
+        serde_json::from_str(&folder.read("chosen.json")).expect("a list")
+    };
+    let chosen = select("code = 9007199254740993");
+    assert_eq!(chosen.len(), 1, "2^53 + 1 has neighbours in float32 and float64: {chosen:?}");
+    assert_eq!((&chosen[0]["example_id"], &chosen[0]["code"]), (&3.into(), &9_007_199_254_740_993_i64.into()));
+    assert_eq!(select("exact = 0.3")[0]["exact"], 0.3);
+    assert_eq!(select("exact > 1e299").len(), 1, "more than a float32 holds");
+    // By its number, 1, and not by its letters.
+    let below = select("label < 'shoe'");
+    assert!(below.len() == 2 && below.iter().all(|row| row["label"] == "zebra"), "{below:?}");
+    let made = folder.run(&["select", "--table", &url, "--where", "label < 'shoe'", "--revision", "zebras"]);
+    assert!(made.trim().ends_with("  2 rows"), "{made}");
 }
 
 #[test]

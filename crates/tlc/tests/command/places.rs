@@ -93,7 +93,7 @@ fn nothing_is_deleted_through_a_link_that_leads_out_of_the_project() {
     let project = project(&inside.path().join("p"));
     run_with_embeddings(&project, "r");
     let elsewhere = tlc::core::Url::from_path(outside.path()).expect("an absolute path");
-    let columns = vec![Column::texts("name", ["a", "b"])];
+    let columns = vec![Column::texts("name", ["a", "b"]).expect("short")];
     let theirs = Table::from_columns(project.shared_store(), &elsewhere, NewTable::new("t"), columns).expect("new");
     fs::create_dir_all(inside.path().join("p/datasets")).expect("writable");
     for link in ["p/datasets/linked", "p/runs/linked"] {
@@ -140,4 +140,26 @@ fn other_spellings_of_a_place_are_that_place() {
     by_alias.env("TLC_ALIAS_RUN", folder.path().join("p/runs/r"));
     let (result, stdout, stderr) = output(by_alias);
     assert!(result.status.success() && stdout.starts_with(&table.to_string()), "{stdout}{stderr}");
+}
+
+#[test]
+fn a_table_below_an_alias_outside_of_the_project_is_shown_with_its_lineage() {
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let project = project(&folder.path().join("p"));
+    let elsewhere = tlc::core::Url::from_path(data.path()).expect("an absolute path");
+    let columns = vec![Column::texts("name", ["a", "b"]).expect("short")];
+    let table = Table::from_columns(project.shared_store(), &elsewhere, NewTable::new("train"), columns).expect("new");
+    let name = format!("<DATA>/{}", table.url().file_name());
+    for command in ["show", "lineage"] {
+        let mut by_alias = tlc();
+        by_alias.args([command, &name, "--project", "p"]).current_dir(folder.path());
+        by_alias.env("TLC_ALIAS_DATA", data.path());
+        let (result, stdout, stderr) = output(by_alias);
+        assert!(result.status.success() && stdout.contains("(2 rows)"), "{command}: {stdout}{stderr}");
+        assert!(stdout.contains("create "), "{command}: {stdout}");
+    }
+    // Without an alias, it is nothing that this project reads.
+    let path = table.url().to_path().expect("local").display().to_string();
+    let (code, _, stderr) = run_in(folder.path(), &["lineage", &path, "--project", "p"]);
+    assert!(code == Some(1) && stderr.contains("outside of the project"), "{stderr}");
 }
