@@ -98,6 +98,11 @@ pub fn rows(
     let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
     let mut columns: Vec<(String, ArrayRef)> = vec![("example_id".to_owned(), Arc::new(Int64Array::from(ids.clone())))];
     for column in &scene.columns {
+        // A user's column may be called as the samples' numbers are.
+        let mut name = column.name.clone();
+        while name == "example_id" || (name != column.name && scene.column(&name).is_ok()) {
+            name.insert_str(0, "own_");
+        }
         let array: ArrayRef = match column.kind {
             // Whole: what is shown is rounded to float32.
             ColumnKind::Number => scene.numbers(column, table)?,
@@ -106,7 +111,7 @@ pub fn rows(
                 values => Arc::new(StringArray::from_iter((0..ids.len()).map(|slot| values.text(slot, column)))),
             },
         };
-        columns.push((column.name.clone(), array));
+        columns.push((name, array));
     }
     if let Some(layout) = layout {
         let points = scene.coordinates(layout, table)?;
@@ -166,8 +171,40 @@ pub fn rows_of_tables(scene: &Scene, tables: &[usize], layout: Option<&SceneLayo
         columns.extend(rows.columns().iter().cloned());
         batches.push(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)?);
     }
-    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
-    arrow_select::concat::concat_batches(&first.schema(), &batches).map_err(failed)
+    concat(&batches)
+}
+
+/// Rows of tables whose columns may differ, one after the other: columns go together by name, and rows of a table without
+/// one have nulls.
+///
+/// # Errors
+/// A column that is of one type here and of another there.
+pub fn concat(batches: &[RecordBatch]) -> Result<RecordBatch, ViewError> {
+    let failed = |error: ArrowError| ViewError::Encode { source: error.into() };
+    let mut fields: Vec<Arc<Field>> = Vec::new();
+    for field in batches.iter().flat_map(|batch| batch.schema().fields().to_vec()) {
+        match fields.iter().find(|known| known.name() == field.name()) {
+            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
+            Some(known) if known.data_type() == field.data_type() => {}
+            Some(known) => {
+                let (name, one, other) = (field.name(), known.data_type(), field.data_type());
+                let reason =
+                    format!("column {name:?} is {one} in one table and {other} in another; take one at a time");
+                return Err(ViewError::Encode { source: reason.into() });
+            }
+        }
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let aligned = batches.iter().map(|batch| {
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(values) => values.clone(),
+            None => arrow_array::new_null_array(field.data_type(), batch.num_rows()),
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(schema.clone(), schema.fields().iter().map(column).collect(), &options)
+    });
+    let aligned: Vec<RecordBatch> = aligned.collect::<Result<_, _>>().map_err(failed)?;
+    arrow_select::concat::concat_batches(&schema, &aligned).map_err(failed)
 }
 
 /// The rows of a table of which `filter` holds, as [`rows_of_tables`] has them.

@@ -109,6 +109,49 @@ fn no_spreadsheet_takes_a_text_of_a_csv_for_a_formula() {
 }
 
 #[test]
+fn rows_of_tables_with_other_columns_go_together_by_name_in_either_order() {
+    let batch = |columns: Vec<(&str, ArrayRef)>| RecordBatch::try_from_iter(columns).expect("one length");
+    let loss: ArrayRef = Arc::new(Float32Array::from(vec![0.5]));
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+    let name: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    let one = batch(vec![("example_id", ids.clone()), ("loss", loss.clone())]);
+    let other = batch(vec![("name", name.clone()), ("example_id", ids), ("loss", loss)]);
+    for (batches, nameless) in [([one.clone(), other.clone()], 0), ([other, one.clone()], 1)] {
+        let rows = concat(&batches).expect("they go together");
+        let column = |column: &str| rows.column_by_name(column).expect("there").clone();
+        assert_eq!((rows.num_rows(), rows.num_columns()), (2, 3));
+        assert!(column("name").is_null(nameless) && column("name").is_valid(1 - nameless));
+        assert_eq!(column("loss").as_primitive::<Float32Type>().values(), &[0.5, 0.5]);
+    }
+    let clash = batch(vec![("loss", name)]);
+    for batches in [[one.clone(), clash.clone()], [clash, one]] {
+        let error = concat(&batches).expect_err("of two types");
+        let cause = std::error::Error::source(&error).expect("it says why").to_string();
+        assert!(cause.contains("\"loss\"") && cause.contains("Utf8") && cause.contains("Float32"), "{cause}");
+    }
+}
+
+#[test]
+fn a_column_that_is_called_as_the_samples_numbers_keeps_its_values() {
+    let map = Column::embedding("map", 2, vec![0., 0., 1., 1.], NumberRole::ReducedEmbedding);
+    let schema = Arc::new(Schema::new(vec![Field::new("example_id", arrow_schema::DataType::Utf8, false), map.field]));
+    let own: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    let rows_there = RecordBatch::try_new(schema.clone(), vec![own, map.values]).expect("they fit");
+    let store = MemoryStore::default();
+    let url: Url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows_there)].into_iter())).expect("new");
+    let project = Project::new(Arc::new(store), "memory://p".parse().expect("a URL"));
+    let scene = Scene::of_table(&project, &url).expect("readable");
+    let rows = rows(&scene, 0, None, None).expect("readable");
+    assert_eq!(
+        rows.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["example_id", "own_example_id"]
+    );
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[0, 1]);
+    assert_eq!(rows.column(1).as_string::<i32>().value(1), "b");
+}
+
+#[test]
 fn the_extension_names_the_format() {
     assert_eq!(Format::of(Path::new("a/rows.CSV")).expect("known"), Format::Csv);
     let error = Format::of(Path::new("rows.xlsx")).expect_err("unknown").to_string();
