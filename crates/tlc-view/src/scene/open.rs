@@ -22,6 +22,7 @@ struct Source {
     foreign_table: Option<Url>,
     reduced_from: Option<Url>,
     constants: Map<String, Value>,
+    means: BTreeMap<String, f64>,
 }
 
 impl Scene {
@@ -46,6 +47,12 @@ impl Scene {
                     foreign_table: entry.foreign_table,
                     reduced_from: entry.reduced_from,
                     constants: entry.constants,
+                    means: entry
+                        .aggregates
+                        .iter()
+                        .map(|(column, sums)| (column.clone(), sums.mean_of_finite()))
+                        .filter(|(_, mean)| mean.is_finite())
+                        .collect(),
                 }),
                 Err(error) => tracing::warn!(table = %entry.url, %error, "left out: it cannot be read"),
             }
@@ -68,7 +75,14 @@ impl Scene {
         let lineage = info.lineage();
         let input = lineage.as_ref().filter(|lineage| !lineage.models.is_empty()).and_then(|it| it.inputs.first());
         let reduced_from = input.map(|input| places.expanded(&input.url)).transpose()?;
-        let source = Source { info, name: name.clone(), foreign_table, reduced_from, constants: Map::new() };
+        let source = Source {
+            info,
+            name: name.clone(),
+            foreign_table,
+            reduced_from,
+            constants: Map::new(),
+            means: BTreeMap::new(),
+        };
         Self::new(store, Some(places.root().clone()), name, None, None, vec![source])
     }
 
@@ -128,6 +142,7 @@ impl Scene {
                 url: source.info.url.clone(),
                 rows: ids.len(),
                 reduced_from: source.reduced_from.clone(),
+                means: source.means.clone(),
                 slots: None,
                 by_slot: Vec::new(),
             });

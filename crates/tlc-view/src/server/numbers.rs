@@ -17,7 +17,10 @@ pub(crate) fn numbers(scene: &Scene, progress: &Progress) -> Result<Value, ViewE
         progress.check()?;
         let mut means = Map::new();
         for column in scene.columns.iter().filter(|column| column.scope == Scope::Table) {
-            if let Some(mean) = mean(scene, column, index)? {
+            // What the record has is not read again.
+            let known = table.means.get(&column.name).copied();
+            let mean = if table.means.is_empty() { mean(scene, column, index)? } else { known };
+            if let Some(mean) = mean {
                 means.insert(column.name.clone(), json!(mean));
             }
         }
