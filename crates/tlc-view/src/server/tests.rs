@@ -315,3 +315,24 @@ fn what_is_made_first_is_shown_when_it_is_there() {
         assert_eq!(manifest["message"]["advice"], "it holds no <numbers>", "never a blank page");
     });
 }
+
+#[test]
+fn means_are_those_of_the_record_and_of_the_rows_without_one() {
+    let loss: arrow_array::ArrayRef = Arc::new(arrow_array::Float32Array::from(vec![1.0, 3.0]));
+    let field = arrow_schema::Field::new("loss", arrow_schema::DataType::Float32, false);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![loss]).expect("it fits");
+    let store = Arc::new(MemoryStore::default());
+    let url: Url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("new");
+    let project = Project::new(store, "memory://p".parse().expect("a URL"));
+    let mut scene = crate::Scene::of_table(&project, &url).expect("readable");
+    let mean = |scene: &crate::Scene| {
+        numbers::numbers(scene, &Progress::default()).expect("readable")["epochs"][0]["means"]["loss"].clone()
+    };
+    assert_eq!(mean(&scene), 2.0);
+    scene.tables[0].means.insert("loss".to_owned(), 9.0);
+    assert_eq!(mean(&scene), 9.0, "the record is of all rows, also those that are not shown");
+    let ranges = manifest::ranges(&scene).expect("readable");
+    assert_eq!(ranges.get("loss"), Some(&[1.0, 3.0]));
+}
