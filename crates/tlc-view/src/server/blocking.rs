@@ -99,7 +99,7 @@ mod tests {
         let (runtime, state) = (runtime(), state());
         let (begun, is_begun) = mpsc::channel();
         let (ended, is_ended) = mpsc::channel();
-        let answer = runtime.spawn(with_scene_in_turn(state.clone(), Which::default(), move |_, progress| {
+        let answer = runtime.spawn(with_scene_in_turn(state, Which::default(), move |_, progress| {
             begun.send(()).expect("somebody waits");
             while progress.check().is_ok() {
                 std::thread::yield_now();
