@@ -17,6 +17,8 @@ pub mod plot;
 mod scene;
 #[cfg(feature = "server")]
 pub mod server;
+mod text;
 
 pub use error::ViewError;
 pub use scene::{ColumnKind, Sample, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, Values};
+pub use text::printable;

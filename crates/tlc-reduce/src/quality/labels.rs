@@ -80,6 +80,23 @@ fn vote(labels: impl Iterator<Item = i64>) -> Option<i64> {
     votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(label, _)| label)
 }
 
+/// [`knn_accuracy`] of many rows: the same share for a seeded sample of them, at most
+/// [`layout_queries`](QualityOptions::layout_queries), among all; `None` without
+/// [`labels`](QualityOptions::labels). Cost: `layout_queries · n` distances.
+///
+/// # Errors
+/// Labels that are not one per row; options out of range; cancellation.
+pub fn label_accuracy(
+    layout: ArrayView2<'_, f32>,
+    options: &QualityOptions<'_>,
+    progress: &Progress,
+) -> Result<Option<Measure>, ReduceError> {
+    let Some(labels) = options.labels else { return Ok(None) };
+    options.check(layout.nrows())?;
+    let (rows, labels) = finite_rows(layout, labels)?;
+    accuracy(&Space::new(rows.view()), &labels, options, progress).map(Some)
+}
+
 /// The accuracy of rows of the layout among the others, for a sample of them.
 pub(super) fn accuracy(
     layout: &Space<'_>,

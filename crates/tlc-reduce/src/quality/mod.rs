@@ -24,7 +24,7 @@ mod tests;
 
 pub use consistency::{HeldOut, HeldOutQuality, SelfConsistency, self_consistency};
 pub use drift::{Drift, drift};
-pub use labels::{knn_accuracy, knn_accuracy_of_others};
+pub use labels::{knn_accuracy, knn_accuracy_of_others, label_accuracy};
 pub use measure::Measure;
 pub use options::QualityOptions;
 pub use report::{QualityReport, knn_recall, report};

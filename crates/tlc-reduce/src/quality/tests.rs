@@ -169,6 +169,12 @@ fn label_accuracy_is_that_of_knn_accuracy() {
     let expected = knn_accuracy(layout.view(), &labels, 10, &Progress::default()).expect("fits");
     assert!((value(&measure) - expected).abs() < 1e-12 && measure.exact);
     assert!(expected > 0.7 && expected < 1.0, "{expected}");
+    let alone = label_accuracy(layout.view(), &options, &Progress::default()).expect("fits");
+    assert_eq!(alone.as_ref(), Some(&measure));
+    let some_options = QualityOptions { exact_up_to: 100, layout_queries: 200, ..options };
+    let some = label_accuracy(layout.view(), &some_options, &Progress::default()).expect("fits").expect("labels");
+    assert!(some.sample == 200 && !some.exact, "{some:?}");
+    assert!((value(&some) - expected).abs() < 4.0 * some.standard_error.expect("a sample has one"), "{some:?}");
 }
 
 #[test]

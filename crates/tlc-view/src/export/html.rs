@@ -12,7 +12,7 @@ use crate::find::{Finder, find};
 use crate::pictures::sheet;
 use crate::server::assets::{INDEX, SCRIPT, STYLE};
 use crate::server::{encode, manifest, numbers, quality};
-use crate::{Scene, ViewError};
+use crate::{Scene, Scope, ViewError};
 
 /// Samples of a list; more are not looked at one by one.
 const MAX_FOUND: usize = 200;
@@ -36,7 +36,7 @@ impl Default for HtmlOptions {
 /// # Errors
 /// A table that is gone; a failing store; cancellation.
 pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result<String, ViewError> {
-    let mut manifest = manifest::manifest(scene, &[], Value::Null, Value::Null);
+    let mut manifest = manifest::manifest(scene, &manifest::ranges(scene)?, &[], Value::Null, Value::Null);
     // A file does not change any more.
     manifest["status"] = Value::Null;
     let mut files = Map::new();
@@ -53,10 +53,15 @@ pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result
     }
     for column in &scene.columns {
         let name = escaped(&column.name);
+        let mut seen = BTreeSet::new();
         for &table in &shown {
+            task.advance(1)?;
+            // The same for all tables of a dataset: the page takes any.
+            if column.scope == Scope::Dataset && !seen.insert(scene.tables[table].dataset) {
+                continue;
+            }
             let bytes = encode::values(scene, column, table)?;
             files.insert(format!("column?name={name}&table={table}"), BASE64.encode(bytes).into());
-            task.advance(1)?;
         }
     }
     for dataset in 0..scene.datasets.len() {
@@ -73,7 +78,7 @@ pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result
             }
         }
     }
-    files.insert("numbers".to_owned(), numbers::numbers(scene)?);
+    files.insert("numbers".to_owned(), numbers::numbers(scene, progress)?);
     for (id, layout) in scene.layouts.iter().enumerate() {
         for table in (0..scene.datasets.len()).filter_map(|dataset| scene.newest_table(layout, Some(dataset))) {
             let report = quality::quality(scene, id, table, progress)?;

@@ -26,6 +26,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tlc_core::{FieldRoles, Filter};
 
+use crate::text::no_formula;
 use crate::{ColumnKind, Scene, SceneLayout, Values, ViewError};
 
 #[cfg(feature = "server")]
@@ -40,7 +41,7 @@ pub use tensorboard::{TensorboardFiles, tensorboard};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Format {
-    /// With a header.
+    /// With a header; an apostrophe before texts that a spreadsheet would take for a formula.
     Csv,
     /// An array of objects.
     Json,
@@ -97,6 +98,11 @@ pub fn rows(
     let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
     let mut columns: Vec<(String, ArrayRef)> = vec![("example_id".to_owned(), Arc::new(Int64Array::from(ids.clone())))];
     for column in &scene.columns {
+        // A user's column may be called as the samples' numbers are.
+        let mut name = column.name.clone();
+        while name == "example_id" || (name != column.name && scene.column(&name).is_ok()) {
+            name.insert_str(0, "own_");
+        }
         let array: ArrayRef = match column.kind {
             // Whole: what is shown is rounded to float32.
             ColumnKind::Number => scene.numbers(column, table)?,
@@ -105,7 +111,7 @@ pub fn rows(
                 values => Arc::new(StringArray::from_iter((0..ids.len()).map(|slot| values.text(slot, column)))),
             },
         };
-        columns.push((column.name.clone(), array));
+        columns.push((name, array));
     }
     if let Some(layout) = layout {
         let points = scene.coordinates(layout, table)?;
@@ -165,8 +171,40 @@ pub fn rows_of_tables(scene: &Scene, tables: &[usize], layout: Option<&SceneLayo
         columns.extend(rows.columns().iter().cloned());
         batches.push(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)?);
     }
-    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
-    arrow_select::concat::concat_batches(&first.schema(), &batches).map_err(failed)
+    concat(&batches)
+}
+
+/// Rows of tables whose columns may differ, one after the other: columns go together by name, and rows of a table without
+/// one have nulls.
+///
+/// # Errors
+/// A column that is of one type here and of another there.
+pub fn concat(batches: &[RecordBatch]) -> Result<RecordBatch, ViewError> {
+    let failed = |error: ArrowError| ViewError::Encode { source: error.into() };
+    let mut fields: Vec<Arc<Field>> = Vec::new();
+    for field in batches.iter().flat_map(|batch| batch.schema().fields().to_vec()) {
+        match fields.iter().find(|known| known.name() == field.name()) {
+            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
+            Some(known) if known.data_type() == field.data_type() => {}
+            Some(known) => {
+                let (name, one, other) = (field.name(), known.data_type(), field.data_type());
+                let reason =
+                    format!("column {name:?} is {one} in one table and {other} in another; take one at a time");
+                return Err(ViewError::Encode { source: reason.into() });
+            }
+        }
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let aligned = batches.iter().map(|batch| {
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(values) => values.clone(),
+            None => arrow_array::new_null_array(field.data_type(), batch.num_rows()),
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(schema.clone(), schema.fields().iter().map(column).collect(), &options)
+    });
+    let aligned: Vec<RecordBatch> = aligned.collect::<Result<_, _>>().map_err(failed)?;
+    arrow_select::concat::concat_batches(&schema, &aligned).map_err(failed)
 }
 
 /// The rows of a table of which `filter` holds, as [`rows_of_tables`] has them.
@@ -221,7 +259,9 @@ pub fn encode(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, ViewError> 
     let written = || -> Result<Vec<u8>, Cause> {
         let mut bytes = Vec::new();
         match format {
-            Format::Csv => arrow_csv::WriterBuilder::new().with_header(true).build(&mut bytes).write(rows)?,
+            Format::Csv => {
+                arrow_csv::WriterBuilder::new().with_header(true).build(&mut bytes).write(&without_formulas(rows)?)?;
+            }
             Format::Json => serde_json::to_writer_pretty(&mut bytes, &objects(rows))?,
             Format::Parquet => {
                 let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, rows.schema(), None)?;
@@ -232,6 +272,20 @@ pub fn encode(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, ViewError> 
         Ok(bytes)
     };
     written().map_err(|source| ViewError::Encode { source })
+}
+
+/// The rows with texts and names of columns that no spreadsheet takes for formulas; numbers stay as they are.
+fn without_formulas(rows: &RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> {
+    let plain = |values: &ArrayRef| -> ArrayRef {
+        match values.as_string_opt::<i32>() {
+            Some(texts) => Arc::new(StringArray::from_iter(texts.iter().map(|text| text.map(no_formula)))),
+            None => values.clone(),
+        }
+    };
+    let schema = rows.schema();
+    let named = |field: &Arc<Field>| field.as_ref().clone().with_name(no_formula(field.name()));
+    let fields: Vec<Field> = schema.fields().iter().map(named).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), rows.columns().iter().map(plain).collect())
 }
 
 fn objects(rows: &RecordBatch) -> Vec<Value> {

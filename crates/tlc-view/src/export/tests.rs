@@ -43,6 +43,7 @@ fn the_page_is_one_file_that_loads_nothing_and_holds_everything() {
     let data = &page[start..start + page[start..].find("</script>").expect("an end")];
     let data: Value = serde_json::from_str(data).expect("JSON, whatever names hold");
     assert_eq!(data["manifest"]["columns"][0]["classes"][0], "</script><b>");
+    assert_eq!(data["manifest"]["columns"][0]["min"], Value::Null, "classes have no range");
     let sheet = &data["thumbs"]["0"];
     assert_eq!((&sheet["size"], sheet["slots"].as_array().map(Vec::len)), (&json!(10), Some(4)));
     for key in
@@ -91,6 +92,63 @@ fn the_projector_gets_as_many_lines_as_points() {
     assert_eq!(config["embeddings"][0]["tensorShape"], json!([5, 2]));
     assert_eq!(config["embeddings"][0]["sprite"]["singleImageDim"], json!([10, 10]));
     assert!(text("projector_config.pbtxt").contains("single_image_dim: 10"));
+}
+
+#[test]
+fn no_spreadsheet_takes_a_text_of_a_csv_for_a_formula() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("=name", arrow_schema::DataType::Utf8, true),
+        Field::new("value", arrow_schema::DataType::Float32, true),
+    ]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("=1+2"), Some("@a"), Some("a-b"), None]));
+    let values: ArrayRef = Arc::new(Float32Array::from(vec![-1.5, 2.0, 3.0, 4.0]));
+    let rows = RecordBatch::try_new(schema, vec![names, values]).expect("they fit");
+    let text = |format| String::from_utf8(encode(&rows, format).expect("encoded")).expect("text");
+    assert_eq!(text(Format::Csv), "'=name,value\n'=1+2,-1.5\n'@a,2.0\na-b,3.0\n,4.0\n");
+    assert!(text(Format::Json).contains("\"=1+2\""), "only in files that spreadsheets open");
+}
+
+#[test]
+fn rows_of_tables_with_other_columns_go_together_by_name_in_either_order() {
+    let batch = |columns: Vec<(&str, ArrayRef)>| RecordBatch::try_from_iter(columns).expect("one length");
+    let loss: ArrayRef = Arc::new(Float32Array::from(vec![0.5]));
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+    let name: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    let one = batch(vec![("example_id", ids.clone()), ("loss", loss.clone())]);
+    let other = batch(vec![("name", name.clone()), ("example_id", ids), ("loss", loss)]);
+    for (batches, nameless) in [([one.clone(), other.clone()], 0), ([other, one.clone()], 1)] {
+        let rows = concat(&batches).expect("they go together");
+        let column = |column: &str| rows.column_by_name(column).expect("there").clone();
+        assert_eq!((rows.num_rows(), rows.num_columns()), (2, 3));
+        assert!(column("name").is_null(nameless) && column("name").is_valid(1 - nameless));
+        assert_eq!(column("loss").as_primitive::<Float32Type>().values(), &[0.5, 0.5]);
+    }
+    let clash = batch(vec![("loss", name)]);
+    for batches in [[one.clone(), clash.clone()], [clash, one]] {
+        let error = concat(&batches).expect_err("of two types");
+        let cause = std::error::Error::source(&error).expect("it says why").to_string();
+        assert!(cause.contains("\"loss\"") && cause.contains("Utf8") && cause.contains("Float32"), "{cause}");
+    }
+}
+
+#[test]
+fn a_column_that_is_called_as_the_samples_numbers_keeps_its_values() {
+    let map = Column::embedding("map", 2, vec![0., 0., 1., 1.], NumberRole::ReducedEmbedding);
+    let schema = Arc::new(Schema::new(vec![Field::new("example_id", arrow_schema::DataType::Utf8, false), map.field]));
+    let own: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    let rows_there = RecordBatch::try_new(schema.clone(), vec![own, map.values]).expect("they fit");
+    let store = MemoryStore::default();
+    let url: Url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows_there)].into_iter())).expect("new");
+    let project = Project::new(Arc::new(store), "memory://p".parse().expect("a URL"));
+    let scene = Scene::of_table(&project, &url).expect("readable");
+    let rows = rows(&scene, 0, None, None).expect("readable");
+    assert_eq!(
+        rows.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["example_id", "own_example_id"]
+    );
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[0, 1]);
+    assert_eq!(rows.column(1).as_string::<i32>().value(1), "b");
 }
 
 #[test]

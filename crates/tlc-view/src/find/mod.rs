@@ -2,6 +2,8 @@
 //!
 //! All rules work on neighbours: in the space of the embeddings where the table still has them, otherwise in the map.
 
+#[cfg(feature = "server")]
+mod nearest;
 mod over_epochs;
 mod space;
 mod within_table;
@@ -12,8 +14,12 @@ use tlc_core::{NumberRole, Progress};
 use crate::{Scene, SceneLayout, Values, ViewError};
 
 #[cfg(feature = "server")]
+pub(crate) use nearest::nearest;
+#[cfg(feature = "server")]
 pub(crate) use over_epochs::{step, tables_over_epochs};
 pub(crate) use space::Space;
+#[cfg(feature = "server")]
+pub(crate) use space::why_no_embeddings;
 
 /// Neighbours that vote.
 pub(crate) const NEIGHBOURS: usize = 10;
@@ -165,7 +171,7 @@ pub fn find(
         return Err(ViewError::Unusable { url: scene.table(table)?.url.clone(), reason });
     }
     let (mut rows, space) = match finder {
-        Finder::Movers => (over_epochs::movers(scene, layout, table)?, None),
+        Finder::Movers => (over_epochs::movers(scene, layout, table, progress)?, None),
         Finder::Switched => (over_epochs::switched(scene, layout, table, progress)?, None),
         _ => {
             let space = Space::of(scene, layout, table)?;

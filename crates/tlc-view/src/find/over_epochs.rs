@@ -15,10 +15,18 @@ pub(crate) fn tables_over_epochs(scene: &Scene, layout: &SceneLayout, table: usi
     Ok(tables)
 }
 
-pub(super) fn movers(scene: &Scene, layout: &SceneLayout, table: usize) -> Result<Vec<Found>, ViewError> {
+pub(super) fn movers(
+    scene: &Scene,
+    layout: &SceneLayout,
+    table: usize,
+    progress: &Progress,
+) -> Result<Vec<Found>, ViewError> {
     let tables = tables_over_epochs(scene, layout, table)?;
-    let maps: Vec<Array2<f32>> =
-        tables.iter().map(|&table| scene.coordinates(layout, table)).collect::<Result<_, _>>()?;
+    let mut maps: Vec<Array2<f32>> = Vec::new();
+    for &table in &tables {
+        progress.check()?;
+        maps.push(scene.coordinates(layout, table)?);
+    }
     let diameter = layout.bounds.iter().map(|[low, high]| f64::from(high - low).powi(2)).sum::<f64>().sqrt();
     let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
     let way = |slot: usize| {

@@ -2,18 +2,46 @@
 
 use arrow_array::Array as _;
 use ndarray::Array2;
-use tlc_core::{Progress, ReduceError, Scan, StoreError, embedding_values};
+use tlc_core::{Progress, ReduceError, Scan, StoreError, Url, embedding_values, embedding_width};
 use tlc_reduce::knn::{Index, KnnMethod, Neighbours};
 
 use crate::{Scene, SceneLayout, ViewError};
+
+/// The table with the embeddings that the layout was made of, and their column, if they are still there: in the table
+/// itself or in that it was reduced from, which has its rows in their order.
+pub(super) fn embeddings_of<'a>(
+    scene: &Scene,
+    layout: &'a SceneLayout,
+    table: usize,
+) -> Result<Option<(Url, &'a str)>, ViewError> {
+    let Some(source) = &layout.source else { return Ok(None) };
+    let of = scene.table(table)?;
+    for url in std::iter::once(&of.url).chain(&of.reduced_from) {
+        match scene.store().info(url) {
+            Ok(info) if info.schema.field_with_name(source).is_ok_and(|field| embedding_width(field).is_some()) => {
+                return Ok(Some((url.clone(), source)));
+            }
+            Ok(_) => {}
+            Err(StoreError::NotFound { .. }) if *url != of.url => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// Why a layout cannot be compared with embeddings in a table that has none.
+#[cfg(feature = "server")]
+pub(crate) fn why_no_embeddings(layout: &SceneLayout) -> &'static str {
+    match layout.source {
+        Some(_) => "The embeddings that the map was made of are not there any more",
+        None => "The table has coordinates only, and no embeddings that they were made of",
+    }
+}
 
 /// The samples of a table that have a place, and where.
 pub(crate) struct Space {
     /// As rules name it.
     pub(crate) name: String,
-    /// Whether it is that of the embeddings.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the server tells it"))]
-    pub(crate) is_embedding: bool,
     /// For each row of `points` its slot.
     pub(crate) slots: Vec<usize>,
     /// `(n, d)`, finite.
@@ -31,26 +59,13 @@ impl Space {
 
     pub(crate) fn of_map(scene: &Scene, layout: &SceneLayout, table: usize) -> Result<Self, ViewError> {
         let coordinates = scene.coordinates(layout, table)?;
-        Ok(Self::new(format!("the map {}", layout.name), false, &coordinates))
+        Ok(Self::new(format!("the map {}", layout.name), coordinates))
     }
 
     pub(crate) fn of_embeddings(scene: &Scene, layout: &SceneLayout, table: usize) -> Result<Option<Self>, ViewError> {
-        let Some(source) = &layout.source else { return Ok(None) };
+        let Some((url, source)) = embeddings_of(scene, layout, table)? else { return Ok(None) };
         let of = scene.table(table)?;
-        let mut batches = None;
-        // What the table was reduced from has its rows, in their order, and the embeddings, if it is still there.
-        for url in std::iter::once(&of.url).chain(&of.reduced_from) {
-            match scene.store().scan(url, Scan::columns([source])) {
-                Ok(found) => {
-                    batches = Some(found);
-                    break;
-                }
-                Err(StoreError::Unsupported { .. }) => {}
-                Err(StoreError::NotFound { .. }) if *url != of.url => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let Some(batches) = batches else { return Ok(None) };
+        let batches = scene.store().scan(&url, Scan::columns([source]))?;
         let n = scene.datasets[of.dataset].example_ids.len();
         let mut all: Option<Array2<f32>> = None;
         let mut row = 0;
@@ -64,14 +79,14 @@ impl Space {
             }
             row += batch.num_rows();
         }
-        Ok(all.map(|all| Self::new(format!("the embeddings {source}"), true, &all)))
+        Ok(all.map(|all| Self::new(format!("the embeddings {source}"), all)))
     }
 
-    fn new(name: String, is_embedding: bool, all: &Array2<f32>) -> Self {
+    fn new(name: String, all: Array2<f32>) -> Self {
         let has_place = |slot: &usize| all.row(*slot).iter().all(|x| x.is_finite());
         let slots: Vec<usize> = (0..all.nrows()).filter(has_place).collect();
-        let points = all.select(ndarray::Axis(0), &slots);
-        Self { name, is_embedding, slots, points }
+        let points = if slots.len() == all.nrows() { all } else { all.select(ndarray::Axis(0), &slots) };
+        Self { name, slots, points }
     }
 
     /// The nearest other samples of each, at most `k` of them; `None` if there are none.

@@ -65,6 +65,50 @@ fn what_is_far_away_or_twice_there_comes_first() {
     assert_eq!(twins, [130, 131]);
 }
 
+#[cfg(feature = "server")]
+#[test]
+fn the_nearest_of_one_sample_are_those_of_all_distances() {
+    let scene = scene();
+    let layout = scene.layout(None).expect("one layout");
+    let near = |id, k| nearest(&scene, layout, 0, id, k, true, &Progress::default()).expect("readable");
+    let found = near(130, 5);
+    assert!(!found.is_embedding, "it has none");
+    let map = scene.coordinates(layout, 0).expect("readable");
+    let mut expected: Vec<(f64, i64)> = (0..map.nrows())
+        .filter(|slot| *slot != 30)
+        .map(|slot| {
+            let squared: f64 = map.row(30).iter().zip(map.row(slot)).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            (squared.sqrt(), 100 + slot as i64)
+        })
+        .collect();
+    expected.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    assert_eq!(expected[0], (0.0, 131), "its twin");
+    assert_eq!(found.neighbours.as_deref(), Some(&expected[..5]));
+    assert_eq!(near(130, 1000).neighbours.map(|all| all.len()), Some(map.nrows() - 1), "never itself");
+    assert_eq!(near(7, 5).neighbours, None, "there is no such sample");
+    let stopped = Progress::default();
+    stopped.cancel();
+    assert!(nearest(&scene, layout, 0, 130, 5, true, &stopped).is_err());
+}
+
+#[test]
+fn duplicates_are_found_where_most_samples_are() {
+    let n = 40;
+    let points = (0..n).flat_map(|i| if i < 30 { [(i / 2) as f32, 0.0] } else { [i as f32, 50.0] }).collect();
+    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding);
+    let schema = Arc::new(Schema::new(vec![map.field]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![map.values]).expect("it fits");
+    let store = MemoryStore::default();
+    let url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("new");
+    let project = Project::new(Arc::new(store), "memory://p".parse().expect("a URL"));
+    let scene = Scene::of_table(&project, &url).expect("readable");
+    let layout = scene.layout(None).expect("one layout");
+    let found = find(&scene, Finder::Duplicates, layout, 0, 100, &Progress::default()).expect("it has a map");
+    let ids: Vec<i64> = found.rows.iter().map(|row| row.example_id).collect();
+    assert_eq!(ids, (0..30).collect::<Vec<i64>>(), "the pairs, and none of those that are alone");
+}
+
 #[test]
 fn what_needs_epochs_is_not_offered_without_them() {
     let offered: Vec<&str> = Finder::available(&scene()).into_iter().map(Finder::id).collect();

@@ -8,6 +8,8 @@ use crate::{Scene, ViewError};
 
 /// A neighbour this many times nearer than is usual is nearly the same sample.
 const DUPLICATE_RATIO: f64 = 10.0;
+/// The ratio of equal samples, which nothing exceeds.
+const EQUAL: f64 = 1e6;
 
 pub(super) fn find(
     scene: &Scene,
@@ -51,10 +53,11 @@ pub(super) fn find(
         }
         _ => {
             let distance = |row: usize| f64::from(neighbours.squared[[row, 0]]).sqrt();
-            let usual = median(rows.clone().map(distance).collect());
+            // Equal samples have no distance at all. Where most are, they say nothing of what is usual.
+            let usual = median(rows.clone().map(distance).filter(|x| *x > 0.0).collect());
             let judge = |row: usize| {
-                // A pair of equal samples has no distance at all.
-                let ratio = usual / distance(row).max(usual * 1e-6);
+                let distance = distance(row);
+                let ratio = if distance > 0.0 { (usual / distance).min(EQUAL) } else { EQUAL };
                 let other = ids[space.slots[neighbours.indices[[row, 0]] as usize]];
                 (ratio >= DUPLICATE_RATIO).then(|| found(row, ratio, format!("nearly the same as sample {other}")))
             };

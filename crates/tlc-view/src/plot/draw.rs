@@ -10,6 +10,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::{PlotError, Scatter};
+use crate::printable;
 
 /// Pixels are drawn this much larger and averaged, since plotters draws circles with hard edges.
 const SUPERSAMPLING: u32 = 2;
@@ -104,7 +105,7 @@ pub(super) fn contact_sheet(
         area.fill(&WHITE)?;
         let (top, grid) = area.split_vertically(header * SUPERSAMPLING);
         let style = TextStyle::from((FONT, 24.0 * scale).into_font());
-        top.draw(&Text::new(title, ((16.0 * scale) as i32, (14.0 * scale) as i32), style))?;
+        top.draw(&Text::new(printable(title), ((16.0 * scale) as i32, (14.0 * scale) as i32), style))?;
         let (grid, side) = grid.split_horizontally(tile_width * n_columns as u32 * SUPERSAMPLING);
         for (tiles, plots) in grid.split_evenly((rows.len(), 1)).iter().zip(rows) {
             for (tile, plot) in tiles.split_evenly((1, n_columns)).iter().zip(plots) {
@@ -130,7 +131,7 @@ pub(super) fn scatter<B: DrawingBackend>(
     // Not `titled`, which cuts this font's ascenders off.
     let (top, area) = area.split_vertically((38.0 * scale * detail) as u32);
     let style = TextStyle::from((FONT, 22.0 * scale * detail).into_font());
-    top.draw(&Text::new(plot.title.clone(), ((12.0 * scale) as i32, (10.0 * scale * detail) as i32), style))?;
+    top.draw(&Text::new(printable(&plot.title), ((12.0 * scale) as i32, (10.0 * scale * detail) as i32), style))?;
     let (field, side) = if with_legend {
         let (field, side) = area.split_horizontally((f64::from(width) - 150.0 * scale) as u32);
         (field, Some(side))
@@ -166,7 +167,7 @@ fn draw_legend<B: DrawingBackend>(
         let [red, green, blue] = series.color;
         let y = 20.0 + 22.0 * line as f64;
         area.draw(&Circle::new((pixels(12.0), pixels(y)), pixels(5.0), RGBColor(red, green, blue).filled()))?;
-        area.draw(&Text::new(series.name.clone(), (pixels(24.0), pixels(y - 5.5)), style.clone()))?;
+        area.draw(&Text::new(printable(&series.name), (pixels(24.0), pixels(y - 5.5)), style.clone()))?;
     }
     Ok(())
 }

@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn svg_holds_no_character_that_xml_may_not() {
+        let mut plot = example();
+        plot.title = "a\x1b[2J".to_owned();
+        plot.series[0].name = "b\u{0}\u{8}".to_owned();
+        let svg = plot.to_svg().expect("drawn");
+        assert!(svg.contains("a [2J") && !svg.contains(['\x1b', '\u{0}', '\u{8}']), "{svg}");
+    }
+
+    #[test]
     fn png_and_contact_sheet_are_pictures_of_the_stated_size() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.png");

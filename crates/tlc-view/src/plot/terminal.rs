@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Scatter;
+use crate::printable;
 
 /// Dots in a character.
 const DOTS: (usize, usize) = (2, 4);
@@ -99,7 +100,7 @@ fn color([red, green, blue]: [u8; 3]) -> String {
 
 /// What a label holds, without what a terminal would obey.
 fn line_of(text: &str, width: usize) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(width).collect()
+    printable(text).chars().take(width).collect()
 }
 
 #[cfg(test)]

@@ -74,8 +74,12 @@ pub struct SceneTable {
     pub rows: usize,
     /// The table that it was reduced from, which may be gone.
     pub reduced_from: Option<Url>,
+    /// The means of columns over all rows with a finite value, as the run's record has them; empty if it has none.
+    pub means: BTreeMap<String, f64>,
     /// For each row its slot; `None` if row i is slot i.
     slots: Option<Vec<u32>>,
+    /// The rows of slots in order of `slots`, so that one is found by halving; as many as there are rows.
+    by_slot: Vec<u32>,
 }
 
 /// A reduced column.

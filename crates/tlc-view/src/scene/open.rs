@@ -22,6 +22,7 @@ struct Source {
     foreign_table: Option<Url>,
     reduced_from: Option<Url>,
     constants: Map<String, Value>,
+    means: BTreeMap<String, f64>,
 }
 
 impl Scene {
@@ -46,6 +47,12 @@ impl Scene {
                     foreign_table: entry.foreign_table,
                     reduced_from: entry.reduced_from,
                     constants: entry.constants,
+                    means: entry
+                        .aggregates
+                        .iter()
+                        .map(|(column, sums)| (column.clone(), sums.mean_of_finite()))
+                        .filter(|(_, mean)| mean.is_finite())
+                        .collect(),
                 }),
                 Err(error) => tracing::warn!(table = %entry.url, %error, "left out: it cannot be read"),
             }
@@ -68,7 +75,14 @@ impl Scene {
         let lineage = info.lineage();
         let input = lineage.as_ref().filter(|lineage| !lineage.models.is_empty()).and_then(|it| it.inputs.first());
         let reduced_from = input.map(|input| places.expanded(&input.url)).transpose()?;
-        let source = Source { info, name: name.clone(), foreign_table, reduced_from, constants: Map::new() };
+        let source = Source {
+            info,
+            name: name.clone(),
+            foreign_table,
+            reduced_from,
+            constants: Map::new(),
+            means: BTreeMap::new(),
+        };
         Self::new(store, Some(places.root().clone()), name, None, None, vec![source])
     }
 
@@ -93,7 +107,10 @@ impl Scene {
             embedding_columns: Vec::new(),
         };
         for source in &sources {
-            for column in columns_with_role(&source.info.schema, &NumberRole::NnEmbedding) {
+            // What it was reduced from may have been kept, and can be reduced again.
+            let kept = source.reduced_from.as_ref().and_then(|url| scene.store.info(url).ok());
+            let schemas = std::iter::once(&source.info.schema).chain(kept.as_ref().map(|info| &info.schema));
+            for column in schemas.flat_map(|schema| columns_with_role(schema, &NumberRole::NnEmbedding)) {
                 if !scene.embedding_columns.contains(&column) {
                     scene.embedding_columns.push(column);
                 }
@@ -125,7 +142,9 @@ impl Scene {
                 url: source.info.url.clone(),
                 rows: ids.len(),
                 reduced_from: source.reduced_from.clone(),
+                means: source.means.clone(),
                 slots: None,
+                by_slot: Vec::new(),
             });
             ids_of_tables.push(ids);
         }
@@ -139,7 +158,11 @@ impl Scene {
         for (table, ids) in self.tables.iter_mut().zip(ids_of_tables) {
             let all = &self.datasets[table.dataset].example_ids;
             if *all != ids {
-                table.slots = Some(ids.iter().map(|id| all.partition_point(|other| other < id) as u32).collect());
+                let slots: Vec<u32> = ids.iter().map(|id| all.partition_point(|other| other < id) as u32).collect();
+                table.by_slot = (0..slots.len() as u32).collect();
+                // Stable: of rows of one slot the first.
+                table.by_slot.sort_by_key(|&row| slots[row as usize]);
+                table.slots = Some(slots);
             }
         }
         Ok(())

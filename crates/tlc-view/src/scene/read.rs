@@ -160,7 +160,11 @@ impl SceneTable {
     pub(crate) fn row(&self, slot: usize) -> Option<u64> {
         match &self.slots {
             None => (slot < self.rows).then_some(slot as u64),
-            Some(slots) => slots.iter().position(|&other| other as usize == slot).map(|row| row as u64),
+            Some(slots) => {
+                let slot_of = |row: &u32| slots[*row as usize] as usize;
+                let at = self.by_slot.partition_point(|row| slot_of(row) < slot);
+                self.by_slot.get(at).filter(|row| slot_of(row) == slot).map(|&row| u64::from(row))
+            }
         }
     }
 

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State as OfRouter};
+use axum::extract::State as OfRouter;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tlc_core::Progress;
 
 use super::assets::{compressed, takes_gzip};
+use super::blocking::{Which, blocking, with_scene, with_scene_in_turn};
 use super::errors::{Refused, text_of};
-use super::{Source, State, encode, manifest, numbers, quality, reduce};
+use super::extract::{Asked, Named, Sent};
+use super::scenes::Shown;
+use super::{Source, State, encode, manifest, quality, reduce};
 use crate::export::{self, Format};
-use crate::find::{self, Finder, Space};
+use crate::find::{self, Finder, nearest, why_no_embeddings};
 use crate::{Scene, SceneLayout, ViewError, pictures};
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
@@ -31,11 +33,19 @@ type Shared = OfRouter<Arc<State>>;
 #[derive(Deserialize)]
 pub(super) struct OfRun {
     run: Option<String>,
+    v: Option<String>,
+}
+
+impl OfRun {
+    fn scene(&self) -> Which {
+        Which { run: self.run.clone(), version: self.v.clone() }
+    }
 }
 
 #[derive(Deserialize)]
 pub(super) struct OfTable {
     run: Option<String>,
+    v: Option<String>,
     layout: Option<usize>,
     table: Option<usize>,
     dataset: Option<usize>,
@@ -43,30 +53,9 @@ pub(super) struct OfTable {
     limit: Option<usize>,
 }
 
-/// Runs `work` on the scene, where it may block.
-async fn with_scene<T: Send + 'static>(
-    state: Arc<State>,
-    run: Option<String>,
-    work: impl FnOnce(&State, &Scene) -> Result<T, ViewError> + Send + 'static,
-) -> Result<T, Refused> {
-    blocking(move || {
-        let scene = state.scenes.get(run.as_deref())?;
-        work(&state, &scene)
-    })
-    .await
-}
-
-/// Runs `work` where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
-) -> Result<T, Refused> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Refused::from),
-        Err(_) => Err(Refused::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "reading the tables panicked",
-            "See the terminal in which tlc view runs.",
-        )),
+impl OfTable {
+    fn scene(&self) -> Which {
+        Which { run: self.run.clone(), version: self.v.clone() }
     }
 }
 
@@ -90,7 +79,7 @@ fn bytes(kind: &'static str, headers: &HeaderMap, content: Vec<u8>) -> Response 
     response
 }
 
-pub(super) async fn manifest(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
+pub(super) async fn manifest(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
     let manifest = blocking(move || {
         let job = state.jobs.to_json();
         match state.scenes.get(query.run.as_deref()) {
@@ -98,48 +87,55 @@ pub(super) async fn manifest(OfRouter(state): Shared, Query(query): Query<OfRun>
             scene => {
                 let scene = scene?;
                 let offer = reduce::offer(&scene);
-                Ok(manifest::manifest(&scene, &state.scenes.runs(), job, offer))
+                let ranges = scene.ranges()?;
+                let mut manifest = manifest::manifest(&scene, &ranges, &state.scenes.runs(), job, offer);
+                manifest["version"] = scene.version().into();
+                Ok(manifest)
             }
         }
     });
     Ok(Json(manifest.await?).into_response())
 }
 
-pub(super) async fn coords(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
-    let content = with_scene(state, query.run, move |_, scene| {
+pub(super) async fn coords(OfRouter(state): Shared, Asked(query): Asked<OfTable>) -> Answer {
+    let content = with_scene(state, query.scene(), move |_, scene| {
         encode::coordinates(scene, layout(scene, query.layout)?, query.table.unwrap_or(0))
     });
     // Places are nearly random numbers: compressing them gains little.
     Ok(bytes(ARROW, &HeaderMap::new(), content.await?))
 }
 
-pub(super) async fn column(OfRouter(state): Shared, headers: HeaderMap, Query(query): Query<OfTable>) -> Answer {
-    let content = with_scene(state, query.run, move |_, scene| {
+pub(super) async fn column(OfRouter(state): Shared, headers: HeaderMap, Asked(query): Asked<OfTable>) -> Answer {
+    let content = with_scene(state, query.scene(), move |_, scene| {
         encode::values(scene, scene.column(query.name.as_deref().unwrap_or_default())?, query.table.unwrap_or(0))
     });
     Ok(bytes(ARROW, &headers, content.await?))
 }
 
-pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Query(query): Query<OfTable>) -> Answer {
-    let content = with_scene(state, query.run, move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
+pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Asked(query): Asked<OfTable>) -> Answer {
+    let content =
+        with_scene(state, query.scene(), move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
     Ok(bytes(ARROW, &headers, content.await?))
 }
 
 pub(super) async fn thumb(
     OfRouter(state): Shared,
-    Path((dataset, example_id)): Path<(usize, i64)>,
-    Query(query): Query<OfRun>,
+    Named((dataset, example_id)): Named<(usize, i64)>,
+    Asked(query): Asked<OfRun>,
 ) -> Answer {
-    let picture = with_scene(state, query.run, move |_, scene| match scene.datasets.get(dataset) {
+    let is_versioned = query.v.is_some();
+    let picture = with_scene(state, query.scene(), move |_, scene| match scene.datasets.get(dataset) {
         Some(dataset) => pictures::png(scene, dataset, example_id),
         None => Ok(None),
     });
     match picture.await? {
         Some(png) => {
             let mut response = bytes("image/png", &HeaderMap::new(), png);
-            // A table never changes, so its pictures do not either.
-            let kept = HeaderValue::from_static("private, max-age=3600");
-            response.headers_mut().insert(header::CACHE_CONTROL, kept);
+            // Only the version says of which table it is.
+            if is_versioned {
+                let kept = HeaderValue::from_static("private, max-age=3600");
+                response.headers_mut().insert(header::CACHE_CONTROL, kept);
+            }
             Ok(response)
         }
         None => Err(Refused::new(StatusCode::NOT_FOUND, "this sample has no picture that can be shown", "")),
@@ -148,10 +144,11 @@ pub(super) async fn thumb(
 
 pub(super) async fn sample(
     OfRouter(state): Shared,
-    Path((dataset, example_id)): Path<(usize, i64)>,
-    Query(query): Query<OfTable>,
+    Named((dataset, example_id)): Named<(usize, i64)>,
+    Asked(query): Asked<OfTable>,
 ) -> Answer {
-    let sample = with_scene(state, query.run, move |_, scene| scene.sample(dataset, example_id, query.table)).await?;
+    let sample =
+        with_scene(state, query.scene(), move |_, scene| scene.sample(dataset, example_id, query.table)).await?;
     Ok(Json(json!({ "values": sample.values, "text": sample.text, "file": sample.file })).into_response())
 }
 
@@ -166,64 +163,46 @@ pub(super) struct KnnRequest {
 
 pub(super) async fn knn(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<KnnRequest>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<KnnRequest>,
 ) -> Answer {
-    let found = with_scene(state, query.run, move |_, scene| {
+    let found = with_scene_in_turn(state, query.scene(), move |scene, progress| {
         let layout = layout(scene, Some(request.layout))?;
-        let mut note = None;
-        let space = if request.space == "embedding" {
-            match Space::of_embeddings(scene, layout, request.table)? {
-                Some(space) => space,
-                None => {
-                    note = Some(
-                        "The embeddings were deleted when the table was reduced; these are neighbours in the map.",
-                    );
-                    Space::of_map(scene, layout, request.table)?
-                }
+        let wants_embeddings = request.space == "embedding";
+        let k = request.k.min(MAX_FOUND);
+        let found = nearest(scene, layout, request.table, request.example_id, k, wants_embeddings, progress)?;
+        let note = match &found.neighbours {
+            None => Some("This sample has no place in this table.".to_owned()),
+            Some(_) if wants_embeddings && !found.is_embedding => {
+                Some(format!("{}; these are neighbours in the map.", why_no_embeddings(layout)))
             }
-        } else {
-            Space::of_map(scene, layout, request.table)?
+            Some(_) => None,
         };
-        let ids = &scene.datasets[scene.table(request.table)?.dataset].example_ids;
-        let own = space.slots.iter().position(|&slot| ids[slot] == request.example_id);
-        let mut distances: Vec<(f64, i64)> = Vec::new();
-        if let Some(own) = own {
-            let from = space.points.row(own);
-            let others = space.points.outer_iter().zip(&space.slots).enumerate().filter(|(row, _)| *row != own);
-            distances.extend(others.map(|(_, (point, &slot))| {
-                let squared: f64 = from.iter().zip(point).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-                (squared.sqrt(), ids[slot])
-            }));
-            let k = request.k.min(distances.len());
-            if k > 0 && k < distances.len() {
-                distances.select_nth_unstable_by(k, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            }
-            distances.truncate(k);
-            distances.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        } else {
-            note = Some("This sample has no place in this table.");
-        }
+        let neighbours = found.neighbours.unwrap_or_default();
         let neighbours: Vec<Value> =
-            distances.iter().map(|(distance, id)| json!({ "example_id": id, "distance": distance })).collect();
-        let name = if space.is_embedding { "embedding" } else { "map" };
+            neighbours.iter().map(|(distance, id)| json!({ "example_id": id, "distance": distance })).collect();
+        let name = if found.is_embedding { "embedding" } else { "map" };
         Ok(json!({ "space": name, "note": note, "neighbours": neighbours }))
     });
     Ok(Json(found.await?).into_response())
 }
 
-pub(super) async fn find(OfRouter(state): Shared, Path(finder): Path<String>, Query(query): Query<OfTable>) -> Answer {
-    let found = with_scene(state, query.run, move |_, scene| {
+pub(super) async fn find(
+    OfRouter(state): Shared,
+    Named(finder): Named<String>,
+    Asked(query): Asked<OfTable>,
+) -> Answer {
+    let found = with_scene_in_turn(state, query.scene(), move |scene, progress| {
         let limit = query.limit.unwrap_or(100).min(MAX_FOUND);
         let layout = layout(scene, query.layout)?;
         let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
-        find::find(scene, Finder::named(&finder)?, layout, table, limit, &Progress::default())
+        find::find(scene, Finder::named(&finder)?, layout, table, limit, progress)
     });
     Ok(Json(found.await?).into_response())
 }
 
-pub(super) async fn numbers(OfRouter(state): Shared, Query(query): Query<OfRun>) -> Answer {
-    Ok(Json(with_scene(state, query.run, |_, scene| numbers::numbers(scene)).await?).into_response())
+pub(super) async fn numbers(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
+    Ok(Json(with_scene_in_turn(state, query.scene(), Shown::numbers).await?).into_response())
 }
 
 #[derive(Deserialize)]
@@ -236,11 +215,11 @@ pub(super) struct ExportRequest {
 
 pub(super) async fn export(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<ExportRequest>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<ExportRequest>,
 ) -> Answer {
     let format = request.format;
-    let content = with_scene(state, query.run, move |_, scene| {
+    let content = with_scene_in_turn(state, query.scene(), move |scene, _| {
         let layout = request.layout.map(|index| layout(scene, Some(index))).transpose()?;
         let rows = export::rows(scene, request.table, layout, Some(&request.example_ids))?;
         export::encode(&rows, request.format)
@@ -264,8 +243,8 @@ pub(super) struct RevisionRequest {
 
 pub(super) async fn revision(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<RevisionRequest>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<RevisionRequest>,
 ) -> Answer {
     let Some(make) = state.make_revision.clone() else {
         return Err(Refused::new(
@@ -274,7 +253,7 @@ pub(super) async fn revision(
             "Save the selection as a file.",
         ));
     };
-    let made = with_scene(state, query.run, move |_, scene| {
+    let made = with_scene(state, query.scene(), move |_, scene| {
         let Some(url) = scene.datasets.get(request.dataset).and_then(|dataset| dataset.foreign_table.clone()) else {
             return Ok(Err("these samples are of no table".to_owned()));
         };
@@ -291,12 +270,12 @@ pub(super) async fn revision(
     }
 }
 
-pub(super) async fn quality(OfRouter(state): Shared, Query(query): Query<OfTable>) -> Answer {
-    let report = with_scene(state, query.run, move |_, scene| {
+pub(super) async fn quality(OfRouter(state): Shared, Asked(query): Asked<OfTable>) -> Answer {
+    let report = with_scene_in_turn(state, query.scene(), move |scene, progress| {
         let index = query.layout.or_else(|| scene.default_layout()).unwrap_or(0);
         let layout = layout(scene, Some(index))?;
         let table = query.table.or_else(|| scene.newest_table(layout, None)).unwrap_or(0);
-        quality::quality(scene, index, table, &Progress::default())
+        quality::quality(scene, index, table, progress)
     });
     Ok(Json(report.await?).into_response())
 }
@@ -312,17 +291,24 @@ pub(super) async fn cancel(OfRouter(state): Shared) -> Answer {
 
 pub(super) async fn reduce(
     OfRouter(state): Shared,
-    Query(query): Query<OfRun>,
-    Json(request): Json<reduce::Request>,
+    Asked(query): Asked<OfRun>,
+    Sent(request): Sent<reduce::Request>,
 ) -> Answer {
     let refused = |status, text: String, advice: &str| Refused::new(status, text, advice);
     request.check().map_err(|error| refused(StatusCode::BAD_REQUEST, text_of(error.as_ref()), "Choose another."))?;
-    let (title, anything) = with_scene(state.clone(), query.run.clone(), |_, scene| {
-        Ok((scene.title.clone(), !reduce::offer(scene).is_null()))
+    let wanted = request.clone();
+    let (title, problem) = with_scene(state.clone(), query.scene(), move |_, scene| {
+        let embeddings = &scene.embedding_columns;
+        let problem = match wanted.unknown_column(embeddings) {
+            _ if embeddings.is_empty() => Some("it has no embeddings left to reduce".to_owned()),
+            Some(column) => Some(format!("{column:?} is none of its embeddings; they are {}", embeddings.join(", "))),
+            None => None,
+        };
+        Ok((scene.title.clone(), problem))
     })
     .await?;
-    if !anything {
-        let error = format!("{title} has no embeddings left to reduce");
+    if let Some(problem) = problem {
+        let error = format!("cannot reduce {title}: {problem}");
         return Err(refused(StatusCode::UNPROCESSABLE_ENTITY, error, "Look at the layouts that it has."));
     }
     let its_state = state.clone();
@@ -334,7 +320,8 @@ pub(super) async fn reduce(
         }
         Source::Table { .. } | Source::Made { .. } => {
             let Some((project, url)) = its_state.scenes.table() else { return Err("there is no table yet".into()) };
-            let reduced = reduce::table(&project, &url, &request, progress)?;
+            let source = reduce::source(its_state.scenes.get(None)?.as_ref(), &url);
+            let reduced = reduce::table(&project, &source, &request, progress)?;
             its_state.scenes.show_table(project, reduced);
             Ok(())
         }

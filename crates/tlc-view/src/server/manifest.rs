@@ -1,14 +1,16 @@
 //! What there is to see, as the page reads it first.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
-use tlc_core::NumberRole;
+use tlc_core::{NumberRole, StoreError};
 
 use crate::find::Finder;
-use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope};
+use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope, Values, ViewError};
 
-/// The manifest of a scene; `runs` are those one can switch to, `job` is the work that is under way and `reduce` what can
+/// The manifest of a scene; `ranges` are those of its columns, `runs` are those one can switch to, `job` is the work that is under way and `reduce` what can
 /// be reduced, if the reader can ask for it.
-pub(crate) fn manifest(scene: &Scene, runs: &[String], job: Value, reduce: Value) -> Value {
+pub(crate) fn manifest(scene: &Scene, ranges: &Ranges, runs: &[String], job: Value, reduce: Value) -> Value {
     let datasets = scene.datasets.iter().enumerate().map(|(id, dataset)| {
         json!({
             "id": id, "name": dataset.name, "rows": dataset.example_ids.len(),
@@ -36,7 +38,7 @@ pub(crate) fn manifest(scene: &Scene, runs: &[String], job: Value, reduce: Value
         "datasets": datasets.collect::<Vec<_>>(),
         "tables": tables.collect::<Vec<_>>(),
         "layouts": scene.layouts.iter().enumerate().map(|(id, layout)| layout_json(id, layout)).collect::<Vec<_>>(),
-        "columns": scene.columns.iter().map(column_json).collect::<Vec<_>>(),
+        "columns": scene.columns.iter().map(|column| column_json(column, ranges)).collect::<Vec<_>>(),
         "finders": finders.collect::<Vec<_>>(),
         "layout": scene.default_layout(),
         "job": job,
@@ -64,6 +66,36 @@ pub(crate) fn waiting(title: &str, job: Value) -> Value {
     })
 }
 
+/// Least and largest finite values of columns of numbers, over all tables, by column.
+pub(crate) type Ranges = BTreeMap<String, [f32; 2]>;
+
+/// The ranges of a scene's columns. What was deleted meanwhile has no values.
+pub(crate) fn ranges(scene: &Scene) -> Result<Ranges, ViewError> {
+    let mut ranges = Ranges::new();
+    for column in scene.columns.iter().filter(|column| column.kind == ColumnKind::Number) {
+        let mut seen = BTreeSet::new();
+        for (index, table) in scene.tables.iter().enumerate() {
+            // The same in all tables of a dataset.
+            if column.scope == Scope::Dataset && !seen.insert(table.dataset) {
+                continue;
+            }
+            let values = match scene.values(column, index) {
+                Ok(Values::Number(values)) => values,
+                Ok(_) | Err(ViewError::Store(StoreError::NotFound { .. })) => continue,
+                Err(error) => return Err(error),
+            };
+            let finite = || values.iter().copied().filter(|x| x.is_finite());
+            let Some([low, high]) = finite().reduce(f32::min).zip(finite().reduce(f32::max)).map(<[f32; 2]>::from)
+            else {
+                continue;
+            };
+            let range = ranges.entry(column.name.clone()).or_insert([low, high]);
+            *range = [range[0].min(low), range[1].max(high)];
+        }
+    }
+    Ok(ranges)
+}
+
 fn layout_json(id: usize, layout: &SceneLayout) -> Value {
     json!({
         "id": id, "name": layout.name, "dims": layout.n_components, "method": layout.method, "source": layout.source,
@@ -74,7 +106,8 @@ fn layout_json(id: usize, layout: &SceneLayout) -> Value {
     })
 }
 
-fn column_json(column: &SceneColumn) -> Value {
+fn column_json(column: &SceneColumn, ranges: &Ranges) -> Value {
+    let range = ranges.get(&column.name);
     let classes = (column.kind == ColumnKind::Category).then(|| column.classes.values().collect::<Vec<_>>());
     json!({
         "name": column.name,
@@ -82,8 +115,8 @@ fn column_json(column: &SceneColumn) -> Value {
         "role": column.role.as_ref().map(NumberRole::to_string),
         "classes": classes,
         "per": if column.scope == Scope::Table { "table" } else { "dataset" },
-        "min": null,
-        "max": null,
+        "min": range.map(|[low, _]| low),
+        "max": range.map(|[_, high]| high),
     })
 }
 

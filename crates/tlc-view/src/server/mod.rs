@@ -5,8 +5,10 @@
 
 mod api;
 pub(crate) mod assets;
+mod blocking;
 pub(crate) mod encode;
 mod errors;
+mod extract;
 mod jobs;
 pub(crate) mod manifest;
 pub(crate) mod numbers;
@@ -18,13 +20,17 @@ mod security;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
 use axum::routing::{get, post};
 use tlc_core::ulid::Ulid;
 use tlc_core::{Progress, ProgressSink, UniqueName, Url};
 use tlc_run::Project;
+use tokio::sync::Semaphore;
 
 use self::jobs::Jobs;
 use self::scenes::Scenes;
@@ -118,13 +124,21 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Bytes of a request that names samples one by one: some millions of them.
+const LARGE: usize = 64 << 20;
+
+/// How long answers under way may take to stop.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
 struct State {
     scenes: Scenes,
     jobs: Jobs,
     token: Option<String>,
     make_revision: Option<Arc<MakeRevision>>,
-    /// The port, for checking whom requests are meant for.
-    port: u16,
+    /// Turns of answers that take long.
+    long_answers: Arc<Semaphore>,
+    /// Where it listens, for checking whom requests are meant for.
+    address: SocketAddr,
 }
 
 impl Server {
@@ -144,7 +158,8 @@ impl Server {
             jobs: Jobs::new(options.progress_sink.clone()),
             token,
             make_revision: options.make_revision.clone(),
-            port: address.port(),
+            long_answers: Arc::new(Semaphore::new(blocking::LONG_AT_ONCE)),
+            address,
         };
         Ok(Self { listener, address, state: Arc::new(state) })
     }
@@ -175,7 +190,7 @@ impl Server {
                 let listener = tokio::net::TcpListener::from_std(self.listener)?;
                 let stopped = async move {
                     while stop.check().is_ok() {
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 };
                 // Open connections of a browser are not waited for.
@@ -186,6 +201,8 @@ impl Server {
             })
             .map_err(failed);
         state.jobs.end();
+        // Answers that nobody waits for any more stop themselves; one that does not is left behind.
+        runtime.shutdown_timeout(LEFT_BEHIND);
         served
     }
 }
@@ -221,17 +238,23 @@ fn router(state: Arc<State>) -> Router {
         .route("/api/knn", post(api::knn))
         .route("/api/find/{finder}", get(api::find))
         .route("/api/numbers", get(api::numbers))
-        .route("/api/export", post(api::export))
-        .route("/api/revision", post(api::revision))
+        .route("/api/export", post(api::export).layer(DefaultBodyLimit::max(LARGE)))
+        .route("/api/revision", post(api::revision).layer(DefaultBodyLimit::max(LARGE)))
         .route("/api/quality", get(api::quality))
         .route("/api/reduce", post(api::reduce))
         .route("/api/job", get(api::job))
         .route("/api/job/cancel", post(api::cancel))
-        .fallback(errors::no_such_place);
+        .method_not_allowed_fallback(errors::no_such_method);
     let pages = match &state.token {
         None => pages,
-        Some(token) => Router::new().nest(&format!("/{token}"), pages).fallback(errors::no_such_place),
+        // With the slash at the end: what the page names is relative to it.
+        Some(token) => {
+            let folder = format!("/{token}/");
+            let moved = Redirect::permanent(&folder);
+            Router::new().nest(&folder, pages).route(&format!("/{token}"), get(move || async { moved }))
+        }
     };
+    let pages = pages.fallback(errors::no_such_place);
     pages.layer(from_fn_with_state(state.clone(), security::guard)).with_state(state)
 }
 

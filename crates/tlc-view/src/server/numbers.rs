@@ -3,20 +3,24 @@
 use serde_json::{Map, Value, json};
 use tlc_core::{Lineage, Progress};
 
-use super::quality::accuracy_in_map;
+use super::quality::{accuracy_in_map, of_what};
 use crate::find::{Labels, NEIGHBOURS, step, tables_over_epochs};
 use crate::{ColumnKind, Scene, SceneColumn, Scope, Values, ViewError};
 
 /// Steps longer than this share of the map's diameter are counted.
 const FAR: f64 = 0.1;
 
-pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
+pub(crate) fn numbers(scene: &Scene, progress: &Progress) -> Result<Value, ViewError> {
     let mut epochs = Vec::new();
     let mut lineage = Vec::new();
     for (index, table) in scene.tables.iter().enumerate() {
+        progress.check()?;
         let mut means = Map::new();
         for column in scene.columns.iter().filter(|column| column.scope == Scope::Table) {
-            if let Some(mean) = mean(scene, column, index)? {
+            // What the record has is not read again.
+            let known = table.means.get(&column.name).copied();
+            let mean = if table.means.is_empty() { mean(scene, column, index)? } else { known };
+            if let Some(mean) = mean {
                 means.insert(column.name.clone(), json!(mean));
             }
         }
@@ -33,6 +37,7 @@ pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
             };
             let tables = tables_over_epochs(scene, layout, any)?;
             for pair in tables.windows(2) {
+                progress.check()?;
                 let (from, to) = (scene.coordinates(layout, pair[0])?, scene.coordinates(layout, pair[1])?);
                 let mut steps: Vec<f64> =
                     (0..from.nrows()).map(|slot| step(&from, &to, slot)).filter(|x| x.is_finite()).collect();
@@ -49,10 +54,12 @@ pub(crate) fn numbers(scene: &Scene) -> Result<Value, ViewError> {
             // The last epoch's map is what people look at.
             if let Some(&last) = tables.last()
                 && let Some(labels) = Labels::of(scene, last)?
-                && let Some((accuracy, _)) = accuracy_in_map(scene, layout, last, &labels, &Progress::default())?
+                && let Some(accuracy) = accuracy_in_map(scene, layout, last, &labels, progress)?
             {
                 let name = format!("{NEIGHBOURS}-NN accuracy in the map");
-                quality.push(json!({ "layout": id, "table": last, "report": { name: accuracy } }));
+                quality.push(json!({
+                    "layout": id, "table": last, "report": { name: accuracy.value }, "of": of_what(&accuracy, "rows"),
+                }));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tlc_core::{PluginKind, Progress, Url, plugins, reducer_from_args};
+use tlc_core::{NumberRole, PluginKind, Progress, Url, columns_with_role, plugins, reducer_from_args};
 use tlc_run::{Project, ReduceOptions, Run, reduce_embeddings};
 
 use super::jobs::Failure;
@@ -13,27 +13,35 @@ use crate::Scene;
 pub(super) struct Request {
     /// The method's short name.
     method: String,
-    /// Coordinates per sample.
-    #[serde(default = "two")]
-    n_components: u8,
+    /// Coordinates per sample, 2 or 3; two if neither this nor the arguments tell.
+    n_components: Option<u8>,
+    /// Other arguments of the method; defaults for those that are missing.
+    #[serde(default)]
+    args: Map<String, Value>,
     /// The columns to reduce; all embeddings if there are none.
     columns: Option<Vec<String>>,
 }
 
-fn two() -> u8 {
-    2
-}
-
 impl Request {
     fn options(&self) -> Result<ReduceOptions, Failure> {
-        if !(2..=3).contains(&self.n_components) {
-            return Err(format!("n_components is {}; 2 or 3 can be shown", self.n_components).into());
+        let mut args = self.args.clone();
+        if let Some(n) = self.n_components {
+            args.insert("n_components".to_owned(), n.into());
         }
-        let args = Map::from_iter([("n_components".to_owned(), json!(self.n_components))]);
-        let mut options = ReduceOptions::new([reducer_from_args(&self.method, args)?]);
+        args.entry("n_components").or_insert_with(|| 2.into());
+        let reducer = reducer_from_args(&self.method, args)?;
+        if !(2..=3).contains(&reducer.n_components()) {
+            return Err(format!("n_components is {}; 2 or 3 can be shown", reducer.n_components()).into());
+        }
+        let mut options = ReduceOptions::new([reducer]);
         options.source_embedding_columns = self.columns.clone();
         options.delete_source_tables = Some(false);
         Ok(options)
+    }
+
+    /// The first of its columns that is none of `embeddings`.
+    pub(super) fn unknown_column(&self, embeddings: &[String]) -> Option<&String> {
+        self.columns.iter().flatten().find(|column| !embeddings.contains(column))
     }
 
     /// Whether it can be done at all, before it is begun.
@@ -56,6 +64,18 @@ pub(super) fn run(run: &Run, request: &Request, progress: &Progress) -> Result<(
 /// The reduced table of one.
 pub(super) fn table(project: &Project, url: &Url, request: &Request, progress: &Progress) -> Result<Url, Failure> {
     Ok(reduce_embeddings(project, url, &request.options()?, progress)?)
+}
+
+/// The table to reduce of those that are shown as `url`: it, or what it was reduced from and was kept.
+pub(super) fn source(scene: &Scene, url: &Url) -> Url {
+    let shown = scene.tables.iter().find(|table| table.url == *url);
+    let kept = shown.and_then(|table| table.reduced_from.clone());
+    kept.filter(|kept| has_embeddings(scene, kept)).unwrap_or_else(|| url.clone())
+}
+
+fn has_embeddings(scene: &Scene, url: &Url) -> bool {
+    let info = scene.store().info(url);
+    info.is_ok_and(|info| !columns_with_role(&info.schema, &NumberRole::NnEmbedding).is_empty())
 }
 
 /// What the page can offer; `null` if nothing is left to reduce.

@@ -1,12 +1,16 @@
 //! The scenes that are shown, opened when they are asked for and again when a run's record has changed.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tlc_core::{ObjectVersion, Url};
+use serde_json::Value;
+use tlc_core::ulid::Ulid;
+use tlc_core::{ObjectVersion, Progress, Url};
 use tlc_run::Project;
 
-use super::Source;
+use super::manifest::{self, Ranges};
+use super::{Source, numbers};
 use crate::{Scene, ViewError};
 
 /// Scenes that are kept open at once: viewers of more runs than these wait a little more often.
@@ -19,9 +23,55 @@ enum Version {
     OfTable(Url),
 }
 
+/// A scene, and what was found out about it.
+pub(super) struct Shown {
+    scene: Scene,
+    version: String,
+    numbers: Mutex<Option<Value>>,
+    ranges: Mutex<Option<Arc<Ranges>>>,
+}
+
+impl Deref for Shown {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
+    }
+}
+
+impl Shown {
+    fn new(scene: Scene) -> Self {
+        let version = Ulid::generate().to_string();
+        Self { scene, version, numbers: Mutex::default(), ranges: Mutex::default() }
+    }
+
+    /// Another for each scene: what its numbers of tables and layouts hold for.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Of its columns, worked out once.
+    pub(super) fn ranges(&self) -> Result<Arc<Ranges>, ViewError> {
+        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ranges) = ranges.as_ref() {
+            return Ok(ranges.clone());
+        }
+        Ok(ranges.insert(Arc::new(manifest::ranges(&self.scene)?)).clone())
+    }
+
+    /// The scene's numbers, which are worked out once.
+    pub(super) fn numbers(&self, progress: &Progress) -> Result<Value, ViewError> {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(numbers) = numbers.as_ref() {
+            return Ok(numbers.clone());
+        }
+        Ok(numbers.insert(numbers::numbers(&self.scene, progress)?).clone())
+    }
+}
+
 struct Opened {
     version: Version,
-    scene: Arc<Scene>,
+    scene: Arc<Shown>,
     /// When it was asked for, counted in openings.
     asked: u64,
 }
@@ -62,7 +112,7 @@ impl Scenes {
     }
 
     /// The scene of a run, or of the one that is shown first. Blocks.
-    pub(super) fn get(&self, run: Option<&str>) -> Result<Arc<Scene>, ViewError> {
+    pub(super) fn get(&self, run: Option<&str>) -> Result<Arc<Shown>, ViewError> {
         match &self.source {
             Source::Project { project, run: first } => {
                 let name = run.unwrap_or(first);
@@ -84,14 +134,14 @@ impl Scenes {
         name: &str,
         version: Version,
         open: impl FnOnce() -> Result<Scene, ViewError>,
-    ) -> Result<Arc<Scene>, ViewError> {
+    ) -> Result<Arc<Shown>, ViewError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let now = opened.values().map(|known| known.asked + 1).max().unwrap_or(0);
         if let Some(known) = opened.get_mut(name).filter(|known| known.version == version) {
             known.asked = now;
             return Ok(known.scene.clone());
         }
-        let scene = Arc::new(open()?);
+        let scene = Arc::new(Shown::new(open()?));
         opened.insert(name.to_owned(), Opened { version, scene: scene.clone(), asked: now });
         if opened.len() > MAX_OPEN {
             let oldest = opened.iter().min_by_key(|(_, known)| known.asked).map(|(name, _)| name.clone());

@@ -23,6 +23,22 @@ fn source(column: NumberRole) -> (Source, Arc<MemoryStore>, Url) {
     (Source::Table { project, url: url.clone() }, store, url)
 }
 
+/// The state of a server of one table.
+pub(super) fn state() -> Arc<State> {
+    Server::bind(source(NumberRole::ReducedEmbedding).0, &ServeOptions::default()).expect("some port is free").state
+}
+
+#[test]
+fn numbers_are_worked_out_once() {
+    let state = state();
+    let shown = state.scenes.get(None).expect("there");
+    let stopped = Progress::default();
+    stopped.cancel();
+    assert!(shown.numbers(&stopped).is_err(), "they take long, and can be stopped");
+    let numbers = shown.numbers(&Progress::default()).expect("there are some");
+    assert_eq!(state.scenes.get(None).expect("the same").numbers(&stopped).expect("they are kept"), numbers);
+}
+
 /// Serves while `ask` runs; `ask` gets the port.
 fn serving(source: Source, ask: impl FnOnce(u16)) {
     let server = Server::bind(source, &ServeOptions::default()).expect("some port is free");
@@ -63,7 +79,11 @@ fn finished(port: u16) -> Value {
 }
 
 fn ask(port: u16, host: &str, request: &str) -> (u16, Vec<u8>) {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+    ask_at((Ipv4Addr::LOCALHOST, port).into(), host, request)
+}
+
+fn ask_at(address: SocketAddr, host: &str, request: &str) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("answered");
@@ -113,6 +133,39 @@ fn others_are_refused_and_what_is_missing_is_explained() {
 }
 
 #[test]
+fn ids_of_another_version_are_refused_and_pictures_are_kept_by_version() {
+    let (source, ..) = source(NumberRole::ReducedEmbedding);
+    serving(source, |port| {
+        let version = json_at(port, "/api/manifest")["version"].as_str().expect("it has one").to_owned();
+        let coords = "/api/coords?layout=0&table=0";
+        let host = format!("127.0.0.1:{port}");
+        assert_eq!(get(port, &format!("{coords}&v={version}"), &host).0, 200);
+        let (status, body) = get(port, &format!("{coords}&v=other"), &host);
+        assert!(status == 409 && String::from_utf8_lossy(&body).contains("Read the list"), "{status}");
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_as_json_and_long_selections_are_taken() {
+    let (source, ..) = source(NumberRole::ReducedEmbedding);
+    serving(source, |port| {
+        let host = format!("127.0.0.1:{port}");
+        for path in ["/api/coords?layout=x", "/api/thumb/0/x"] {
+            let (status, body) = get(port, path, &host);
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            assert!(status == 400 && body["error"].is_string(), "{path}: {status} {body}");
+        }
+        assert_eq!(post(port, "/api/knn", &json!({ "layout": "x" })).0, 422);
+        assert_eq!(post(port, "/api/manifest", &json!({})).0, 405);
+        // Three million bytes.
+        let ids: Vec<i64> = (1_000_000..1_400_000).chain([1]).collect();
+        let (status, rows) =
+            post(port, "/api/export", &json!({ "table": 0, "layout": 0, "example_ids": ids, "format": "json" }));
+        assert!(status == 200 && rows[0]["x"] == 1.0, "{status} {rows}");
+    });
+}
+
+#[test]
 fn a_table_without_a_layout_says_how_to_get_one() {
     let (source, ..) = source(NumberRole::NnEmbedding);
     serving(source, |port| {
@@ -137,6 +190,52 @@ fn another_address_needs_a_token_and_a_used_port_is_said() {
         ServeOptions { port: server.address.port(), host: Ipv4Addr::UNSPECIFIED.into(), ..ServeOptions::default() };
     let error = Server::bind(source, &taken).expect_err("in use").to_string();
     assert!(error.contains("choose another port"), "{error}");
+}
+
+/// Serves at `host` while `ask` runs; `ask` gets the server's address and its page's.
+fn serving_at(host: Ipv4Addr, ask: impl FnOnce(SocketAddr, &str)) {
+    let options = ServeOptions { host: host.into(), ..ServeOptions::default() };
+    let server = Server::bind(source(NumberRole::ReducedEmbedding).0, &options).expect("some port is free");
+    let (address, url, stop) = (server.address, server.url(), Progress::default());
+    let until = stop.clone();
+    let thread = std::thread::spawn(move || server.run(&until));
+    ask(address, &url);
+    stop.cancel();
+    thread.join().expect("no panic").expect("served");
+}
+
+#[test]
+fn with_a_token_everything_is_below_it_and_nothing_elsewhere() {
+    serving_at(Ipv4Addr::UNSPECIFIED, |address, url| {
+        let host = address.to_string();
+        let page = url.strip_prefix(&format!("http://{address}")).expect("its address");
+        assert!(page.ends_with('/'), "what the page names is relative to it: {page}");
+        let (status, body) = get(address.port(), page, &host);
+        assert!(status == 200 && body.starts_with(b"<!doctype html>"), "{status} {}", String::from_utf8_lossy(&body));
+        for below in ["app.js", "app.css", "api/manifest"] {
+            assert_eq!(get(address.port(), &format!("{page}{below}"), &host).0, 200, "{below}");
+        }
+        assert_eq!(get(address.port(), &format!("{page}nowhere"), &host).0, 404);
+        assert_eq!(
+            get(address.port(), page.trim_end_matches('/'), &host).0,
+            308,
+            "it is sent to the address with a slash"
+        );
+        for elsewhere in ["/", "/app.js", "/api/manifest", "/wrong/api/manifest"] {
+            assert_eq!(get(address.port(), elsewhere, &host).0, 404, "{elsewhere}");
+        }
+    });
+}
+
+// Other systems have only one such address.
+#[cfg(target_os = "linux")]
+#[test]
+fn any_loopback_address_can_be_listened_at() {
+    serving_at(Ipv4Addr::new(127, 0, 0, 2), |address, url| {
+        assert_eq!(url, format!("http://{address}/"), "no token");
+        let request = format!("GET /api/manifest HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        assert_eq!(ask_at(address, &address.to_string(), &request).0, 200);
+    });
 }
 
 /// A table of embeddings, three times as many rows as a method needs at least.
@@ -166,15 +265,22 @@ fn a_table_without_a_layout_is_reduced_on_request() {
         assert_eq!((&job["state"], &job["title"]), (&json!("done"), &json!("Reducing initial")), "{job}");
         let manifest = json_at(port, "/api/manifest");
         assert_eq!((&manifest["layouts"][0]["method"], &manifest["layout"]), (&json!("pca"), &json!(0)), "{manifest}");
-        assert_eq!((&manifest["message"], &manifest["reduce"]), (&Value::Null, &Value::Null));
+        assert_eq!((&manifest["message"], &manifest["reduce"]["columns"]), (&Value::Null, &json!(["features"])));
         // The source is still there, and neighbours are those in its embeddings.
         let knn = json!({ "layout": 0, "table": 0, "example_id": 3, "k": 2, "space": "embedding" });
         let (_, neighbours) = post(port, "/api/knn", &knn);
         assert_eq!((&neighbours["space"], &neighbours["note"]), (&json!("embedding"), &Value::Null), "{neighbours}");
         let quality = json_at(port, "/api/quality?layout=0&table=0");
         assert!(quality["lines"].as_array().is_some_and(|lines| lines.len() >= 5), "{quality}");
-        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca" }));
-        assert!(status == 422 && body["error"].is_string(), "{body}");
+        // What was kept can be reduced again, otherwise than before.
+        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca", "args": { "n_component": 3 } }));
+        assert!(status == 400 && body["error"].as_str().is_some_and(|text| text.contains("n_component")), "{body}");
+        let again = json!({ "method": "pca", "args": { "n_components": 3 } });
+        assert_eq!(post(port, "/api/reduce", &again).0, 202);
+        assert_eq!(finished(port)["state"], "done");
+        assert_eq!(json_at(port, "/api/manifest")["layouts"][0]["dims"], 3);
+        let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca", "columns": ["label"] }));
+        assert!(status == 422 && body["error"].as_str().is_some_and(|text| text.contains("features")), "{body}");
     });
     assert!(project.store().info(&url).is_ok(), "the source stays");
 }
@@ -208,4 +314,25 @@ fn what_is_made_first_is_shown_when_it_is_there() {
         let manifest = json_at(port, "/api/manifest");
         assert_eq!(manifest["message"]["advice"], "it holds no <numbers>", "never a blank page");
     });
+}
+
+#[test]
+fn means_are_those_of_the_record_and_of_the_rows_without_one() {
+    let loss: arrow_array::ArrayRef = Arc::new(arrow_array::Float32Array::from(vec![1.0, 3.0]));
+    let field = arrow_schema::Field::new("loss", arrow_schema::DataType::Float32, false);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![loss]).expect("it fits");
+    let store = Arc::new(MemoryStore::default());
+    let url: Url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("new");
+    let project = Project::new(store, "memory://p".parse().expect("a URL"));
+    let mut scene = crate::Scene::of_table(&project, &url).expect("readable");
+    let mean = |scene: &crate::Scene| {
+        numbers::numbers(scene, &Progress::default()).expect("readable")["epochs"][0]["means"]["loss"].clone()
+    };
+    assert_eq!(mean(&scene), 2.0);
+    scene.tables[0].means.insert("loss".to_owned(), 9.0);
+    assert_eq!(mean(&scene), 9.0, "the record is of all rows, also those that are not shown");
+    let ranges = manifest::ranges(&scene).expect("readable");
+    assert_eq!(ranges.get("loss"), Some(&[1.0, 3.0]));
 }

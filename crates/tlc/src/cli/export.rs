@@ -95,7 +95,7 @@ pub(crate) fn run(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> 
         for (name, content) in &made.files {
             write_bytes(&folder.join(name), content)?;
         }
-        let vectors = if made.has_embeddings { "embeddings" } else { "coordinates (the embeddings were deleted)" };
+        let vectors = if made.has_embeddings { "embeddings" } else { "coordinates (there are no embeddings)" };
         say!("{}  {vectors}; show them: tensorboard --logdir {0}", folder.display());
         if made.n_left_out > 0 {
             say!("{} rows without a vector are left out", made.n_left_out);

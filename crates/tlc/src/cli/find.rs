@@ -3,6 +3,7 @@
 use clap::Args;
 use tlc::core::Progress;
 use tlc::view::find::{Finder, find};
+use tlc::view::printable;
 
 use super::scene::{self, WhatArgs};
 
@@ -56,9 +57,10 @@ pub(crate) fn run(args: &FindArgs, progress: &Progress) -> anyhow::Result<()> {
             continue;
         }
         let epoch = scene.tables[table].epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
-        say!("{} in {}{epoch}, {}\n{}", found.title, dataset.name, layout.name, found.rule);
+        let head = format!("{} in {}{epoch}, {}", found.title, dataset.name, layout.name);
+        say!("{}\n{}", printable(&head), printable(&found.rule));
         for row in &found.rows {
-            say!("{:>10}  {:>7.3}  {}", row.example_id, row.score, row.why);
+            say!("{:>10}  {:>7.3}  {}", row.example_id, row.score, printable(&row.why));
         }
         say!("{} listed\n", found.rows.len());
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use arrow_array::{BooleanArray, Int64Array, RecordBatch};
-use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use clap::Args;
 use serde_json::Value;
@@ -15,7 +14,7 @@ use tlc::condition;
 use tlc::core::{Filter, Progress, TableStore, Url};
 use tlc::table::{Derivation, LanceStore, Table, TableError, write_bytes};
 use tlc::view::Scene;
-use tlc::view::export::{Format, encode, rows_of_tables, rows_where};
+use tlc::view::export::{Format, concat, encode, rows_of_tables, rows_where};
 
 use super::out;
 use super::scene::{self, WhatArgs};
@@ -78,10 +77,11 @@ pub(crate) fn run(args: &SelectArgs, progress: &Progress) -> anyhow::Result<()> 
             return Ok(());
         }
     }
-    let batches: Vec<&RecordBatch> = chosen.iter().map(|chosen| &chosen.rows).collect();
-    let Some(first) = batches.first() else { bail!("no table is meant") };
-    let rows = concat_batches(&first.schema(), batches.iter().copied());
-    let rows = rows.context("the tables have different columns; choose from one at a time")?;
+    let batches: Vec<RecordBatch> = chosen.iter().map(|chosen| chosen.rows.clone()).collect();
+    if batches.is_empty() {
+        bail!("no table is meant");
+    }
+    let rows = concat(&batches)?;
     let bytes = encode(&rows, format)?;
     match &args.out {
         None => out::write_bytes(&bytes),

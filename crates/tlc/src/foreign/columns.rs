@@ -15,7 +15,9 @@ pub(super) fn plain(batch: &RecordBatch) -> Result<Vec<Column>, ArrowError> {
     let mut columns = Vec::new();
     for (field, values) in batch.schema().fields().iter().zip(batch.columns()) {
         // What a table of tlc was exported as keeps what it means.
-        match (field.role(), of(field.name(), values)?) {
+        // But the paths of pictures are not followed: the file may come from anywhere.
+        let is_path = field.role() == Some(NumberRole::Image) && is_text(field.data_type());
+        match (field.role().filter(|_| !is_path), of(field.name(), values)?) {
             (Some(_), _) => columns.push(Column { field: field.as_ref().clone(), values: values.clone() }),
             (None, Some(column)) => columns.push(column),
             (None, None) => {
@@ -24,6 +26,14 @@ pub(super) fn plain(batch: &RecordBatch) -> Result<Vec<Column>, ArrowError> {
         }
     }
     Ok(columns)
+}
+
+fn is_text(kind: &DataType) -> bool {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, kind) => is_text(kind),
+        _ => false,
+    }
 }
 
 fn of(name: &str, values: &ArrayRef) -> Result<Option<Column>, ArrowError> {

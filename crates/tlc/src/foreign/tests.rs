@@ -55,7 +55,7 @@ fn numbered_columns_are_an_embedding_and_repeated_texts_are_classes() {
         (ColumnKind::Category, vec!["bag", "shoe"])
     );
     assert_eq!(scene.column("name").expect("there").kind, ColumnKind::Text);
-    assert_eq!(scene.embedding_columns, Vec::<String>::new(), "embeddings stay in memory and travel nowhere");
+    assert_eq!(scene.embedding_columns, ["e"], "kept in memory, so that they can be reduced again");
 }
 
 #[test]
@@ -139,4 +139,13 @@ fn pictures_in_a_file_are_pictures_of_its_samples() {
     assert_eq!(roles, [Some(NumberRole::Image), Some(NumberRole::ReducedEmbedding)]);
     assert!(columns.iter().all(|column| value_map(&column.field).is_empty()));
     assert_eq!(columns[1].values.as_fixed_size_list().value_length(), 2);
+}
+
+#[test]
+fn paths_of_pictures_are_not_followed_whatever_the_file_says_of_them() {
+    let paths: arrow_array::ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["/home/a.png", "/home/b.png"]));
+    let field = arrow_schema::Field::new("picture", arrow_schema::DataType::Utf8, true).with_role(NumberRole::Image);
+    let schema = Arc::new(arrow_schema::Schema::new(vec![field]));
+    let plain = columns::plain(&RecordBatch::try_new(schema, vec![paths]).expect("they fit")).expect("readable");
+    assert_eq!((plain.len(), plain[0].field.role()), (1, None), "a text like others");
 }

@@ -107,6 +107,17 @@ fn a_file_of_another_program_is_drawn_listed_chosen_from_and_exported() {
 }
 
 #[test]
+fn labels_give_the_terminal_no_orders() {
+    let folder = Folder::new();
+    let mut text = "x,y,label\n0.05,0.05,bag\n".to_owned();
+    text.extend((0..15).map(|row| format!("{},{},shoe\x1b[2J\n", row % 4, row / 4)));
+    fs::write(folder.0.path().join("hostile.csv"), text).expect("writable");
+    let found = folder.run(&["find", "mislabelled", "hostile.csv"]);
+    assert!(found.contains("10 of 10 neighbours are shoe [2J, its label is bag"), "{found:?}");
+    assert!(!found.contains('\x1b'), "{found:?}");
+}
+
+#[test]
 fn a_file_is_served_while_it_is_read() {
     let folder = Folder::new();
     let mut command = folder.command(&["view", "items.csv", "--method", "pca"]);
