@@ -1,6 +1,6 @@
 // What is visible: hidden classes, ranges of numbers, only misclassified.
 import type { Points } from "./points";
-import { DATASET_COLOUR, type Range } from "./scale";
+import { DATASET_COLOUR, MOST_CLASSES, type Range } from "./scale";
 import type { Store } from "./store";
 
 export class Filters {
@@ -38,6 +38,14 @@ export class Filters {
     this.ranges.clear();
     this.onlyWrong = false;
     this.changed();
+  }
+
+  /** The greatest code that a class can have which is hidden under this key; -1 if nothing can be hidden under it. */
+  mostCode(key: string): number {
+    if (key === DATASET_COLOUR) return this.store.manifest.datasets.length;
+    const info = key.startsWith("=") ? this.store.column(key.slice(1)) : undefined;
+    if (info === undefined || info.kind === "number") return -1;
+    return info.kind === "boolean" ? 2 : info.classes?.length ?? MOST_CLASSES;
   }
 
   /** Takes the place of all filters at once; `refresh` is the caller's. */

@@ -99,9 +99,14 @@ async function start(app: HTMLElement): Promise<void> {
     if (first && there) { first = false; tellReady(); void prefetch(store); }
   };
 
-  let reading = true;
-  await readHash(store, stage, location.hash);
-  reading = false;
+  let reading = false;
+  /** A link must never keep the page from opening. */
+  const readLink = async () => {
+    reading = true;
+    try { await readHash(store, stage, location.hash); } catch (error) { console.warn(error); store.tell("The link could not be read.", "It is damaged; the page shows what it shows without one.", true); }
+    reading = false;
+  };
+  await readLink();
   for (const topic of ["manifest", "views", "options", "tool", "time", "trouble", "mask", "colour", "selection"] as const) store.emit(topic);
   if (store.views.length === 0 || !renderer.works) { first = false; tellReady(); }
 
@@ -113,9 +118,8 @@ async function start(app: HTMLElement): Promise<void> {
   store.on(["views", "step", "colour", "mask", "selection", "camera", "options"], saveHash);
   window.addEventListener("hashchange", () => {
     if (location.hash === written) return;
-    reading = true;
     store.selection.clear();
-    void readHash(store, stage, location.hash).then(() => { reading = false; for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
+    void readLink().then(() => { for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
   });
 
   poll(store);

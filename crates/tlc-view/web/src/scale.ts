@@ -34,7 +34,7 @@ export function firstColour({ columns }: Manifest): string {
 }
 
 /** Codes are 16 bits wide, and the palette's texture has as many texels. */
-const MOST_CLASSES = 65_534;
+export const MOST_CLASSES = 65_534;
 
 export const NO_SCALE: Scale = { kind: "none", column: null, title: "", colours: [NO_VALUE], name: () => "", lo: 0, hi: 1, diverging: false };
 

@@ -61,6 +61,25 @@ testOwn("a run that is being written: new epochs appear by themselves", async ()
   return page;
 });
 
+test("a damaged link: the page opens without what does not fit, and says so", async () => {
+  const plain = await open();
+  const { columns, datasets } = await state(plain);
+  const { shown } = await counts(plain);
+  await plain.context().close();
+  const coded = columns.find((c) => c.kind === "category" || c.kind === "boolean");
+  check(coded !== undefined, "the run has a column of classes");
+  const huge = Buffer.from([255, 255, 255, 255, 255, 255, 127, 0]).toString("base64url");
+  const parts = [`h=${huge} =${coded.name}`, "h=AgA =nowhere", "h=%%% dataset", "f=1 2 nowhere", `f=0 1 ${coded.name}`, "c=rainbow", "e=n1.5", `s=${datasets[0].id} !!`, "s=99 AgA", "l=9_9", "v0=a_b"];
+  for (const hash of [parts[0], parts.slice(1).join("&")]) {
+    const page = await open({ hash: `#${hash.replaceAll(" ", "+")}` });
+    const now = await state(page);
+    check(now.started && (await counts(page)).visible === shown && now.hidden === 0 && Object.keys(now.filters).length === 0, `${hash}: all points are there`);
+    check(page.troubles.length === 0, `${hash}: ${page.troubles.join("\n")}`);
+    check(/left out/.test(now.notice?.text ?? ""), `${hash}: it is told (${now.notice?.text})`);
+    await page.context().close();
+  }
+});
+
 test("server gone at the start: not a blank page", async () => {
   const page = await open({ before: (page) => page.route("**/api/manifest*", (route) => route.abort()) });
   check(/server is gone/i.test(await page.locator(".trouble").textContent()), "a message is shown");
