@@ -25,6 +25,8 @@ export interface Manifest {
   status: "running" | "completed" | "interrupted" | null;
   datasets: Dataset[]; tables: TableInfo[]; layouts: Layout[]; columns: ColumnInfo[]; finders: FinderInfo[];
   message: { title: string; advice: string } | null;
+  /** Another one where the numbers of datasets, tables and layouts mean something else. */
+  version?: string | null;
   /** The layout to show first. */
   layout?: number | null;
   job?: Job | null;
@@ -59,7 +61,16 @@ export class ApiError extends Error {
   }
 }
 
+/** The server has other tables than the manifest at hand; a newer one is being read. */
+export class StaleError extends ApiError {
+  constructor() { super("The tables have changed meanwhile, and the page reads them again.", "Do it once more.", 409); }
+}
+
 export interface Source {
+  /** The manifest's, which its numbers go with. */
+  version: string | null;
+  /** Called when the server refuses numbers of an older manifest. */
+  onStale: () => void;
   /** False for a single file on disk: there is nobody to compute or to store anything. */
   readonly live: boolean;
   manifest(): Promise<Manifest>;
@@ -83,6 +94,8 @@ export interface Source {
 
 export class HttpSource implements Source {
   readonly live = true;
+  version: string | null = null;
+  onStale: () => void = () => undefined;
   private readonly run: string | null;
 
   constructor() {
@@ -97,6 +110,11 @@ export class HttpSource implements Source {
     return url;
   }
 
+  /** For requests with numbers of the manifest, which only mean something together with its version. */
+  private numbered(path: string, query: Record<string, string | number> = {}): URL {
+    return this.url(path, this.version === null ? query : { ...query, v: this.version });
+  }
+
   private async request(url: URL, body?: unknown): Promise<Response> {
     let response: Response;
     try {
@@ -106,6 +124,7 @@ export class HttpSource implements Source {
     } catch {
       throw new ApiError("The server is gone.", "Start “tlc view” again, then reload this page.", 0);
     }
+    if (response.status === 409 && url.searchParams.has("v")) { this.onStale(); throw new StaleError(); }
     if (!response.ok) {
       let error = `The server answered ${response.status}.`;
       let advice = "Reload the page; if it happens again, look at the terminal that runs “tlc view”.";
@@ -133,26 +152,26 @@ export class HttpSource implements Source {
   }
 
   manifest() { return this.json<Manifest>(this.url("manifest")); }
-  coords(layout: number, table: number) { return this.bytes(this.url("coords", { layout, table })); }
-  column(name: string, table: number) { return this.bytes(this.url("column", { name, table })); }
-  ids(dataset: number) { return this.bytes(this.url("ids", { dataset })); }
-  thumbUrl(dataset: number, exampleId: number) { return this.url(`thumb/${dataset}/${exampleId}`).href; }
+  coords(layout: number, table: number) { return this.bytes(this.numbered("coords", { layout, table })); }
+  column(name: string, table: number) { return this.bytes(this.numbered("column", { name, table })); }
+  ids(dataset: number) { return this.bytes(this.numbered("ids", { dataset })); }
+  thumbUrl(dataset: number, exampleId: number) { return this.numbered(`thumb/${dataset}/${exampleId}`).href; }
   sprites() { return null; }
-  sample(dataset: number, exampleId: number, table: number) { return this.json<Sample>(this.url(`sample/${dataset}/${exampleId}`, { table })); }
+  sample(dataset: number, exampleId: number, table: number) { return this.json<Sample>(this.numbered(`sample/${dataset}/${exampleId}`, { table })); }
   knn(layout: number, table: number, exampleId: number, k: number) {
-    return this.json<Neighbours>(this.url("knn"), { layout, table, example_id: exampleId, k, space: "embedding" });
+    return this.json<Neighbours>(this.numbered("knn"), { layout, table, example_id: exampleId, k, space: "embedding" });
   }
   find(finder: string, layout: number, table: number, limit: number) {
-    return this.json<Found>(this.url(`find/${encodeURIComponent(finder)}`, { layout, table, limit }));
+    return this.json<Found>(this.numbered(`find/${encodeURIComponent(finder)}`, { layout, table, limit }));
   }
-  numbers() { return this.json<Numbers>(this.url("numbers")); }
-  quality(layout: number, table: number) { return this.json<Quality>(this.url("quality", { layout, table })); }
+  numbers() { return this.json<Numbers>(this.numbered("numbers")); }
+  quality(layout: number, table: number) { return this.json<Quality>(this.numbered("quality", { layout, table })); }
   job() { return this.json<Job>(this.url("job")); }
   reduce(request: ReduceRequest) { return this.json<Job>(this.url("reduce"), request); }
   cancelJob() { return this.json<Job>(this.url("job/cancel"), {}); }
-  async export(request: ExportRequest) { return (await this.request(this.url("export"), request)).blob(); }
+  async export(request: ExportRequest) { return (await this.request(this.numbered("export"), request)).blob(); }
   revision(dataset: number, exampleIds: number[], name: string, description: string) {
-    return this.json<{ url: string }>(this.url("revision"), { dataset, example_ids: exampleIds, name, description });
+    return this.json<{ url: string }>(this.numbered("revision"), { dataset, example_ids: exampleIds, name, description });
   }
 }
 
@@ -160,6 +179,8 @@ interface Embedded { manifest: Manifest; files: Record<string, unknown>; thumbs?
 
 export class EmbeddedSource implements Source {
   readonly live = false;
+  version: string | null = null;
+  onStale: () => void = () => undefined;
   private readonly data: Embedded;
 
   constructor(text: string) {

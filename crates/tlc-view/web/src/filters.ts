@@ -58,6 +58,14 @@ export class Filters {
     this.version++;
   }
 
+  /** Datasets have other numbers: each hidden one is found again by its name. */
+  renumber(before: string[], now: string[]): void {
+    const hidden = this.hidden.get(DATASET_COLOUR);
+    if (hidden === undefined) return;
+    const codes = [...hidden].map((code) => now.indexOf(before[code - 1] ?? "") + 1).filter((code) => code > 0);
+    if (codes.length === 0) this.hidden.delete(DATASET_COLOUR); else this.hidden.set(DATASET_COLOUR, new Set(codes));
+  }
+
   private changed(): void {
     this.version++;
     void this.store.refresh();

@@ -17,6 +17,7 @@ import { Store } from "./store";
 import { Timeline } from "./timeline";
 
 const POLL_MS = 10_000;
+const LOOK_MS = 1_000;
 /** Below this size all epochs are fetched ahead, so that the slider never waits. */
 const PREFETCH_BYTES = 48 << 20;
 
@@ -99,6 +100,7 @@ async function start(app: HTMLElement): Promise<void> {
     if (first && there) { first = false; tellReady(); void prefetch(store); }
   };
 
+  store.source.onStale = look(store);
   let reading = false;
   /** A link must never keep the page from opening. */
   const readLink = async () => {
@@ -122,7 +124,6 @@ async function start(app: HTMLElement): Promise<void> {
     void readLink().then(() => { for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
   });
 
-  poll(store);
   expose(store, stage, timeline);
 }
 
@@ -136,13 +137,22 @@ async function prefetch(store: Store): Promise<void> {
   }
 }
 
-/** A run that is being written: look for new tables now and then. A server that is gone is said once, not every ten seconds. */
-function poll(store: Store): void {
-  let gone = false;
-  setInterval(() => {
-    if (store.manifest.status !== "running" || !store.source.live || document.hidden) return;
-    store.source.manifest().then((manifest) => { gone = false; store.update(manifest); }, (error: unknown) => { if (!gone) { gone = true; store.fail(error); } });
-  }, POLL_MS);
+/** Reads the manifest again: now and then while the run is being written, when whoever went away comes back, and when asked by
+ *  the function returned. Never twice within a second; a server that is gone is said once, not every ten seconds. */
+function look(store: Store): () => void {
+  let gone = false, waiting = false, last = 0;
+  const soon = () => {
+    if (waiting || !store.source.live) return;
+    waiting = true;
+    setTimeout(() => {
+      store.source.manifest().then((manifest) => { gone = false; store.update(manifest); }, (error: unknown) => { if (!gone) { gone = true; store.fail(error); } })
+        .finally(() => { waiting = false; last = performance.now(); });
+    }, Math.max(0, last + LOOK_MS - performance.now()));
+  };
+  setInterval(() => { if (store.manifest.status === "running" && !document.hidden) soon(); }, POLL_MS);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
+  window.addEventListener("focus", soon);
+  return soon;
 }
 
 /** For the tests, and for the curious. */

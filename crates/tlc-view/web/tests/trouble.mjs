@@ -1,7 +1,7 @@
 // What goes wrong is told, and never leaves a blank page.
 import { readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { check, counts, open, settle, shot, state, test, testOwn } from "./lib.mjs";
+import { check, counts, lassoMiddle, open, positions, settle, shot, state, test, testOwn } from "./lib.mjs";
 import { copyOfProject, serve } from "./serve.mjs";
 
 testOwn("server gone: says so and what to do, and goes on with what is there", async () => {
@@ -58,6 +58,53 @@ testOwn("a run that is being written: new epochs appear by themselves", async ()
   await page.waitForFunction((n) => window.__tlc.state().steps.length > n, before, { timeout: 30_000 });
   check((await state(page)).step === before, "whoever looks at the newest epoch follows it");
   await page.waitForFunction(() => document.querySelector(".status")?.textContent === "completed");
+  return page;
+});
+
+/** Serves a copy of the project whose run has not got its first split yet; `complete` gives it. */
+async function serveWithoutFirstSplit() {
+  const project = copyOfProject();
+  const path = join(project, "runs", readdirSync(join(project, "runs"))[0], "run.json");
+  const whole = readFileSync(path, "utf8");
+  const record = JSON.parse(whole);
+  const first = record.metrics[0].constants.split;
+  record.metrics = record.metrics.filter((table) => table.constants.split !== first);
+  check(record.metrics.length > 0, "the run has two splits");
+  writeFileSync(path, JSON.stringify(record));
+  return { url: (await serve("--project", project)).url, complete: () => writeFileSync(path, whole) };
+}
+const amounts = (page) => page.locator(".legend-row").evaluateAll((rows) => rows.map((row) => row.textContent));
+const selected = (page, dataset) => page.evaluate((dataset) => window.__tlc.selected(dataset), dataset);
+
+testOwn("a dataset comes before the one shown: colours, selection and sample stay with their points", async () => {
+  const { url, complete } = await serveWithoutFirstSplit();
+  const page = await open({ url });
+  const { datasets: [only], step } = await state(page);
+  await lassoMiddle(page, 0.2);
+  const [first] = await positions(page, 500);
+  await page.mouse.dblclick(first.x, first.y);
+  await lassoMiddle(page, 0.2);
+  const before = { selected: await selected(page, only.id), amounts: await amounts(page), sample: (await state(page)).sample };
+  check(before.selected.length > 0 && before.sample !== null, "points are selected and one is open");
+  complete();
+  // Whoever comes back to the page sees what has come meanwhile, though the run is over.
+  await page.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await page.waitForFunction(() => window.__tlc.state().datasets.length === 2, null, { timeout: 10_000 });
+  await settle(page, 900);
+  const now = await state(page);
+  const same = now.datasets.find((dataset) => dataset.name === only.name);
+  check(same.id !== only.id, "its number is another one now");
+  check(now.step === step && now.views[0].dataset === same.id, "the map shows the same dataset");
+  check(JSON.stringify(await selected(page, same.id)) === JSON.stringify(before.selected), "the same points are selected");
+  check(now.sample?.dataset === same.id && now.sample.slot === before.sample.slot, "the same sample is open");
+  check(JSON.stringify(await amounts(page)) === JSON.stringify(before.amounts), "its classes have as many points as before");
+  await page.locator(".surface").focus();
+  await page.keyboard.press("Escape");
+  await page.getByRole("combobox", { name: "Dataset" }).first().selectOption("-1");
+  await settle(page, 900);
+  const fresh = await open({ url });
+  check(JSON.stringify(await amounts(page)) === JSON.stringify(await amounts(fresh)), "and both together as on a page that is opened now");
+  await fresh.context().close();
   return page;
 });
 
