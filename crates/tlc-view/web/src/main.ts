@@ -170,6 +170,10 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
     get lassoMs() { return stage.lassoMs; },
     get gl() { return stage.renderer.name; },
     get memory() { return store.data.memory; },
+    /** Values of a column in the table shown, if they are there; `load` fetches them. */
+    values: (name: string, dataset: number) => { const found = store.data.valuesNow(name, store.currentTable(dataset) ?? -1); return [...(found?.floats ?? found?.ints ?? found?.texts ?? [])]; },
+    load: (names: string[], dataset: number) => Promise.all(names.map((name) => store.data.values(name, store.currentTable(dataset) ?? -1))).then(() => undefined),
+    selectedIds: async (dataset: number) => { const ids = await store.data.loadIds(dataset); return Array.from(store.selection.rows(true).find((part) => part.dataset === dataset)?.slots ?? [], (slot) => ids[slot]); },
     selected: (dataset: number) => Array.from(store.selection.rows(true).find((part) => part.dataset === dataset)?.slots ?? []),
     project: (slot: number, dataset = store.datasetsOf(0)[0] ?? 0, view = 0) => {
       const at = stage.where(dataset, slot, view);

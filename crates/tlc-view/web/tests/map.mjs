@@ -1,5 +1,5 @@
 // The map: what is drawn, time, selections, two maps.
-import { check, counts, ellipse, lassoMiddle, middle, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
+import { check, counts, ellipse, lassoMiddle, middle, need, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
 
 test("loads, colours, and shows points where they should be", async () => {
   const page = await open();
@@ -15,7 +15,8 @@ test("loads, colours, and shows points where they should be", async () => {
   await shot(page, "light");
   const colour = (await state(page)).colour;
   await press(page, "c");
-  check((await state(page)).columns.length < 2 || (await state(page)).colour !== colour, "C changes the colour");
+  need((await state(page)).columns.length > 1, "several columns");
+  check((await state(page)).colour !== colour, "C changes the colour");
   await shot(page, "colour-next");
   return page;
 });
@@ -32,7 +33,7 @@ test("draws on demand only", async () => {
 test("plays, pauses, steps", async () => {
   const page = await open({ reducedMotion: "no-preference" });
   const { steps } = await state(page);
-  if (steps.length < 2) return page;
+  need(steps.length > 1, "several epochs");
   await page.locator(".surface").focus();
   await press(page, " ");
   check((await state(page)).playing, "Space plays");
@@ -56,7 +57,7 @@ test("plays, pauses, steps", async () => {
 test("with reduced motion playing jumps from epoch to epoch", async () => {
   const page = await open();
   const { steps } = await state(page);
-  if (steps.length < 2) return page;
+  need(steps.length > 1, "several epochs");
   await page.evaluate(() => window.__tlc.setTime(0));
   await page.locator(".surface").focus();
   await press(page, " ");
@@ -71,7 +72,7 @@ test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
   await show(page, 2);
   const [x, y, w, h] = await lassoMiddle(page, 0.3, () => shot(page, "lasso-drawing"));
   const all = await counts(page);
-  check(all.selected > 0 && (all.selected < all.shown || all.shown < 10), `the lasso selects some (${all.selected})`);
+  check(all.selected > 0 && all.selected < all.shown, `the lasso selects some (${all.selected})`);
   const vivid = await page.evaluate(() => {
     const { datasets } = window.__tlc.state();
     const chosen = new Set(window.__tlc.selected(datasets[0].id));
@@ -86,7 +87,7 @@ test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
   await ellipse(page, x, y, w * 0.12, h * 0.12);
   await page.keyboard.up("Alt");
   const less = (await counts(page)).selected;
-  check(less <= all.selected, "Alt subtracts");
+  check(less < all.selected, `Alt subtracts (${less} of ${all.selected})`);
   await page.keyboard.down("Shift");
   await ellipse(page, x, y, w * 0.3, h * 0.3);
   await page.keyboard.up("Shift");
@@ -112,7 +113,7 @@ test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
 
 test("lasso in 3-D agrees with the projection", async () => {
   const page = await open();
-  if (!(await show(page, 3))) return page;
+  await show(page, 3);
   const [fromX, fromY] = await middle(page);
   await page.mouse.move(fromX, fromY);
   await page.mouse.down();
@@ -142,7 +143,8 @@ test("selection is the same in two maps, cameras linked", async () => {
   await press(page, "+", "+");
   const after = await state(page);
   check(after.cameras[0].h < before[0], "plus zooms");
-  if (after.dims[0] === after.dims[1]) check(Math.abs(after.cameras[1].h / before[1] - after.cameras[0].h / before[0]) < 1e-6, "the linked camera follows");
+  need(after.dims[0] === after.dims[1], "two layouts with as many dimensions");
+  check(Math.abs(after.cameras[1].h / before[1] - after.cameras[0].h / before[0]) < 1e-6, "the linked camera follows");
   await shot(page, "side-by-side");
   return page;
 });
@@ -150,7 +152,7 @@ test("selection is the same in two maps, cameras linked", async () => {
 test("train and validation side by side show the same part of the map", async () => {
   const page = await open({ width: 1500 });
   const { datasets } = await state(page);
-  if (datasets.length < 2) return page;
+  need(datasets.length > 1, "two datasets");
   await press(page, "s");
   await settle(page, 500);
   const pick = (name, view, value) => page.getByRole("combobox", { name }).nth(view).selectOption(String(value));
@@ -173,7 +175,7 @@ test("train and validation side by side show the same part of the map", async ()
 
 test("trails and ghost", async () => {
   const page = await open();
-  if ((await state(page)).steps.length < 2) return page;
+  need((await state(page)).steps.length > 1, "several epochs");
   const [first] = await positions(page, 500);
   await page.mouse.click(first.x, first.y);
   await page.mouse.move(first.x, 5);

@@ -1,7 +1,7 @@
 // What goes wrong is told, and never leaves a blank page.
 import { readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { check, counts, lassoMiddle, open, positions, settle, shot, state, test, testOwn } from "./lib.mjs";
+import { check, counts, lassoMiddle, need, open, positions, settle, shot, state, test, testOwn } from "./lib.mjs";
 import { copyOfProject, serve } from "./serve.mjs";
 
 testOwn("server gone: says so and what to do, and goes on with what is there", async () => {
@@ -25,7 +25,7 @@ testOwn("table deleted meanwhile: explains, and reads the list again", async () 
   const server = await serve("--project", project);
   const page = await open({ url: server.url });
   const { layouts } = await state(page);
-  if (layouts.length < 2) return page;
+  need(layouts.length > 1, "two layouts");
   const reduced = join(project, "runs", readdirSync(join(project, "runs"))[0], "reduced");
   for (const table of readdirSync(reduced)) renameSync(join(reduced, table), join(project, table));
   const other = layouts.findLast((layout) => layout.id !== layouts[0].id);
