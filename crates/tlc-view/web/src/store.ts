@@ -117,6 +117,7 @@ export class Store {
     this.hover = null;
     this.filters.renumber(namesBefore, manifest.datasets.map((d) => d.name));
     this.data.retain();
+    this.scales.refit(this.scales.tight);
     this.steps = makeSteps(manifest);
     this.time = Math.min(this.time, Math.max(0, this.steps.length - 1));
     this.data.retry();
@@ -278,7 +279,7 @@ export class Store {
     let colours = false, masks = false;
     for (const [dataset, points] of this.points) {
       const table = tables.get(dataset);
-      const codesKey = `${this.colour} ${table} ${this.scaleVersion}`;
+      const codesKey = `${this.colour} ${table} ${this.scaleVersion} ${this.scale.lo} ${this.scale.hi}`;
       if (points.codesKey !== codesKey) {
         points.codesKey = codesKey;
         this.scales.codesInto(points, table);

@@ -21,6 +21,40 @@ test("loads, colours, and shows points where they should be", async () => {
   return page;
 });
 
+test("the colours of a number hold for all epochs", async () => {
+  const before = await open();
+  const { columns, datasets: [{ id }], steps } = await state(before);
+  const numbers = columns.filter((c) => c.kind === "number" && c.per === "table").map((c) => c.name);
+  need(numbers.length > 0 && steps.length > 1, "numbers of several epochs");
+  const at = async (page, step, names) => {
+    await page.evaluate((step) => window.__tlc.setTime(step), step);
+    await page.evaluate(({ names, id }) => window.__tlc.load(names, id), { names, id });
+    await settle(page, 300);
+    return page.evaluate(({ names, id }) => names.map((name) => window.__tlc.values(name, id)), { names, id });
+  };
+  // The column and the epoch whose values say the least of what other epochs hold: the hardest place to start from.
+  const width = (values) => { const sorted = values.filter(Number.isFinite).sort((a, b) => a - b); return sorted[Math.floor(0.99 * sorted.length)] - sorted[Math.floor(0.01 * sorted.length)]; };
+  const widths = [];
+  for (const step of steps.keys()) widths.push((await at(before, step, numbers)).map(width));
+  const hardest = numbers.map((name, k) => { const all = widths.map((row) => row[k]); return { name, start: all.indexOf(Math.min(...all)), factor: Math.max(...all) / Math.min(...all) }; }).sort((a, b) => b.factor - a.factor)[0];
+  need(hardest.factor > 1.2, `a number that changes between epochs (by ${hardest.factor.toFixed(2)})`);
+  await before.context().close();
+
+  const page = await open({ hash: `#c=${encodeURIComponent(`=${hardest.name}`)}&e=${steps[hardest.start].replace("Epoch ", "")}` });
+  const start = (await state(page)).step;
+  check(start === hardest.start, "the page starts at that epoch");
+  for (const step of [start, ...steps.keys()]) {
+    const [values] = await at(page, step, [hardest.name]);
+    const { lo, hi } = (await state(page)).scale;
+    const outside = values.filter((v) => v < lo || v > hi).length / values.length;
+    check(values.length > 0 && outside <= 0.021, `${steps[step]}: ${(100 * outside).toFixed(1)} % of ${hardest.name} lie outside of ${lo} to ${hi}`);
+  }
+  const { scale } = await state(page);
+  await at(page, start, [hardest.name]);
+  check(JSON.stringify((await state(page)).scale) === JSON.stringify(scale), "an epoch seen before does not change them");
+  return page;
+});
+
 test("draws on demand only", async () => {
   const page = await open();
   await settle(page, 1200);
