@@ -79,8 +79,9 @@ export interface Source {
   ids(dataset: number): Promise<Uint8Array>;
   thumbUrl(dataset: number, exampleId: number): string | null;
   sprites(dataset: number): SpriteSheet | null;
-  sample(dataset: number, exampleId: number, table: number): Promise<Sample>;
-  knn(layout: number, table: number, exampleId: number, k: number): Promise<Neighbours>;
+  sample(dataset: number, exampleId: number, table: number, stop?: AbortSignal): Promise<Sample>;
+  /** Takes a while, so that whoever looks on should stop it. */
+  knn(layout: number, table: number, exampleId: number, k: number, stop: AbortSignal): Promise<Neighbours>;
   find(finder: string, layout: number, table: number, limit: number): Promise<Found>;
   numbers(): Promise<Numbers>;
   /** Takes seconds. */
@@ -115,13 +116,14 @@ export class HttpSource implements Source {
     return this.url(path, this.version === null ? query : { ...query, v: this.version });
   }
 
-  private async request(url: URL, body?: unknown): Promise<Response> {
+  private async request(url: URL, body?: unknown, stop?: AbortSignal): Promise<Response> {
     let response: Response;
     try {
-      response = await fetch(url, body === undefined ? {} : {
-        method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+      response = await fetch(url, body === undefined ? { signal: stop ?? null } : {
+        method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal: stop ?? null,
       });
-    } catch {
+    } catch (error) {
+      if (stop?.aborted) throw error;
       throw new ApiError("The server is gone.", "Start “tlc view” again, then reload this page.", 0);
     }
     if (response.status === 409 && url.searchParams.has("v")) { this.onStale(); throw new StaleError(); }
@@ -142,11 +144,12 @@ export class HttpSource implements Source {
     return new Uint8Array(await (await this.request(url)).arrayBuffer());
   }
 
-  private async json<T>(url: URL, body?: unknown): Promise<T> {
-    const response = await this.request(url, body);
+  private async json<T>(url: URL, body?: unknown, stop?: AbortSignal): Promise<T> {
+    const response = await this.request(url, body, stop);
     try {
       return await response.json() as T;
-    } catch {
+    } catch (error) {
+      if (stop?.aborted) throw error;
       throw new ApiError("The server's answer could not be read.", "Is something else listening on this address? Start “tlc view” again.", response.status);
     }
   }
@@ -157,9 +160,9 @@ export class HttpSource implements Source {
   ids(dataset: number) { return this.bytes(this.numbered("ids", { dataset })); }
   thumbUrl(dataset: number, exampleId: number) { return this.numbered(`thumb/${dataset}/${exampleId}`).href; }
   sprites() { return null; }
-  sample(dataset: number, exampleId: number, table: number) { return this.json<Sample>(this.numbered(`sample/${dataset}/${exampleId}`, { table })); }
-  knn(layout: number, table: number, exampleId: number, k: number) {
-    return this.json<Neighbours>(this.numbered("knn"), { layout, table, example_id: exampleId, k, space: "embedding" });
+  sample(dataset: number, exampleId: number, table: number, stop?: AbortSignal) { return this.json<Sample>(this.numbered(`sample/${dataset}/${exampleId}`, { table }), undefined, stop); }
+  knn(layout: number, table: number, exampleId: number, k: number, stop: AbortSignal) {
+    return this.json<Neighbours>(this.numbered("knn"), { layout, table, example_id: exampleId, k, space: "embedding" }, stop);
   }
   find(finder: string, layout: number, table: number, limit: number) {
     return this.json<Found>(this.numbered(`find/${encodeURIComponent(finder)}`, { layout, table, limit }));

@@ -203,6 +203,40 @@ test("a sample shows its values and its neighbours", async () => {
   return page;
 });
 
+test("neighbours are asked for where the epochs come to rest, and nobody waits for those left behind", async () => {
+  const page = await open({ before: (page) => page.addInitScript(() => {
+    const real = window.fetch;
+    window.asked = [];
+    window.fetch = (url, options) => {
+      if (String(url).includes("/api/knn")) window.asked.push({ ...JSON.parse(options.body), signal: options.signal });
+      return real(url, options);
+    };
+  }) });
+  need((await state(page)).steps.length > 1, "several epochs");
+  const [first] = await positions(page, 500);
+  const asked = () => page.evaluate(() => window.asked.map(({ table, example_id, signal }) => ({ table, example_id, aborted: signal.aborted })));
+  const answered = () => page.waitForFunction(() => document.querySelectorAll(".sample-card .neighbours button").length > 0 && !/Searching/.test(document.querySelector(".sample-card").textContent));
+  await page.mouse.click(first.x, first.y);
+  await answered();
+  check((await asked()).length === 1, `one request for one sample (${(await asked()).length})`);
+  // Two frames for each of ten epochs, the last of them the run's first.
+  await page.evaluate(async () => {
+    const { steps, step } = window.__tlc.state();
+    for (let i = 0; i < 10; i++) {
+      window.__tlc.setTime(i === 9 ? 0 : (step + 1 + i) % steps.length);
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    }
+  });
+  await settle(page, 500);
+  await answered();
+  const all = await asked();
+  const last = all.pop();
+  check(all.length < 7, `the epochs on the way are not asked for (${all.length} requests for 10 epochs)`);
+  check(last.table !== all[0].table && last.example_id === all[0].example_id && !last.aborted, "but the one at which they rest");
+  check(all.every(({ aborted }) => aborted), "what was asked for before is given up");
+  return page;
+});
+
 testOwn("a selection becomes a revision of the table", async () => {
   const project = copyOfProject();
   const server = await serve("--project", project);
