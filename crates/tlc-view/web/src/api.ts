@@ -215,7 +215,14 @@ export class EmbeddedSource implements Source {
 
   async manifest() { return this.data.manifest; }
   coords(layout: number, table: number) { return this.bytes(`coords?layout=${layout}&table=${table}`); }
-  column(name: string, table: number) { return this.bytes(`column?name=${encodeURIComponent(name)}&table=${table}`); }
+  /** A column that is the same for all tables of a dataset is in the file once, with any of them. */
+  column(name: string, table: number) {
+    const { columns, tables } = this.data.manifest;
+    const key = (id: number) => `column?name=${encodeURIComponent(name)}&table=${id}`;
+    const dataset = tables.find(({ id }) => id === table)?.dataset;
+    const all = columns.find((column) => column.name === name)?.per === "dataset" ? tables.filter((other) => other.dataset === dataset).map(({ id }) => key(id)) : [];
+    return this.bytes([key(table), ...all].find((name) => this.file(name) !== undefined) ?? key(table));
+  }
   ids(dataset: number) { return this.bytes(`ids?dataset=${dataset}`); }
   thumbUrl() { return null; }
   sprites(dataset: number) { return this.data.thumbs?.[String(dataset)] ?? null; }
