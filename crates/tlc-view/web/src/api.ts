@@ -19,7 +19,7 @@ export interface Job {
   tasks: { name: string; done: number; total: number }[]; error: string | null; advice: string | null;
 }
 export interface Reducible { columns: string[]; methods: string[] }
-export interface ReduceRequest { method: string; n_components: 2 | 3; columns: string[] | null }
+export interface ReduceRequest { method: string; n_components: 2 | 3; columns: string[] | null; args?: Record<string, unknown> }
 export interface Manifest {
   format: string; title: string; kind: "run" | "table" | "project"; run: string | null; runs: string[];
   status: "running" | "completed" | "interrupted" | null;

@@ -82,8 +82,11 @@ async function start(app: HTMLElement): Promise<void> {
   };
 
   const jobs = new Jobs(store, reload, (layout) => {
-    store.setViews(store.views.map((view, i) => (i === store.activeView ? { ...view, layout } : view)));
-    stage.wantFit(store.activeView);
+    // The first layout has the map to itself; a further one is for comparing.
+    const first = store.views[0];
+    if (first === undefined || first.layout === layout) return;
+    store.setViews([first, { ...first, layout }]);
+    stage.wantFit(1);
   });
   stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, jobs, () => renderer.works, () => void reload()), makeProgress(store, jobs));
   makeViewBars(store, stage, jobs);
@@ -161,7 +164,7 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
     ready,
     state: () => ({
       started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, scale: { lo: store.scale.lo, hi: store.scale.hi }, views: store.views, tool: store.tool,
-      dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, ood }) => ({ id, dims, method, ood })), columns: store.manifest.columns.map(({ name, kind, role, per }) => ({ name, kind, role, per })),
+      dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, args, ood }) => ({ id, dims, method, args, ood })), columns: store.manifest.columns.map(({ name, kind, role, per }) => ({ name, kind, role, per })),
       datasets: store.manifest.datasets, finders: store.manifest.finders.map((finder) => finder.id), hidden: store.filters.hidden.size, filters: Object.fromEntries(store.filters.ranges), onlyWrong: store.filters.onlyWrong, trails: store.trails, ghost: store.ghost,
       dark: store.dark, cameras: store.cameras, sample: store.sample, trouble: store.trouble, notice: store.notice, live: store.source.live, rects: stage.rects, trailSegments: stage.renderer.trailsShown.map((t) => t?.segments ?? 0),
     }),

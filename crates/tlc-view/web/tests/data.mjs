@@ -145,6 +145,38 @@ testOwn("embeddings without a layout: the page reduces them, with progress", asy
   return page;
 });
 
+testOwn("another layout with parameters of its own, side by side with the first", async () => {
+  const n = 300;
+  const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => (k === i % 8 ? 5 : 0) + Math.sin(i * 12.9898 + k * 78.233)));
+  const page = await openTable("again", { embeddings: { kind: "vector8", values: vectors, metadata: role("nn_embedding") }, label: label(Array.from({ length: n }, (_, i) => i % 8), "abcdefgh".split("")) });
+  await page.getByRole("combobox", { name: "Method" }).selectOption("pca");
+  await page.getByRole("button", { name: "Reduce" }).click();
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 60_000 });
+  await settle(page, 900);
+  await page.getByRole("button", { name: "Make another layout" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("combobox", { name: "Method" }).selectOption("umap");
+  await dialog.getByText("Parameters", { exact: true }).click();
+  const args = dialog.getByRole("textbox", { name: "Parameters" });
+  for (const [wrong, told] of [["n_neighbors: 5", /not a JSON object/], ["{\"n_neighbours\": 5}", /n_neighbours/]]) {
+    await args.fill(wrong);
+    await dialog.getByRole("button", { name: "Reduce" }).click();
+    await page.waitForFunction(() => document.querySelector("dialog .bad").textContent !== "" && !document.querySelector("dialog [type=submit]").disabled);
+    check(told.test(await dialog.getByRole("alert").textContent()), `${wrong} is refused with a reason: ${await dialog.getByRole("alert").textContent()}`);
+  }
+  await shot(page, "another-layout");
+  await args.fill("{\"n_neighbors\": 5}");
+  await dialog.getByRole("button", { name: "Reduce" }).click();
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 2, null, { timeout: 120_000 });
+  await settle(page, 900);
+  const { layouts, views } = await state(page);
+  const made = layouts.find((layout) => layout.method === "umap");
+  check(made?.args.n_neighbors === 5, `the parameter is what was asked for (${JSON.stringify(made?.args)})`);
+  check(views.length === 2 && views[0].layout !== made.id && views[1].layout === made.id, "both are shown side by side");
+  await shot(page, "another-layout-beside");
+  return page;
+});
+
 testOwn("a reduction can be stopped", async () => {
   const n = 6000;
   const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => Math.sin(i * 12.9898 + k * 78.233)));
