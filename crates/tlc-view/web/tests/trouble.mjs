@@ -108,6 +108,20 @@ testOwn("a dataset comes before the one shown: colours, selection and sample sta
   return page;
 });
 
+testOwn("numbers of an older manifest are refused, and the page reads the newer one by itself", async () => {
+  const { url, complete } = await serveWithoutFirstSplit();
+  const page = await open({ url });
+  check((await state(page)).datasets.length === 1, "one dataset is there");
+  complete();
+  await page.getByRole("tab", { name: "Find" }).click();
+  await page.locator(".finder:not([disabled])").first().click();
+  await page.waitForFunction(() => window.__tlc.state().datasets.length === 2, null, { timeout: 10_000 });
+  await page.getByRole("button", { name: "Find again" }).click();
+  await page.locator(".found-row").first().waitFor({ timeout: 30_000 });
+  check((await state(page)).trouble === null, "the map stays");
+  return page;
+});
+
 test("a damaged link: the page opens without what does not fit, and says so", async () => {
   const plain = await open();
   const { columns, datasets } = await state(plain);
