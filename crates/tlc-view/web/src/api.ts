@@ -19,12 +19,14 @@ export interface Job {
   tasks: { name: string; done: number; total: number }[]; error: string | null; advice: string | null;
 }
 export interface Reducible { columns: string[]; methods: string[] }
-export interface ReduceRequest { method: string; n_components: 2 | 3; columns: string[] | null }
+export interface ReduceRequest { method: string; n_components: 2 | 3; columns: string[] | null; args?: Record<string, unknown> }
 export interface Manifest {
   format: string; title: string; kind: "run" | "table" | "project"; run: string | null; runs: string[];
   status: "running" | "completed" | "interrupted" | null;
   datasets: Dataset[]; tables: TableInfo[]; layouts: Layout[]; columns: ColumnInfo[]; finders: FinderInfo[];
   message: { title: string; advice: string } | null;
+  /** Another one where the numbers of datasets, tables and layouts mean something else. */
+  version?: string | null;
   /** The layout to show first. */
   layout?: number | null;
   job?: Job | null;
@@ -59,7 +61,16 @@ export class ApiError extends Error {
   }
 }
 
+/** The server has other tables than the manifest at hand; a newer one is being read. */
+export class StaleError extends ApiError {
+  constructor() { super("The tables have changed meanwhile, and the page reads them again.", "Do it once more.", 409); }
+}
+
 export interface Source {
+  /** The manifest's, which its numbers go with. */
+  version: string | null;
+  /** Called when the server refuses numbers of an older manifest. */
+  onStale: () => void;
   /** False for a single file on disk: there is nobody to compute or to store anything. */
   readonly live: boolean;
   manifest(): Promise<Manifest>;
@@ -68,8 +79,9 @@ export interface Source {
   ids(dataset: number): Promise<Uint8Array>;
   thumbUrl(dataset: number, exampleId: number): string | null;
   sprites(dataset: number): SpriteSheet | null;
-  sample(dataset: number, exampleId: number, table: number): Promise<Sample>;
-  knn(layout: number, table: number, exampleId: number, k: number): Promise<Neighbours>;
+  sample(dataset: number, exampleId: number, table: number, stop?: AbortSignal): Promise<Sample>;
+  /** Takes a while, so that whoever looks on should stop it. */
+  knn(layout: number, table: number, exampleId: number, k: number, stop: AbortSignal): Promise<Neighbours>;
   find(finder: string, layout: number, table: number, limit: number): Promise<Found>;
   numbers(): Promise<Numbers>;
   /** Takes seconds. */
@@ -83,6 +95,8 @@ export interface Source {
 
 export class HttpSource implements Source {
   readonly live = true;
+  version: string | null = null;
+  onStale: () => void = () => undefined;
   private readonly run: string | null;
 
   constructor() {
@@ -97,15 +111,22 @@ export class HttpSource implements Source {
     return url;
   }
 
-  private async request(url: URL, body?: unknown): Promise<Response> {
+  /** For requests with numbers of the manifest, which only mean something together with its version. */
+  private numbered(path: string, query: Record<string, string | number> = {}): URL {
+    return this.url(path, this.version === null ? query : { ...query, v: this.version });
+  }
+
+  private async request(url: URL, body?: unknown, stop?: AbortSignal): Promise<Response> {
     let response: Response;
     try {
-      response = await fetch(url, body === undefined ? {} : {
-        method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+      response = await fetch(url, body === undefined ? { signal: stop ?? null } : {
+        method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal: stop ?? null,
       });
-    } catch {
+    } catch (error) {
+      if (stop?.aborted) throw error;
       throw new ApiError("The server is gone.", "Start “tlc view” again, then reload this page.", 0);
     }
+    if (response.status === 409 && url.searchParams.has("v")) { this.onStale(); throw new StaleError(); }
     if (!response.ok) {
       let error = `The server answered ${response.status}.`;
       let advice = "Reload the page; if it happens again, look at the terminal that runs “tlc view”.";
@@ -123,36 +144,37 @@ export class HttpSource implements Source {
     return new Uint8Array(await (await this.request(url)).arrayBuffer());
   }
 
-  private async json<T>(url: URL, body?: unknown): Promise<T> {
-    const response = await this.request(url, body);
+  private async json<T>(url: URL, body?: unknown, stop?: AbortSignal): Promise<T> {
+    const response = await this.request(url, body, stop);
     try {
       return await response.json() as T;
-    } catch {
+    } catch (error) {
+      if (stop?.aborted) throw error;
       throw new ApiError("The server's answer could not be read.", "Is something else listening on this address? Start “tlc view” again.", response.status);
     }
   }
 
   manifest() { return this.json<Manifest>(this.url("manifest")); }
-  coords(layout: number, table: number) { return this.bytes(this.url("coords", { layout, table })); }
-  column(name: string, table: number) { return this.bytes(this.url("column", { name, table })); }
-  ids(dataset: number) { return this.bytes(this.url("ids", { dataset })); }
-  thumbUrl(dataset: number, exampleId: number) { return this.url(`thumb/${dataset}/${exampleId}`).href; }
+  coords(layout: number, table: number) { return this.bytes(this.numbered("coords", { layout, table })); }
+  column(name: string, table: number) { return this.bytes(this.numbered("column", { name, table })); }
+  ids(dataset: number) { return this.bytes(this.numbered("ids", { dataset })); }
+  thumbUrl(dataset: number, exampleId: number) { return this.numbered(`thumb/${dataset}/${exampleId}`).href; }
   sprites() { return null; }
-  sample(dataset: number, exampleId: number, table: number) { return this.json<Sample>(this.url(`sample/${dataset}/${exampleId}`, { table })); }
-  knn(layout: number, table: number, exampleId: number, k: number) {
-    return this.json<Neighbours>(this.url("knn"), { layout, table, example_id: exampleId, k, space: "embedding" });
+  sample(dataset: number, exampleId: number, table: number, stop?: AbortSignal) { return this.json<Sample>(this.numbered(`sample/${dataset}/${exampleId}`, { table }), undefined, stop); }
+  knn(layout: number, table: number, exampleId: number, k: number, stop: AbortSignal) {
+    return this.json<Neighbours>(this.numbered("knn"), { layout, table, example_id: exampleId, k, space: "embedding" }, stop);
   }
   find(finder: string, layout: number, table: number, limit: number) {
-    return this.json<Found>(this.url(`find/${encodeURIComponent(finder)}`, { layout, table, limit }));
+    return this.json<Found>(this.numbered(`find/${encodeURIComponent(finder)}`, { layout, table, limit }));
   }
-  numbers() { return this.json<Numbers>(this.url("numbers")); }
-  quality(layout: number, table: number) { return this.json<Quality>(this.url("quality", { layout, table })); }
+  numbers() { return this.json<Numbers>(this.numbered("numbers")); }
+  quality(layout: number, table: number) { return this.json<Quality>(this.numbered("quality", { layout, table })); }
   job() { return this.json<Job>(this.url("job")); }
   reduce(request: ReduceRequest) { return this.json<Job>(this.url("reduce"), request); }
   cancelJob() { return this.json<Job>(this.url("job/cancel"), {}); }
-  async export(request: ExportRequest) { return (await this.request(this.url("export"), request)).blob(); }
+  async export(request: ExportRequest) { return (await this.request(this.numbered("export"), request)).blob(); }
   revision(dataset: number, exampleIds: number[], name: string, description: string) {
-    return this.json<{ url: string }>(this.url("revision"), { dataset, example_ids: exampleIds, name, description });
+    return this.json<{ url: string }>(this.numbered("revision"), { dataset, example_ids: exampleIds, name, description });
   }
 }
 
@@ -160,6 +182,8 @@ interface Embedded { manifest: Manifest; files: Record<string, unknown>; thumbs?
 
 export class EmbeddedSource implements Source {
   readonly live = false;
+  version: string | null = null;
+  onStale: () => void = () => undefined;
   private readonly data: Embedded;
 
   constructor(text: string) {
@@ -191,7 +215,14 @@ export class EmbeddedSource implements Source {
 
   async manifest() { return this.data.manifest; }
   coords(layout: number, table: number) { return this.bytes(`coords?layout=${layout}&table=${table}`); }
-  column(name: string, table: number) { return this.bytes(`column?name=${encodeURIComponent(name)}&table=${table}`); }
+  /** A column that is the same for all tables of a dataset is in the file once, with any of them. */
+  column(name: string, table: number) {
+    const { columns, tables } = this.data.manifest;
+    const key = (id: number) => `column?name=${encodeURIComponent(name)}&table=${id}`;
+    const dataset = tables.find(({ id }) => id === table)?.dataset;
+    const all = columns.find((column) => column.name === name)?.per === "dataset" ? tables.filter((other) => other.dataset === dataset).map(({ id }) => key(id)) : [];
+    return this.bytes([key(table), ...all].find((name) => this.file(name) !== undefined) ?? key(table));
+  }
   ids(dataset: number) { return this.bytes(`ids?dataset=${dataset}`); }
   thumbUrl() { return null; }
   sprites(dataset: number) { return this.data.thumbs?.[String(dataset)] ?? null; }

@@ -1,5 +1,5 @@
 // Data of the run as they are fetched: coordinates, columns and ids, kept within a limit of bytes, each asked for once.
-import { ApiError, type ColumnInfo, type Layout, type Source, type TableInfo } from "./api";
+import { ApiError, StaleError, type ColumnInfo, type Layout, type Manifest, type Source, type TableInfo } from "./api";
 import { readColumn, readCoords, readIds, type Column, type Coords } from "./arrow";
 import { className, number } from "./format";
 
@@ -28,6 +28,11 @@ class Cache<T> {
     }
   }
 
+  /** Forgets all but these. */
+  retain(keys: Set<string>): void {
+    for (const [key, { bytes }] of this.map) if (!keys.has(key)) { this.map.delete(key); this.total -= bytes; }
+  }
+
   get bytes() { return this.total; }
 }
 
@@ -35,6 +40,9 @@ class Cache<T> {
 export interface Catalog {
   column(name: string): ColumnInfo | undefined;
   table(id: number): TableInfo | undefined;
+  /** What a dataset is, whatever its number: its name and how many rows it has, so that slots mean the same. */
+  datasetKey(id: number): string;
+  readonly manifest: Manifest;
   readonly layouts: ReadonlyMap<number, Layout>;
 }
 
@@ -43,15 +51,21 @@ export class Data {
   private readonly columnCache = new Cache<Column>(48 << 20);
   private readonly loading = new Map<string, Promise<unknown>>();
   private readonly failed = new Map<string, ApiError>();
-  private readonly ids = new Map<number, { ids: Float64Array; identity: boolean; order: Uint32Array | null }>();
+  private readonly ids = new Map<string, { ids: Float64Array; identity: boolean; order: Uint32Array | null }>();
 
   constructor(private readonly source: Source, private readonly catalog: Catalog, private readonly coordsCame: () => void) {}
 
   /** Forgets failures, so that the next use asks again. */
   retry(): void { this.failed.clear(); }
 
-  /** A dataset has got other rows. */
-  forgetIds(dataset: number): void { this.ids.delete(dataset); }
+  /** After a newer manifest: forgets what belongs to nothing in it. */
+  retain(): void {
+    const { manifest } = this.catalog;
+    this.coordsCache.retain(new Set(manifest.layouts.flatMap(({ id, tables }) => tables.map((table) => this.coordsKey(id, table)))));
+    this.columnCache.retain(new Set(manifest.columns.flatMap(({ name }) => manifest.tables.map((table) => this.columnKey(name, table.id)))));
+    const datasets = new Set(manifest.datasets.map(({ id }) => this.catalog.datasetKey(id)));
+    for (const key of this.ids.keys()) if (!datasets.has(key)) this.ids.delete(key);
+  }
 
   get memory() { return { coords: this.coordsCache.bytes, columns: this.columnCache.bytes }; }
 
@@ -61,15 +75,23 @@ export class Data {
     const failed = this.failed.get(key);
     if (failed !== undefined) return Promise.reject(failed);
     const promise = run().catch((error: unknown) => {
-      if (error instanceof ApiError) this.failed.set(key, error);
+      if (error instanceof ApiError && !(error instanceof StaleError)) this.failed.set(key, error);
       throw error;
     }).finally(() => this.loading.delete(key));
     this.loading.set(key, promise);
     return promise;
   }
 
-  /** A newer manifest may give other numbers to the same tables, so the keys are names. */
-  private coordsKey(layout: number, table: number): string { return `${this.catalog.layouts.get(layout)?.name} ${this.catalog.table(table)?.url}`; }
+  /** A newer manifest may give other numbers to the same tables, other slots to their rows, and another box to their places. */
+  private coordsKey(layout: number, table: number): string {
+    const { name, min, max } = this.catalog.layouts.get(layout) ?? {};
+    return `${name} ${min} ${max} ${this.tableKey(table)}`;
+  }
+
+  private tableKey(table: number): string {
+    const { dataset = -1, url = "" } = this.catalog.table(table) ?? {};
+    return `${url} ${this.catalog.datasetKey(dataset)}`;
+  }
 
   coordsNow(layout: number, table: number): Coords | undefined { return this.coordsCache.get(this.coordsKey(layout, table)); }
 
@@ -87,8 +109,8 @@ export class Data {
 
   /** Columns of a dataset are the same for all its tables, so they are kept once. */
   private columnKey(name: string, table: number): string {
-    const { dataset = -1, url = "" } = this.catalog.table(table) ?? {};
-    return this.catalog.column(name)?.per === "dataset" ? `d${dataset} ${name}` : `t${url} ${name}`;
+    const info = this.catalog.column(name);
+    return `${name} ${info?.kind} ${info?.per === "dataset" ? this.catalog.datasetKey(this.catalog.table(table)?.dataset ?? -1) : this.tableKey(table)}`;
   }
 
   valuesNow(name: string, table: number): Column | undefined { return this.columnCache.get(this.columnKey(name, table)); }
@@ -107,22 +129,23 @@ export class Data {
   }
 
   async loadIds(dataset: number): Promise<Float64Array> {
-    const known = this.ids.get(dataset);
+    const key = this.catalog.datasetKey(dataset);
+    const known = this.ids.get(key);
     if (known !== undefined) return known.ids;
-    return this.once(`ids ${dataset}`, async () => {
+    return this.once(`ids ${key}`, async () => {
       const ids = readIds(await this.source.ids(dataset));
       let identity = true;
       for (let i = 0; i < ids.length && identity; i++) identity = ids[i] === i;
-      this.ids.set(dataset, { ids, identity, order: null });
+      this.ids.set(key, { ids, identity, order: null });
       return ids;
     });
   }
 
-  idOf(dataset: number, slot: number): number | undefined { return this.ids.get(dataset)?.ids[slot]; }
+  idOf(dataset: number, slot: number): number | undefined { return this.ids.get(this.catalog.datasetKey(dataset))?.ids[slot]; }
 
   /** Binary search over a sorted permutation: a Map of a million ids would cost 60 MB. */
   slotOf(dataset: number, id: number): number {
-    const known = this.ids.get(dataset);
+    const known = this.ids.get(this.catalog.datasetKey(dataset));
     if (known === undefined) return -1;
     const { ids } = known;
     if (known.identity) return id >= 0 && id < ids.length && Number.isInteger(id) ? id : -1;

@@ -1,6 +1,6 @@
 // What is visible: hidden classes, ranges of numbers, only misclassified.
 import type { Points } from "./points";
-import { DATASET_COLOUR, type Range } from "./scale";
+import { DATASET_COLOUR, MOST_CLASSES, type Range } from "./scale";
 import type { Store } from "./store";
 
 export class Filters {
@@ -40,6 +40,14 @@ export class Filters {
     this.changed();
   }
 
+  /** The greatest code that a class can have which is hidden under this key; -1 if nothing can be hidden under it. */
+  mostCode(key: string): number {
+    if (key === DATASET_COLOUR) return this.store.manifest.datasets.length;
+    const info = key.startsWith("=") ? this.store.column(key.slice(1)) : undefined;
+    if (info === undefined || info.kind === "number") return -1;
+    return info.kind === "boolean" ? 2 : info.classes?.length ?? MOST_CLASSES;
+  }
+
   /** Takes the place of all filters at once; `refresh` is the caller's. */
   restore(hidden: Map<string, Set<number>>, ranges: Map<string, Range>, onlyWrong: boolean): void {
     this.hidden.clear();
@@ -48,6 +56,14 @@ export class Filters {
     for (const [name, range] of ranges) this.ranges.set(name, range);
     this.onlyWrong = onlyWrong && this.canCompare;
     this.version++;
+  }
+
+  /** Datasets have other numbers: each hidden one is found again by its name. */
+  renumber(before: string[], now: string[]): void {
+    const hidden = this.hidden.get(DATASET_COLOUR);
+    if (hidden === undefined) return;
+    const codes = [...hidden].map((code) => now.indexOf(before[code - 1] ?? "") + 1).filter((code) => code > 0);
+    if (codes.length === 0) this.hidden.delete(DATASET_COLOUR); else this.hidden.set(DATASET_COLOUR, new Set(codes));
   }
 
   private changed(): void {

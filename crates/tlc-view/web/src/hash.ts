@@ -1,5 +1,5 @@
 // The state of the page in the URL's hash, so that a link shows the same picture. Selections travel as ranges of example ids.
-import type { Range } from "./scale";
+import { DATASET_COLOUR, NO_COLOUR, type Range } from "./scale";
 import type { Stage } from "./stage";
 import type { Store, View } from "./store";
 import type { Camera } from "./renderer/camera";
@@ -40,7 +40,7 @@ export function unpackIds(text: string): number[] {
   for (let i = 0; i + 1 < numbers.length && out.length < 2_000_000; i += 2) {
     const gap = numbers[i]!;
     at += i === 0 ? (gap % 2 === 1 ? -(gap + 1) / 2 : gap / 2) : gap;
-    for (let k = 0; k <= Math.min(numbers[i + 1]!, 2_000_000); k++) out.push(at + k);
+    for (let k = 0; k <= numbers[i + 1]! && out.length < 2_000_000; k++) out.push(at + k);
     at += numbers[i + 1]! + 1;
   }
   return out;
@@ -79,7 +79,9 @@ export async function writeHash(store: Store, stage: Stage): Promise<string> {
   return q.toString();
 }
 
+/** Takes up what a link says; what does not fit this run, or is damaged, is left out and told. */
 export async function readHash(store: Store, stage: Stage, hash: string): Promise<void> {
+  let left = 0;
   const q = new URLSearchParams(hash.replace(/^#/, ""));
   const list = (key: string) => (q.get(key) ?? "").split("_").map(Number);
   if (q.has("l")) {
@@ -90,10 +92,12 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
   const epoch = q.get("e");
   if (epoch !== null) {
     const i = epoch.startsWith("n") ? Number(epoch.slice(1)) : store.steps.findIndex((step) => step.epoch === Number(epoch));
-    if (i >= 0 && i < store.steps.length) store.time = i;
+    if (Number.isInteger(i) && i >= 0 && i < store.steps.length) store.time = i; else left++;
   }
   const colour = q.get("c");
-  if (colour !== null && (!colour.startsWith("=") || store.column(colour.slice(1)) !== undefined)) store.colour = colour;
+  if (colour !== null) {
+    if (colour === DATASET_COLOUR || colour === NO_COLOUR || (colour.startsWith("=") && store.column(colour.slice(1)) !== undefined)) store.colour = colour; else left++;
+  }
   store.linked = !q.has("u");
   store.trails = q.has("t");
   const ghost = q.get("g");
@@ -102,13 +106,18 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
   const hidden = new Map<string, Set<number>>(), ranges = new Map<string, Range>();
   for (const text of q.getAll("h")) {
     const cut = text.indexOf(" ");
-    try { hidden.set(text.slice(cut + 1), new Set(unpackIds(text.slice(0, cut)))); } catch { /* a damaged link */ }
+    const key = text.slice(cut + 1), most = store.filters.mostCode(key);
+    try {
+      const codes = unpackIds(text.slice(0, cut)), known = codes.filter((code) => code >= 0 && code <= most);
+      if (known.length > 0) hidden.set(key, new Set(known));
+      if (known.length < codes.length || codes.length === 0) left++;
+    } catch { left++; }
   }
   for (const text of q.getAll("f")) {
     const [lo, hi, ...words] = text.split(" ");
     const name = words.join(" ");
     const range: Range = { lo: lo === "" ? -Infinity : Number(lo), hi: hi === "" ? Infinity : Number(hi) };
-    if (store.column(name) !== undefined && !Number.isNaN(range.lo) && !Number.isNaN(range.hi)) ranges.set(name, range);
+    if (store.column(name)?.kind === "number" && !Number.isNaN(range.lo) && !Number.isNaN(range.hi)) ranges.set(name, range); else left++;
   }
   store.filters.restore(hidden, ranges, q.has("w"));
   store.views.forEach((_, i) => {
@@ -122,12 +131,13 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
   for (const text of q.getAll("s")) {
     const cut = text.indexOf(" ");
     const dataset = Number(text.slice(0, cut));
-    if (!store.points.has(dataset)) continue;
+    if (!store.points.has(dataset)) { left++; continue; }
     try {
       await store.data.loadIds(dataset);
       for (const id of unpackIds(text.slice(cut + 1))) { const slot = store.data.slotOf(dataset, id); if (slot >= 0) refs.push({ dataset, slot }); }
-    } catch { /* a damaged link: show the rest */ }
+    } catch { left++; }
   }
   if (refs.length > 0) store.selection.refs(refs, "replace");
-  if (q.has("x")) store.tell("The selection was too large for the link.");
+  if (left > 0) store.tell("Parts of the link do not fit what is shown, and were left out.", "It is damaged, or was made for another run.", true);
+  else if (q.has("x")) store.tell("The selection was too large for the link.");
 }

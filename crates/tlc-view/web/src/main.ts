@@ -17,6 +17,7 @@ import { Store } from "./store";
 import { Timeline } from "./timeline";
 
 const POLL_MS = 10_000;
+const LOOK_MS = 1_000;
 /** Below this size all epochs are fetched ahead, so that the slider never waits. */
 const PREFETCH_BYTES = 48 << 20;
 
@@ -81,8 +82,11 @@ async function start(app: HTMLElement): Promise<void> {
   };
 
   const jobs = new Jobs(store, reload, (layout) => {
-    store.setViews(store.views.map((view, i) => (i === store.activeView ? { ...view, layout } : view)));
-    stage.wantFit(store.activeView);
+    // The first layout has the map to itself; a further one is for comparing.
+    const first = store.views[0];
+    if (first === undefined || first.layout === layout) return;
+    store.setViews([first, { ...first, layout }]);
+    stage.wantFit(1);
   });
   stage.element.append(makeTools(store, stage), legend.element, makeStatus(store), makeTrouble(store, jobs, () => renderer.works, () => void reload()), makeProgress(store, jobs));
   makeViewBars(store, stage, jobs);
@@ -99,9 +103,15 @@ async function start(app: HTMLElement): Promise<void> {
     if (first && there) { first = false; tellReady(); void prefetch(store); }
   };
 
-  let reading = true;
-  await readHash(store, stage, location.hash);
-  reading = false;
+  store.source.onStale = look(store);
+  let reading = false;
+  /** A link must never keep the page from opening. */
+  const readLink = async () => {
+    reading = true;
+    try { await readHash(store, stage, location.hash); } catch (error) { console.warn(error); store.tell("The link could not be read.", "It is damaged; the page shows what it shows without one.", true); }
+    reading = false;
+  };
+  await readLink();
   for (const topic of ["manifest", "views", "options", "tool", "time", "trouble", "mask", "colour", "selection"] as const) store.emit(topic);
   if (store.views.length === 0 || !renderer.works) { first = false; tellReady(); }
 
@@ -113,12 +123,10 @@ async function start(app: HTMLElement): Promise<void> {
   store.on(["views", "step", "colour", "mask", "selection", "camera", "options"], saveHash);
   window.addEventListener("hashchange", () => {
     if (location.hash === written) return;
-    reading = true;
     store.selection.clear();
-    void readHash(store, stage, location.hash).then(() => { reading = false; for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
+    void readLink().then(() => { for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
   });
 
-  poll(store);
   expose(store, stage, timeline);
 }
 
@@ -132,13 +140,22 @@ async function prefetch(store: Store): Promise<void> {
   }
 }
 
-/** A run that is being written: look for new tables now and then. A server that is gone is said once, not every ten seconds. */
-function poll(store: Store): void {
-  let gone = false;
-  setInterval(() => {
-    if (store.manifest.status !== "running" || !store.source.live || document.hidden) return;
-    store.source.manifest().then((manifest) => { gone = false; store.update(manifest); }, (error: unknown) => { if (!gone) { gone = true; store.fail(error); } });
-  }, POLL_MS);
+/** Reads the manifest again: now and then while the run is being written, when whoever went away comes back, and when asked by
+ *  the function returned. Never twice within a second; a server that is gone is said once, not every ten seconds. */
+function look(store: Store): () => void {
+  let gone = false, waiting = false, last = 0;
+  const soon = () => {
+    if (waiting || !store.source.live) return;
+    waiting = true;
+    setTimeout(() => {
+      store.source.manifest().then((manifest) => { gone = false; store.update(manifest); }, (error: unknown) => { if (!gone) { gone = true; store.fail(error); } })
+        .finally(() => { waiting = false; last = performance.now(); });
+    }, Math.max(0, last + LOOK_MS - performance.now()));
+  };
+  setInterval(() => { if (store.manifest.status === "running" && !document.hidden) soon(); }, POLL_MS);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
+  window.addEventListener("focus", soon);
+  return soon;
 }
 
 /** For the tests, and for the curious. */
@@ -146,8 +163,8 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
   window.__tlc = {
     ready,
     state: () => ({
-      started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, views: store.views, tool: store.tool,
-      dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, ood }) => ({ id, dims, method, ood })), columns: store.manifest.columns.map(({ name, kind, role }) => ({ name, kind, role })),
+      started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, scale: { lo: store.scale.lo, hi: store.scale.hi }, views: store.views, tool: store.tool,
+      dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, args, ood }) => ({ id, dims, method, args, ood })), columns: store.manifest.columns.map(({ name, kind, role, per }) => ({ name, kind, role, per })),
       datasets: store.manifest.datasets, finders: store.manifest.finders.map((finder) => finder.id), hidden: store.filters.hidden.size, filters: Object.fromEntries(store.filters.ranges), onlyWrong: store.filters.onlyWrong, trails: store.trails, ghost: store.ghost,
       dark: store.dark, cameras: store.cameras, sample: store.sample, trouble: store.trouble, notice: store.notice, live: store.source.live, rects: stage.rects, trailSegments: stage.renderer.trailsShown.map((t) => t?.segments ?? 0),
     }),
@@ -156,6 +173,10 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
     get lassoMs() { return stage.lassoMs; },
     get gl() { return stage.renderer.name; },
     get memory() { return store.data.memory; },
+    /** Values of a column in the table shown, if they are there; `load` fetches them. */
+    values: (name: string, dataset: number) => { const found = store.data.valuesNow(name, store.currentTable(dataset) ?? -1); return [...(found?.floats ?? found?.ints ?? found?.texts ?? [])]; },
+    load: (names: string[], dataset: number) => Promise.all(names.map((name) => store.data.values(name, store.currentTable(dataset) ?? -1))).then(() => undefined),
+    selectedIds: async (dataset: number) => { const ids = await store.data.loadIds(dataset); return Array.from(store.selection.rows(true).find((part) => part.dataset === dataset)?.slots ?? [], (slot) => ids[slot]); },
     selected: (dataset: number) => Array.from(store.selection.rows(true).find((part) => part.dataset === dataset)?.slots ?? []),
     project: (slot: number, dataset = store.datasetsOf(0)[0] ?? 0, view = 0) => {
       const at = stage.where(dataset, slot, view);

@@ -10,7 +10,7 @@ export interface Points {
   /** 1 = passes the filters. */
   mask: Uint8Array;
   selected: Uint8Array;
-  /** Versions count up with every change; keys say what the arrays were made from. */
+  /** Versions are others after every change; keys say what the arrays were made from. */
   codesVersion: number;
   stateVersion: number;
   codesKey: string;
@@ -20,9 +20,13 @@ export interface Points {
   chosen: number;
 }
 
+/** Versions never come twice, so what was made of a dataset's arrays is never taken for what is made of the next ones. */
+let versions = 0;
+export const nextVersion = () => ++versions;
+
 export const makePoints = (info: Dataset): Points => ({
   info, codes: new Uint16Array(info.rows), mask: new Uint8Array(info.rows).fill(1), selected: new Uint8Array(info.rows),
-  codesVersion: 1, stateVersion: 1, codesKey: "", maskKey: "", visible: info.rows, chosen: 0,
+  codesVersion: nextVersion(), stateVersion: nextVersion(), codesKey: "", maskKey: "", visible: info.rows, chosen: 0,
 });
 
 /** After a change of `mask` or `selected`. */
@@ -32,5 +36,5 @@ export function recount(points: Points): void {
   for (let i = 0; i < mask.length; i++) { visible += mask[i]!; chosen += mask[i]! & selected[i]!; }
   points.visible = visible;
   points.chosen = chosen;
-  points.stateVersion++;
+  points.stateVersion = nextVersion();
 }

@@ -10,7 +10,7 @@ const POLL_MS = 500;
 /** Follows the server's work, and has the manifest read again when it is done. */
 export class Jobs {
   private timer = 0;
-  /** Started here: then its layout is shown as soon as it is there. */
+  /** Started here: then its layout is shown beside the others as soon as it is there. */
   private own = false;
 
   constructor(private readonly store: Store, private readonly reload: () => Promise<void>, private readonly showLayout: (id: number) => void) {
@@ -34,7 +34,8 @@ export class Jobs {
     this.store.emit("job");
     if (job.state === "running") this.watch();
     else if (before === "running" && job.state === "done") void this.done();
-    else if (job.state === "failed" && this.store.views.length > 0) this.store.tell(job.error ?? "The reduction failed.", job.advice ?? "", true);
+    else this.own = false;
+    if (job.state === "failed" && this.store.views.length > 0) this.store.tell(job.error ?? "The reduction failed.", job.advice ?? "", true);
   }
 
   private async done(): Promise<void> {
@@ -45,9 +46,14 @@ export class Jobs {
     this.own = false;
   }
 
-  async start(request: ReduceRequest): Promise<void> {
-    this.own = true;
-    try { this.take(await this.store.source.reduce(request)); } catch (error) { this.take(failure(error)); }
+  /** Answers why the server will not do it, or null. */
+  async start(request: ReduceRequest): Promise<Job | null> {
+    try {
+      const job = await this.store.source.reduce(request);
+      this.own = true;
+      this.take(job);
+      return null;
+    } catch (error) { return failure(error); }
   }
 
   cancel(): void { this.store.source.cancelJob().then((job) => this.take(job), (error: unknown) => this.store.fail(error)); }
@@ -88,20 +94,52 @@ export function makeReduceForm(store: Store, jobs: Jobs, started: () => void = (
   const column = select("Embeddings", columns.length > 2 ? columns : columns.slice(1), columns.length > 2 ? all : columns[1]?.value ?? all, () => undefined);
   const method = select("Method", reduce.methods.map((name) => ({ value: name, text: METHODS[name] ?? name })), reduce.methods[0]!, () => undefined);
   const dims = select("Dimensions", [{ value: 2, text: "2-D" }, { value: 3, text: "3-D" }], 2, () => undefined);
-  const form = h("form", { class: "reduce-form", "aria-label": "Reduce the embeddings" }, column, method, dims, h("button", { type: "submit", class: "text-button primary" }, "Reduce"));
+  const args = h("textarea", { rows: 4, spellcheck: "false", "aria-label": "Parameters", dir: "ltr" });
+  const hint = () => { args.placeholder = argsOf(store, method.value); };
+  method.addEventListener("change", hint);
+  hint();
+  const refused = h("p", { class: "bad", role: "alert", dir: "auto" });
+  const submit = h("button", { type: "submit", class: "text-button primary" }, "Reduce");
+  const form = h("form", { class: "reduce-form", "aria-label": "Reduce the embeddings" }, column, method, dims, submit,
+    h("details", {}, h("summary", {}, "Parameters"), h("p", { class: "quiet" }, "Those of the method as JSON, as “tlc reduce --args” takes them; what is left out has its default."), args), refused);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    void jobs.start({ method: method.value, n_components: Number(dims.value) as 2 | 3, columns: column.value === all ? null : [column.value] });
-    started();
+    void (async () => {
+      refused.textContent = "";
+      const given = readArgs(args.value);
+      args.setAttribute("aria-invalid", String(given === null));
+      if (given === null) { refused.textContent = "The parameters are not a JSON object such as {\"n_neighbors\": 30}."; args.focus(); return; }
+      submit.disabled = true;
+      const why = await jobs.start({ method: method.value, n_components: Number(dims.value) as 2 | 3, columns: column.value === all ? null : [column.value], ...(Object.keys(given).length > 0 ? { args: given } : {}) });
+      submit.disabled = false;
+      if (why === null) started();
+      else fill(refused, why.error ?? "The server refuses.", h("br"), why.advice);
+    })();
   });
   return form;
+}
+
+/** Null if it is none; nothing written is no arguments. */
+function readArgs(text: string): Record<string, unknown> | null {
+  if (text.trim() === "") return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : null;
+  } catch { return null; }
+}
+
+/** What a layout made by this method was made with: the names to choose from. */
+function argsOf(store: Store, method: string): string {
+  const made = store.manifest.layouts.find((layout) => layout.method === method);
+  const entries = Object.entries(made?.args ?? {}).filter(([key]) => key !== "n_components");
+  return entries.length === 0 ? "{\"n_neighbors\": 30}" : JSON.stringify(Object.fromEntries(entries), null, 1).replaceAll(/\s+/g, " ");
 }
 
 export function openReduce(store: Store, jobs: Jobs): void {
   const form = makeReduceForm(store, jobs, () => dialog.close());
   form?.append(h("button", { type: "button", class: "text-button", onclick: () => dialog.close() }, "Cancel"));
   const dialog = h("dialog", { class: "dialog", "aria-label": "Make another layout" }, h("h2", {}, "Make another layout"),
-    h("p", { class: "quiet" }, "The server reduces the embeddings with one model for all tables. You can go on looking meanwhile."), form);
+    h("p", { class: "quiet" }, "The server reduces the embeddings with one model for all tables, and shows the layout beside the one at hand. You can go on looking meanwhile."), form);
   document.body.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.showModal();

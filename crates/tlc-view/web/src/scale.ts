@@ -8,6 +8,22 @@ import type { Store } from "./store";
 
 export interface Range { lo: number; hi: number }
 
+const NOTHING: Range = { lo: Infinity, hi: -Infinity };
+const union = (a: Range, b: Range): Range => ({ lo: Math.min(a.lo, b.lo), hi: Math.max(a.hi, b.hi) });
+
+/** Least and greatest value, and the range between the first and the last hundredth of a sample. */
+function spread(values: Float32Array): { all: Range; trimmed: Range } {
+  const all = { ...NOTHING };
+  for (const v of values) if (Number.isFinite(v)) { if (v < all.lo) all.lo = v; if (v > all.hi) all.hi = v; }
+  const stride = Math.max(1, Math.floor(values.length / 20_000));
+  const sample: number[] = [];
+  for (let i = 0; i < values.length; i += stride) if (Number.isFinite(values[i])) sample.push(values[i]!);
+  if (sample.length === 0) return { all, trimmed: all };
+  sample.sort((a, b) => a - b);
+  const at = (q: number) => sample[Math.min(sample.length - 1, Math.floor(q * sample.length))]!;
+  return { all, trimmed: { lo: at(0.01), hi: at(0.99) } };
+}
+
 export interface Scale {
   kind: "category" | "number" | "none";
   column: ColumnInfo | null;
@@ -34,7 +50,7 @@ export function firstColour({ columns }: Manifest): string {
 }
 
 /** Codes are 16 bits wide, and the palette's texture has as many texels. */
-const MOST_CLASSES = 65_534;
+export const MOST_CLASSES = 65_534;
 
 export const NO_SCALE: Scale = { kind: "none", column: null, title: "", colours: [NO_VALUE], name: () => "", lo: 0, hi: 1, diverging: false };
 
@@ -43,7 +59,7 @@ export class Scales {
   /** Fitted to the values of one step rather than to all. */
   tight = false;
   private readonly texts = new Map<string, { codes: Map<string, number>; names: string[] }>();
-  private readonly domains = new Map<string, Range>();
+  private readonly domains = new Map<string, { of: WeakSet<Column>; all: Range; trimmed: Range }>();
 
   constructor(private readonly store: Store) {}
 
@@ -115,25 +131,31 @@ export class Scales {
     };
   }
 
-  /** The colour range: all epochs' range, but without the far tails of the values at hand, and then kept, so that colours stay comparable in time. */
-  private domain(info: ColumnInfo, columns: Column[]): Range {
-    const known = this.domains.get(info.name);
-    if (known !== undefined) return known;
-    const sample: number[] = [];
-    for (const { floats } of columns) {
-      if (floats === null) continue;
-      const stride = Math.max(1, Math.floor(floats.length / 20_000));
-      for (let i = 0; i < floats.length; i += stride) if (Number.isFinite(floats[i])) sample.push(floats[i]!);
+  /**
+   * The colour range, one for all epochs so that colours stay comparable in time. It is that of the manifest, or else of the
+   * epochs that are here, and grows as more come; without the far tails unless those are short. Tight: of the step shown alone.
+   */
+  private domain(info: ColumnInfo, shown: Column[]): Range {
+    let known = this.domains.get(info.name);
+    const columns = !this.tight ? this.loaded(info.name) : known === undefined ? shown : [];
+    if (known === undefined) this.domains.set(info.name, known = { of: new WeakSet(), all: NOTHING, trimmed: NOTHING });
+    for (const column of columns) {
+      if (column.floats === null || known.of.has(column)) continue;
+      known.of.add(column);
+      const { all, trimmed } = spread(column.floats);
+      known.all = union(known.all, all);
+      known.trimmed = union(known.trimmed, trimmed);
     }
-    if (sample.length === 0) return { lo: info.min ?? 0, hi: info.max ?? 1 };
-    sample.sort((a, b) => a - b);
-    const at = (q: number) => sample[Math.min(sample.length - 1, Math.floor(q * sample.length))]!;
-    const lo = at(0.01), hi = at(0.99);
-    const all = { lo: info.min ?? sample[0]!, hi: info.max ?? sample[sample.length - 1]! };
-    // If the tails are short, the whole range is easier to read.
-    const range = !this.tight && hi - lo > 0.5 * (all.hi - all.lo) ? all : { lo, hi: hi > lo ? hi : lo + 1 };
-    this.domains.set(info.name, range);
-    return range;
+    const { lo, hi } = known.trimmed;
+    if (lo > hi) return { lo: info.min ?? 0, hi: info.max ?? 1 };
+    const all = { lo: info.min ?? known.all.lo, hi: info.max ?? known.all.hi };
+    return !this.tight && hi - lo > 0.5 * (all.hi - all.lo) ? all : { lo, hi: hi > lo ? hi : lo + 1 };
+  }
+
+  /** A column's values in every table that has been fetched. */
+  private loaded(name: string): Column[] {
+    const { data, manifest } = this.store;
+    return manifest.tables.map((table) => data.valuesNow(name, table.id)).filter((values) => values !== undefined);
   }
 
   /** Writes the code of every point of a dataset. */

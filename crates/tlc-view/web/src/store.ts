@@ -1,12 +1,11 @@
 // What the page shows: the state, who wants to know of its changes, and the steps and tables of the manifest.
 // Fetched data are in `data`, colours in `scales`, what is visible in `filters`, what is selected in `selection`.
-import { ApiError, type ColumnInfo, type Job, type Layout, type Manifest, type Source, type TableInfo } from "./api";
+import { ApiError, StaleError, type ColumnInfo, type Job, type Layout, type Manifest, type Source, type TableInfo } from "./api";
 import type { Coords } from "./arrow";
 import { Data } from "./data";
 import { Filters } from "./filters";
 import { plainName } from "./format";
-import { makePoints, recount, type Points, type Ref } from "./points";
-
+import { makePoints, nextVersion, recount, type Points, type Ref } from "./points";
 import { startCamera, type Camera } from "./renderer/camera";
 import { firstColour, NO_COLOUR, Scales, type Scale } from "./scale";
 import { Selection } from "./selection";
@@ -28,6 +27,7 @@ export class Store {
   manifest!: Manifest;
   layouts = new Map<number, Layout>();
   private tables = new Map<number, TableInfo>();
+  private datasetKeys = new Map<number, string>();
   private layoutTables = new Map<number, Set<number>>();
   steps: Step[] = [];
   points = new Map<number, Points>();
@@ -63,6 +63,8 @@ export class Store {
   job: Job | null = null;
 
   private listeners = new Map<Topic, (() => void)[]>();
+  /** Counts the manifests taken: numbers of tables mean something else in each. */
+  generation = 0;
   private scaleVersion = 0;
   private refreshes = 0;
 
@@ -91,25 +93,31 @@ export class Store {
 
   fail(error: unknown): void {
     const known = error instanceof ApiError ? error : new ApiError(error instanceof Error ? error.message : String(error), "", 0);
-    this.tell(known.message, known.advice, true);
+    this.tell(known.message, known.advice, !(error instanceof StaleError));
   }
 
   // ---- manifest, steps, tables ----
 
   take(manifest: Manifest): void {
+    const keysBefore = this.datasetKeys, namesBefore = this.manifest?.datasets.map((d) => d.name) ?? [];
+    this.datasetKeys = new Map(manifest.datasets.map(({ id, name, rows }) => [id, `${rows} ${name}`]));
     for (const dataset of manifest.datasets) dataset.name = plainName(dataset.name);
     this.manifest = manifest;
+    this.source.version = manifest.version ?? null;
+    this.generation++;
     this.job = manifest.job ?? null;
     this.layouts = new Map(manifest.layouts.map((layout) => [layout.id, layout]));
     this.tables = new Map(manifest.tables.map((table) => [table.id, table]));
     this.layoutTables = new Map(manifest.layouts.map((layout) => [layout.id, new Set(layout.tables)]));
-    for (const info of manifest.datasets) {
-      const old = this.points.get(info.id);
-      if (old !== undefined && old.info.rows === info.rows && old.info.name === info.name) { old.info = info; continue; }
-      this.points.set(info.id, makePoints(info));
-      this.data.forgetIds(info.id);
-      this.selection.rebase();
-    }
+    const old = new Map([...this.points].map(([id, points]) => [keysBefore.get(id), points]));
+    this.points = new Map(manifest.datasets.map((info) => [info.id, Object.assign(old.get(this.datasetKey(info.id)) ?? makePoints(info), { info })]));
+    if ([...keysBefore].some(([id, key]) => this.datasetKeys.get(id) !== key)) this.selection.rebase();
+    const again = [...this.datasetKeys].find(([, key]) => this.sample !== null && key === keysBefore.get(this.sample.dataset));
+    this.sample = this.sample === null || again === undefined ? null : { ...this.sample, dataset: again[0] };
+    this.hover = null;
+    this.filters.renumber(namesBefore, manifest.datasets.map((d) => d.name));
+    this.data.retain();
+    this.scales.refit(this.scales.tight);
     this.steps = makeSteps(manifest);
     this.time = Math.min(this.time, Math.max(0, this.steps.length - 1));
     this.data.retry();
@@ -133,9 +141,13 @@ export class Store {
     const atEnd = this.step >= before - 1;
     const unlabelled = this.manifest.columns.length === 0;
     const names = this.views.map((view) => this.layouts.get(view.layout)?.name);
+    const datasets = this.views.map((view) => this.points.get(view.dataset)?.info.name);
     this.take(manifest);
     if (unlabelled && this.colour === NO_COLOUR) this.colour = firstColour(manifest);
-    this.views = this.views.map((view, i) => ({ ...view, layout: manifest.layouts.find((layout) => layout.name === names[i])?.id ?? -1 }));
+    this.views = this.views.map((_, i) => ({
+      layout: manifest.layouts.find((layout) => layout.name === names[i])?.id ?? -1,
+      dataset: manifest.datasets.find((dataset) => dataset.name === datasets[i])?.id ?? -1,
+    }));
     const same = this.steps.findIndex((step) => step.label === label);
     if (!atEnd && same >= 0) this.time = same;
     else if (atEnd) this.time = Math.max(0, this.steps.length - 1);
@@ -177,6 +189,7 @@ export class Store {
     return this.views.length === 0 ? all : all.filter((d) => this.views.some((_, i) => this.datasetsOf(i).includes(d)));
   }
 
+  datasetKey(id: number): string { return this.datasetKeys.get(id) ?? ""; }
   table(id: number): TableInfo | undefined { return this.tables.get(id); }
 
   /** The layout's table of a dataset at a step; where an epoch has none, the latest before it, then the first after it. */
@@ -212,6 +225,7 @@ export class Store {
     const now = this.data.coordsNow(layout, table);
     if (now === undefined && this.trouble === null) {
       this.data.coords(layout, table).catch((error: unknown) => {
+        if (error instanceof StaleError) return;
         const known = error instanceof ApiError ? error : null;
         this.trouble = { title: known?.message ?? String(error), advice: known?.advice ?? "", retry: known?.status === 0 ? "Try again" : "Read the list again" };
         this.playing = false;
@@ -265,11 +279,11 @@ export class Store {
     let colours = false, masks = false;
     for (const [dataset, points] of this.points) {
       const table = tables.get(dataset);
-      const codesKey = `${this.colour} ${table} ${this.scaleVersion}`;
+      const codesKey = `${this.colour} ${table} ${this.scaleVersion} ${this.scale.lo} ${this.scale.hi}`;
       if (points.codesKey !== codesKey) {
         points.codesKey = codesKey;
         this.scales.codesInto(points, table);
-        points.codesVersion++;
+        points.codesVersion = nextVersion();
         colours = true;
       }
       const maskKey = this.filters.active ? `${this.filters.version} ${table}` : "all";
@@ -329,4 +343,4 @@ export class Store {
 }
 
 /** The parts of a manifest whose change makes the page begin anew. */
-const shownOf = (m: Manifest) => [m.tables, m.layouts, m.columns, m.message, m.datasets.map((d) => [d.id, d.rows]), m.reduce];
+const shownOf = (m: Manifest) => [m.version, m.tables, m.layouts, m.columns, m.message, m.datasets.map((d) => [d.id, d.name, d.rows]), m.reduce];

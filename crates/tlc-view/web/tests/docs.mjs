@@ -1,7 +1,7 @@
 // Pictures for the documentation, made of whatever run is served: `view-*.webp` in TLC_VIEW_SHOTS, as kept in docs/images.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { check, counts, lassoMiddle, launch, open, press, settle, show, shots, state, test } from "./lib.mjs";
+import { check, counts, lassoMiddle, launch, need, open, press, settle, show, shots, state, test } from "./lib.mjs";
 
 const MOST_BYTES = 300_000;
 
@@ -25,16 +25,15 @@ async function keep(name, png) {
 
 /** The deepest layer's layout, whose clusters are clearest, with so many dimensions. */
 async function deepest(page, dims) {
-  if (!(await show(page, dims))) return false;
+  await show(page, dims);
   const { layouts } = await state(page);
   await page.getByRole("combobox", { name: "Layout" }).first().selectOption(String(layouts.findLast((layout) => layout.dims === dims).id));
   await settle(page, 900);
-  return true;
 }
 
 test("picture: a 3-D map with a lasso and what is in it", async () => {
   const page = await open({ width: 1440, height: 860 });
-  if (!(await deepest(page, 3))) return page;
+  await deepest(page, 3);
   await lassoMiddle(page, 0.16);
   check((await counts(page)).selected > 0, "something is selected");
   await page.mouse.move(5, 5);
@@ -45,25 +44,24 @@ test("picture: a 3-D map with a lasso and what is in it", async () => {
 
 test("picture: dark, with trails of the longest movers", async () => {
   const page = await open({ width: 1440, height: 860, colorScheme: "dark" });
-  if (!(await deepest(page, 2))) return page;
-  if ((await state(page)).finders.includes("movers") && (await state(page)).steps.length > 1) {
-    await page.getByRole("tab", { name: "Find" }).click();
-    await page.getByRole("button", { name: /Longest movers/ }).click();
-    await page.getByRole("button", { name: "Select all" }).click();
-    await page.getByRole("tab", { name: "Selection" }).click();
-    await page.locator(".surface").focus();
-  } else await lassoMiddle(page, 0.05);
+  await deepest(page, 2);
+  need((await state(page)).finders.includes("movers") && (await state(page)).steps.length > 1, "several epochs");
+  await page.getByRole("tab", { name: "Find" }).click();
+  await page.getByRole("button", { name: /Longest movers/ }).click();
+  await page.getByRole("button", { name: "Select all" }).click();
+  await page.getByRole("tab", { name: "Selection" }).click();
+  await page.locator(".surface").focus();
   await press(page, "t");
   await page.mouse.move(5, 5);
   await settle(page, 1500);
-  check((await state(page)).trailSegments[0] > 0 || (await state(page)).steps.length < 2, "the trails are there");
+  check((await state(page)).trailSegments[0] > 0, "the trails are there");
   await keep("dark-trails", await page.screenshot());
   return page;
 });
 
 test("picture: two reductions side by side", async () => {
   const page = await open({ width: 1600, height: 860 });
-  if (!(await deepest(page, 2))) return page;
+  await deepest(page, 2);
   await press(page, "s");
   await settle(page, 900);
   check((await state(page)).views.length === 2, "two maps are shown");
@@ -79,7 +77,7 @@ test("picture: mislabelled suspects", async () => {
   await deepest(page, 2);
   await page.getByRole("tab", { name: "Find" }).click();
   const finder = page.locator(".finder:not([disabled])").first();
-  if ((await finder.count()) === 0) return page;
+  need((await finder.count()) > 0, "a finder");
   await finder.click();
   await page.locator(".found-row").first().waitFor();
   await page.getByRole("button", { name: "Select all" }).click();
@@ -91,9 +89,9 @@ test("picture: mislabelled suspects", async () => {
 
 test("picture: all epochs in one sheet", async () => {
   const page = await open({ width: 640, height: 740 });
-  if (!(await deepest(page, 2))) return page;
+  await deepest(page, 2);
   const { steps } = await state(page);
-  if (steps.length < 2) return page;
+  need(steps.length > 1, "several epochs");
   const legend = page.locator(".legend > summary");
   if (await page.locator(".legend").getAttribute("open") !== null) await legend.click();
   // One camera for all: the last epoch's, so that the eye can follow.

@@ -25,6 +25,8 @@ export async function launch() {
   return browser;
 }
 
+/** Closes what a test has left open. */
+export const closePages = async () => { for (const context of browser?.contexts() ?? []) await context.close(); };
 export const close = async () => { await browser?.close(); browser = undefined; };
 
 /** Opens the page and waits for the first picture. Errors of the page end up in `page.troubles`. */
@@ -70,6 +72,12 @@ export async function shot(page, name) {
 
 export function check(condition, what) {
   if (!condition) throw new Error(what);
+}
+
+/** What a test cannot go without in the run that is served. Such a test is not passed but skipped, and the runner counts it. */
+export class Skip extends Error {}
+export function need(condition, what) {
+  if (!condition) throw new Skip(`needs ${what}`);
 }
 
 /** Positions on the screen of up to `limit` points of the first dataset shown, those that lie free on the map. */
@@ -119,11 +127,10 @@ export async function lassoMiddle(page, share = 0.3, hold) {
   return at;
 }
 
-/** Shows the map with so many dimensions, by its key; false if there is none. */
+/** Shows the map with so many dimensions, by its key. */
 export async function show(page, dims) {
-  if (!(await state(page)).layouts.some((layout) => layout.dims === dims)) return false;
+  need((await state(page)).layouts.some((layout) => layout.dims === dims), `a ${dims}-D layout`);
   await press(page, String(dims));
   await settle(page, 600);
   check((await state(page)).dims[0] === dims, `${dims} shows the ${dims}-D layout`);
-  return true;
 }

@@ -1,15 +1,15 @@
 // What stands beside the map: legend, filters, table, finders, numbers, files.
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { check, counts, lassoMiddle, open, positions, press, settle, shot, state, test, testOwn } from "./lib.mjs";
-import { copyOfProject, serve } from "./serve.mjs";
+import { check, counts, lassoMiddle, need, open, positions, press, settle, shot, state, test, testOwn } from "./lib.mjs";
+import { copyOfProject, filePath, rowsOf, serve } from "./serve.mjs";
 
 test("legend hides and isolates, filters limit the lasso", async () => {
   const page = await open();
   const rows = page.locator(".legend-row");
   const amounts = await rows.locator(".amount").evaluateAll((nodes) => nodes.map((node) => Number(node.textContent.replaceAll(",", ""))));
-  if (amounts.filter((n) => n > 0).length < 2) return page;
+  need(amounts.filter((n) => n > 0).length > 1, "two classes");
   const most = amounts.indexOf(Math.max(...amounts));
   const all = await counts(page);
   await rows.nth(most).locator(".legend-toggle").click();
@@ -30,14 +30,17 @@ test("legend hides and isolates, filters limit the lasso", async () => {
 test("range filter by keyboard", async () => {
   const page = await open();
   const slider = page.locator(".range input").first();
-  if ((await slider.count()) === 0) return page;
+  need((await slider.count()) > 0, "a column of numbers");
   const all = await counts(page);
   await slider.focus();
   for (let i = 0; i < 20; i++) await page.keyboard.press("ArrowRight");
   await settle(page);
   const now = await state(page);
-  check(Object.keys(now.filters).length === 1, "the filter is in force");
-  check((await counts(page)).visible <= all.visible, "it hides points");
+  const [[name, { lo, hi }], ...others] = Object.entries(now.filters);
+  check(others.length === 0 && Number.isFinite(lo) && hi === Infinity, "the filter is in force");
+  const { visible } = await counts(page);
+  const kept = await page.evaluate(({ name, lo }) => window.__tlc.state().datasets.reduce((sum, { id }) => sum + window.__tlc.values(name, id).filter((v) => v >= lo).length, 0), { name, lo });
+  check(visible === kept && visible < all.visible, `it hides the points below (${visible} of ${all.visible}, ${kept} are above)`);
   check((await page.locator(".chip").count()) >= 1, "and is shown above the map");
   return page;
 });
@@ -50,7 +53,8 @@ test("table: rows, sorting, keyboard, sample card", async () => {
   check((await rows.count()) > 0 && (await rows.count()) < 120, "only rows in sight exist");
   const heads = page.locator(".t-sort");
   const numeric = (await state(page)).columns.findIndex((c) => c.kind === "number");
-  if (numeric >= 0) {
+  need(numeric >= 0, "a column of numbers");
+  {
     const head = heads.nth((await heads.count()) - (await state(page)).columns.length + numeric);
     await head.click();
     await settle(page, 400);
@@ -72,7 +76,7 @@ test("finders lead to points", async () => {
   const page = await open();
   await page.getByRole("tab", { name: "Find" }).click();
   const buttons = page.locator(".finder:not([disabled])");
-  if ((await buttons.count()) === 0) return page;
+  need((await buttons.count()) > 0, "a finder");
   const answered = async (what) => {
     await page.waitForFunction(() => document.querySelector(".found, .panel .bad") !== null && !/Looking/.test(document.querySelector("#panel-2").textContent), null, { timeout: 30_000 });
     check((await page.locator("#panel-2 .bad").count()) === 0, `${what} answers`);
@@ -89,15 +93,15 @@ test("finders lead to points", async () => {
   await buttons.first().click();
   await answered("the first finder");
   await settle(page, 400);
-  if ((await page.locator(".found-row").count()) > 0) {
-    await page.locator(".found-row").first().click();
-    await settle(page, 800);
-    check((await counts(page)).selected === 1, "a row selects its point");
-    await shot(page, "finder");
-    await page.getByRole("button", { name: "Select all" }).click();
-    await settle(page);
-    check((await counts(page)).selected >= 1, "select all selects");
-  }
+  const found = await page.locator(".found-row").count();
+  need(found > 1, "suspects to find");
+  await page.locator(".found-row").first().click();
+  await settle(page, 800);
+  check((await counts(page)).selected === 1, "a row selects its point");
+  await shot(page, "finder");
+  await page.getByRole("button", { name: "Select all" }).click();
+  await settle(page);
+  check((await counts(page)).selected === found, `select all selects all (${(await counts(page)).selected} of ${found})`);
   return page;
 });
 
@@ -108,18 +112,48 @@ test("numbers", async () => {
   check(/Quality/.test(await page.locator("#panel-3").textContent()), "the panel is filled");
   const { steps } = await state(page);
   const epochs = (await page.locator("#panel-3 svg .axis").allTextContents()).filter((text) => text.startsWith("epoch")).map((text) => `Epoch ${text.slice(6)}`);
-  check(epochs.every((epoch) => steps.includes(epoch)), `the charts run over the run's epochs (${[...new Set(epochs)]})`);
+  check(epochs.length > 0 && epochs.every((epoch) => steps.includes(epoch)), `the charts run over the run's epochs (${[...new Set(epochs)]})`);
   await shot(page, "numbers");
+  // What the charts say of the epoch shown must be what its rows say.
+  const { columns, datasets, step } = await state(page);
+  const plain = (text) => Number(text.replace("−", "-").replaceAll(",", ""));
+  const told = async (title, dataset) => plain((await page.getByRole("img", { name: new RegExp(`^${title}\\.`) }).getAttribute("aria-label")).match(new RegExp(`${dataset}: .*?e${steps[step].slice(1)} ([^,]*?)(,|\\. |$)`))[1]);
+  const loss = columns.find((c) => c.role === "loss")?.name, label = columns.find((c) => c.role === "label")?.name, prediction = columns.find((c) => c.role === "prediction")?.name;
+  need(loss !== undefined && label !== undefined && prediction !== undefined, "losses, labels and predictions");
+  for (const { id, name } of datasets) {
+    const rows = await page.evaluate(async ({ id, names }) => { await window.__tlc.load(names, id); return names.map((name) => window.__tlc.values(name, id)); }, { id, names: [loss, label, prediction] });
+    const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
+    const is = { [`mean ${loss}`]: mean(rows[0]), accuracy: mean(rows[1].map((v, i) => Number(v === rows[2][i]))) };
+    for (const [title, value] of Object.entries(is)) {
+      const says = await told(title, name);
+      check(Math.abs(says - value) < 0.006 * Math.abs(value), `${title} of ${name}: the chart says ${says}, the rows ${value}`);
+    }
+  }
   return page;
 });
 
-test("export of a selection", async () => {
+testOwn("export of a selection: the files hold its rows", async () => {
   const page = await open();
+  const { datasets } = await state(page);
+  await page.getByRole("combobox", { name: "Dataset" }).first().selectOption(String(datasets.at(-1).id));
   await lassoMiddle(page, 0.2);
-  if ((await counts(page)).selected === 0) return page;
+  const ids = (await page.evaluate((dataset) => window.__tlc.selectedIds(dataset), datasets.at(-1).id)).sort((a, b) => a - b);
+  check(ids.length > 1 && ids.length < datasets.at(-1).rows, `some are selected (${ids.length})`);
+  // An imported file gets ids of its own before those that it holds.
+  const csvIds = (text) => { const [head, ...rows] = text.trim().split(/\r?\n/); const at = head.split(",").lastIndexOf("example_id"); return rows.map((row) => Number(row.split(",")[at])); };
+  const read = {
+    csv: (path) => csvIds(readFileSync(path, "utf8")),
+    json: (path) => JSON.parse(readFileSync(path, "utf8")).map((row) => row.example_id),
+    parquet: (path) => csvIds(rowsOf(path)),
+  };
   for (const format of ["CSV", "JSON", "Parquet"]) {
-    const [file] = await Promise.all([page.waitForEvent("download", { predicate: (file) => file.suggestedFilename().endsWith(`.${format.toLowerCase()}`) }), page.getByRole("button", { name: format, exact: true }).click()]);
-    check(file.suggestedFilename().endsWith(format.toLowerCase()), `${format} is downloaded`);
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: format, exact: true }).click()]);
+    const name = file.suggestedFilename();
+    check(name.endsWith(`.${format.toLowerCase()}`), `${format} is downloaded (${name})`);
+    const path = filePath(name);
+    await file.saveAs(path);
+    const rows = read[format.toLowerCase()](path).sort((a, b) => a - b);
+    check(JSON.stringify(rows) === JSON.stringify(ids), `${format} holds the rows selected (${rows.length}, ${ids.length}; ${rows.slice(0, 5)} and ${ids.slice(0, 5)})`);
   }
   return page;
 });
@@ -128,7 +162,7 @@ testOwn("the filters as a command for the terminal, which chooses the same rows"
   const page = await open({ permissions: ["clipboard-read", "clipboard-write"] });
   const { columns } = await state(page);
   const number = columns.find((c) => c.kind === "number");
-  if (number === undefined || (await page.locator(".legend-row").count()) < 2) return page;
+  need(number !== undefined && (await page.locator(".legend-row").count()) > 1, "a column of numbers, and two classes");
   const name = await page.locator(".legend-row .name").first().textContent();
   await page.locator(".legend-toggle").first().click();
   await page.getByRole("slider", { name: `${number.name} at least` }).press("ArrowRight");
@@ -166,6 +200,40 @@ test("a sample shows its values and its neighbours", async () => {
   await card.getByRole("button", { name: "select these" }).last().click();
   await settle(page);
   check((await counts(page)).selected === map + 1, "they can be selected with the sample");
+  return page;
+});
+
+test("neighbours are asked for where the epochs come to rest, and nobody waits for those left behind", async () => {
+  const page = await open({ before: (page) => page.addInitScript(() => {
+    const real = window.fetch;
+    window.asked = [];
+    window.fetch = (url, options) => {
+      if (String(url).includes("/api/knn")) window.asked.push({ ...JSON.parse(options.body), signal: options.signal });
+      return real(url, options);
+    };
+  }) });
+  need((await state(page)).steps.length > 1, "several epochs");
+  const [first] = await positions(page, 500);
+  const asked = () => page.evaluate(() => window.asked.map(({ table, example_id, signal }) => ({ table, example_id, aborted: signal.aborted })));
+  const answered = () => page.waitForFunction(() => document.querySelectorAll(".sample-card .neighbours button").length > 0 && !/Searching/.test(document.querySelector(".sample-card").textContent));
+  await page.mouse.click(first.x, first.y);
+  await answered();
+  check((await asked()).length === 1, `one request for one sample (${(await asked()).length})`);
+  // Two frames for each of ten epochs, the last of them the run's first.
+  await page.evaluate(async () => {
+    const { steps, step } = window.__tlc.state();
+    for (let i = 0; i < 10; i++) {
+      window.__tlc.setTime(i === 9 ? 0 : (step + 1 + i) % steps.length);
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    }
+  });
+  await settle(page, 500);
+  await answered();
+  const all = await asked();
+  const last = all.pop();
+  check(all.length < 7, `the epochs on the way are not asked for (${all.length} requests for 10 epochs)`);
+  check(last.table !== all[0].table && last.example_id === all[0].example_id && !last.aborted, "but the one at which they rest");
+  check(all.every(({ aborted }) => aborted), "what was asked for before is given up");
   return page;
 });
 

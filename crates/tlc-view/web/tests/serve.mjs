@@ -64,9 +64,17 @@ export function table(name, columns) {
   return out.match(/file:\S+/)[0];
 }
 
+/** The rows of a file of any format that tlc imports, as CSV. */
+export function rowsOf(file) {
+  const out = execFileSync(bin, ["import", "--project", join(temporary(), "tables"), "--dataset", "read", file], { encoding: "utf8" });
+  return execFileSync(bin, ["select", "--table", out.match(/file:\S+/)[0], "--where", "true"], { encoding: "utf8", maxBuffer: 1 << 28 });
+}
+
+export const filePath = (name) => join(temporary(), name);
+
 /** Writes a file and returns its path. */
 export function file(name, text) {
-  const path = join(temporary(), name);
+  const path = filePath(name);
   writeFileSync(path, text);
   return path;
 }

@@ -1,7 +1,7 @@
 // What goes wrong is told, and never leaves a blank page.
 import { readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { check, counts, open, settle, shot, state, test, testOwn } from "./lib.mjs";
+import { check, counts, lassoMiddle, need, open, positions, settle, shot, state, test, testOwn } from "./lib.mjs";
 import { copyOfProject, serve } from "./serve.mjs";
 
 testOwn("server gone: says so and what to do, and goes on with what is there", async () => {
@@ -25,7 +25,7 @@ testOwn("table deleted meanwhile: explains, and reads the list again", async () 
   const server = await serve("--project", project);
   const page = await open({ url: server.url });
   const { layouts } = await state(page);
-  if (layouts.length < 2) return page;
+  need(layouts.length > 1, "two layouts");
   const reduced = join(project, "runs", readdirSync(join(project, "runs"))[0], "reduced");
   for (const table of readdirSync(reduced)) renameSync(join(reduced, table), join(project, table));
   const other = layouts.findLast((layout) => layout.id !== layouts[0].id);
@@ -59,6 +59,86 @@ testOwn("a run that is being written: new epochs appear by themselves", async ()
   check((await state(page)).step === before, "whoever looks at the newest epoch follows it");
   await page.waitForFunction(() => document.querySelector(".status")?.textContent === "completed");
   return page;
+});
+
+/** Serves a copy of the project whose run has not got its first split yet; `complete` gives it. */
+async function serveWithoutFirstSplit() {
+  const project = copyOfProject();
+  const path = join(project, "runs", readdirSync(join(project, "runs"))[0], "run.json");
+  const whole = readFileSync(path, "utf8");
+  const record = JSON.parse(whole);
+  const first = record.metrics[0].constants.split;
+  record.metrics = record.metrics.filter((table) => table.constants.split !== first);
+  check(record.metrics.length > 0, "the run has two splits");
+  writeFileSync(path, JSON.stringify(record));
+  return { url: (await serve("--project", project)).url, complete: () => writeFileSync(path, whole) };
+}
+const amounts = (page) => page.locator(".legend-row").evaluateAll((rows) => rows.map((row) => row.textContent));
+const selected = (page, dataset) => page.evaluate((dataset) => window.__tlc.selected(dataset), dataset);
+
+testOwn("a dataset comes before the one shown: colours, selection and sample stay with their points", async () => {
+  const { url, complete } = await serveWithoutFirstSplit();
+  const page = await open({ url });
+  const { datasets: [only], step } = await state(page);
+  await lassoMiddle(page, 0.2);
+  const [first] = await positions(page, 500);
+  await page.mouse.dblclick(first.x, first.y);
+  await lassoMiddle(page, 0.2);
+  const before = { selected: await selected(page, only.id), amounts: await amounts(page), sample: (await state(page)).sample };
+  check(before.selected.length > 0 && before.sample !== null, "points are selected and one is open");
+  complete();
+  // Whoever comes back to the page sees what has come meanwhile, though the run is over.
+  await page.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await page.waitForFunction(() => window.__tlc.state().datasets.length === 2, null, { timeout: 10_000 });
+  await settle(page, 900);
+  const now = await state(page);
+  const same = now.datasets.find((dataset) => dataset.name === only.name);
+  check(same.id !== only.id, "its number is another one now");
+  check(now.step === step && now.views[0].dataset === same.id, "the map shows the same dataset");
+  check(JSON.stringify(await selected(page, same.id)) === JSON.stringify(before.selected), "the same points are selected");
+  check(now.sample?.dataset === same.id && now.sample.slot === before.sample.slot, "the same sample is open");
+  check(JSON.stringify(await amounts(page)) === JSON.stringify(before.amounts), "its classes have as many points as before");
+  await page.locator(".surface").focus();
+  await page.keyboard.press("Escape");
+  await page.getByRole("combobox", { name: "Dataset" }).first().selectOption("-1");
+  await settle(page, 900);
+  const fresh = await open({ url });
+  check(JSON.stringify(await amounts(page)) === JSON.stringify(await amounts(fresh)), "and both together as on a page that is opened now");
+  await fresh.context().close();
+  return page;
+});
+
+testOwn("numbers of an older manifest are refused, and the page reads the newer one by itself", async () => {
+  const { url, complete } = await serveWithoutFirstSplit();
+  const page = await open({ url });
+  check((await state(page)).datasets.length === 1, "one dataset is there");
+  complete();
+  await page.getByRole("tab", { name: "Find" }).click();
+  await page.locator(".finder:not([disabled])").first().click();
+  await page.waitForFunction(() => window.__tlc.state().datasets.length === 2, null, { timeout: 10_000 });
+  await page.getByRole("button", { name: "Find again" }).click();
+  await page.locator(".found-row").first().waitFor({ timeout: 30_000 });
+  check((await state(page)).trouble === null, "the map stays");
+  return page;
+});
+
+test("a damaged link: the page opens without what does not fit, and says so", async () => {
+  const plain = await open();
+  const { columns, datasets } = await state(plain);
+  const { shown } = await counts(plain);
+  await plain.context().close();
+  const coded = columns.find((c) => c.kind === "category" || c.kind === "boolean");
+  check(coded !== undefined, "the run has a column of classes");
+  const huge = Buffer.from([255, 255, 255, 255, 255, 255, 127, 0]).toString("base64url");
+  const parts = [`h=${huge} =${coded.name}`, "h=AgA =nowhere", "h=%%% dataset", "f=1 2 nowhere", `f=0 1 ${coded.name}`, "c=rainbow", "e=n1.5", `s=${datasets[0].id} !!`, "s=99 AgA", "l=9_9", "v0=a_b"];
+  for (const hash of [parts[0], parts.slice(1).join("&")]) {
+    const page = await open({ hash: `#${hash.replaceAll(" ", "+")}` });
+    const now = await state(page);
+    check(now.started && (await counts(page)).visible === shown && now.hidden === 0 && Object.keys(now.filters).length === 0, `${hash}: all points are there`);
+    check(page.troubles.length === 0, `${hash}: ${page.troubles.join("\n")}`);
+    check(/left out/.test(now.notice?.text ?? ""), `${hash}: it is told (${now.notice?.text})`);
+    await page.context().close();
+  }
 });
 
 test("server gone at the start: not a blank page", async () => {

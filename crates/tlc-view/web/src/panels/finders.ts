@@ -30,7 +30,7 @@ export class FindersPanel {
   constructor(private readonly store: Store, private readonly stage: Stage) {
     this.element = h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Find what matters")), this.buttons, this.result);
     store.on("manifest", () => this.renderButtons());
-    store.on(["step", "views"], () => { if (this.current !== null) fill(this.result, h("p", { class: "quiet" }, "The epoch or the layout has changed. "), h("button", { type: "button", class: "link", onclick: () => void this.run(this.current!) }, "Find again")); });
+    store.on(["step", "views"], () => { this.seq++; if (this.current !== null) fill(this.result, h("p", { class: "quiet" }, "The epoch or the layout has changed. "), h("button", { type: "button", class: "link", onclick: () => void this.run(this.current!) }, "Find again")); });
   }
 
   show(on: boolean): void { if (on) this.renderButtons(); }

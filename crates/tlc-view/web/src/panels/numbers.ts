@@ -47,17 +47,18 @@ export class NumbersPanel {
   readonly element = h("div", { class: "panel" });
   private readonly measured = h("div", { class: "measured" });
   private loaded = false;
+  private shown = false;
   private charts: Chart[] = [];
   private seq = 0;
 
   constructor(private readonly store: Store) {
-    store.on("manifest", () => { this.loaded = false; });
     store.on(["step", "views", "manifest"], () => { this.seq++; this.offer(); });
     store.on("step", () => this.mark());
+    store.on("manifest", () => { this.loaded = false; if (this.shown) void this.load(); });
     this.offer();
   }
 
-  show(on: boolean): void { if (on && !this.loaded) void this.load(); }
+  show(on: boolean): void { this.shown = on; if (on && !this.loaded) void this.load(); }
 
   private mark(): void { for (const chart of this.charts) chart.mark(this.store.steps[this.store.step]?.epoch ?? null); }
 

@@ -10,6 +10,8 @@ import type { Store } from "../store";
 import { hasImages, thumb } from "../thumbs";
 
 const NEIGHBOURS = 10;
+/** Whoever plays the epochs or walks through rows does not wait for each one's neighbours. */
+const REST_MS = 300;
 
 /** Values to show first: roles, then the column that gives the colour. */
 function keyColumns(store: Store): ColumnInfo[] {
@@ -47,6 +49,8 @@ function neighboursOnMap(store: Store, ref: Ref): { slot: number; distance: numb
 export class SampleCard {
   readonly element = h("section", { class: "sample-card", "aria-label": "Sample", hidden: true });
   private seq = 0;
+  /** Stops what the server still does for what was shown before. */
+  private stop = new AbortController();
 
   constructor(private readonly store: Store, private readonly stage: Stage) {
     store.on(["sample", "step", "manifest"], onFrame(() => void this.render()));
@@ -56,6 +60,8 @@ export class SampleCard {
     const { store } = this;
     const ref = store.sample;
     const mine = ++this.seq;
+    this.stop.abort();
+    this.stop = new AbortController();
     this.element.hidden = ref === null;
     if (ref === null) { fill(this.element); return; }
     const table = store.currentTable(ref.dataset);
@@ -103,7 +109,7 @@ export class SampleCard {
       for (const info of store.manifest.columns) store.data.values(info.name, table).then(() => { if (mine === this.seq) local(); }, () => undefined);
       return;
     }
-    store.source.sample(ref.dataset, id, table).then((sample) => {
+    store.source.sample(ref.dataset, id, table, this.stop.signal).then((sample) => {
       if (mine !== this.seq) return;
       // In the order of the columns elsewhere: roles first.
       const rank = new Map(store.manifest.columns.map((c, i) => [c.name, i]));
@@ -120,7 +126,9 @@ export class SampleCard {
     const layout = store.views[store.activeView]?.layout;
     if (layout === undefined) { fill(box, h("p", { class: "quiet" }, "No layout.")); return; }
     fill(box, h("p", { class: "quiet" }, "Searching …"));
-    store.source.knn(layout, table, id, NEIGHBOURS).then((found) => {
+    const { signal } = this.stop;
+    const rest = new Promise((done) => setTimeout(done, REST_MS));
+    rest.then(() => { signal.throwIfAborted(); return store.source.knn(layout, table, id, NEIGHBOURS, signal); }).then((found) => {
       if (mine !== this.seq) return;
       this.list(box, ref, found.neighbours.map((n) => ({ slot: store.data.slotOf(ref.dataset, n.example_id), distance: n.distance })).filter((n) => n.slot >= 0));
       if (found.note !== null) box.append(h("p", { class: "quiet" }, found.note));

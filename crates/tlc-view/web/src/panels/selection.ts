@@ -66,7 +66,7 @@ export class SelectionPanel {
     const stride = selected ? 1 : Math.max(1, Math.floor(shown.reduce((sum, { slots }) => sum + slots.length, 0) / limit));
     let i = 0;
     for (const { dataset, slots } of shown) for (const slot of slots) if (i++ % stride === 0 && refs.length < limit) refs.push({ dataset, slot });
-    const wanted = refs.map((r) => `${r.dataset}.${r.slot}`).join();
+    const wanted = refs.map((r) => `${r.dataset}.${r.slot}`).join() + shown.map(({ dataset }) => store.datasetKey(dataset)).join();
     if (wanted === this.galleryOf) return;
     this.galleryOf = wanted;
     const images = refs.filter((ref) => hasThumb(store, ref.dataset, ref.slot));

@@ -46,7 +46,7 @@ export class Projector {
     const a = store.data.coordsNow(layout.id, moment.from), b = store.data.coordsNow(layout.id, moment.to);
     if (a === undefined || b === undefined) return undefined;
     const camera = store.cameras[view]!;
-    const key = [layout.id, moment.from, moment.to, moment.t, rect.x, rect.y, rect.width, rect.height, rect.shift, rect.sink, ...Object.values(camera)].join();
+    const key = [store.generation, layout.id, moment.from, moment.to, moment.t, rect.x, rect.y, rect.width, rect.height, rect.shift, rect.sink, ...Object.values(camera)].join();
     const place = `${view}/${dataset}`;
     const known = this.kept.get(place);
     if (known?.key === key) return known.out;

@@ -20,7 +20,7 @@ function ownSteps(store: Store, layout: Layout, dataset: number): { step: number
 
 export function trailsKey(store: Store, view: number): string {
   const parts = store.datasetsOf(view).map((d) => { const p = store.points.get(d)!; return `${d}.${p.stateVersion}.${p.codesVersion}`; });
-  return `${store.views[view]!.layout} ${store.steps.length} ${parts.join()}`;
+  return `${store.generation} ${store.views[view]!.layout} ${parts.join()}`;
 }
 
 /** Fetches table after table and keeps only the positions needed, so that memory does not grow with epochs. */
