@@ -171,7 +171,7 @@ struct Document {
     arrays: FileEntry,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct MadeBy {
     #[serde(rename = "crate")]
     crate_name: String,
@@ -225,11 +225,12 @@ pub fn decode_model(
     read: impl FnOnce(&str) -> Result<Vec<u8>, ReduceError>,
 ) -> Result<Box<dyn FittedReducer>, ReduceError> {
     let document = Document::read(document)?;
-    let content = document.arrays(read)?;
-    let reducer = reducer_from_json(document.reducer).map_err(|source| match document.made_by {
+    // Whose crate is missing is said before large arrays are read.
+    let reducer = reducer_from_json(document.reducer.clone()).map_err(|source| match document.made_by.clone() {
         Some(MadeBy { crate_name, version }) => ReduceError::Restore { crate_name, crate_version: version, source },
         None => ReduceError::backend("restore the model's reducer", source),
     })?;
+    let content = document.arrays(read)?;
     let fitted = reducer.restore(Arrays::from_safetensors(&content)?)?;
     if fitted.n_features() != document.n_features {
         let reason = format!("it takes {} features, its document says {}", fitted.n_features(), document.n_features);

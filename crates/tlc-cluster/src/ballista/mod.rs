@@ -17,6 +17,7 @@ use ballista_core::execution_plans::execute_physical_plan;
 use ballista_core::extension::SessionConfigExt;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::TryStreamExt;
@@ -34,6 +35,9 @@ pub(crate) async fn run(
 ) -> Result<Vec<RecordBatch>, ClusterError> {
     let config = SessionConfig::new_with_ballista().with_ballista_job_name("tlc apply");
     let (settings, codec, session) = (config.ballista_config(), NodeCodec::default(), Ulid::generate().to_string());
+    // A stage that collects what the tasks say: what an executor that was lost had said is asked for again by the
+    // scheduler. What the last stage gives is fetched from here, and nobody would ask again.
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(plan));
     let rows = execute_physical_plan::<PhysicalPlanNode>(address.endpoint(), &settings, plan, &codec, session, config);
     let gave_up = |error: DataFusionError| {
         let reason = reason(&chain(&error));

@@ -205,7 +205,11 @@ fn a_reduction_loses_no_source_before_its_successor_is_there() {
             assert!(inventory.damaged_tables.is_empty() && inventory.damaged_runs.is_empty(), "{inventory:?}");
         }
         reduce(&direct).expect("continued, to the same end");
-        assert!(sources.iter().all(|source| direct.store().info(source).is_err()), "round {round}: a source is left");
+        let record = run.record().expect("readable");
+        for source in &sources {
+            let needs = direct.inventory().expect("readable").needs(source);
+            assert!(direct.store().info(source).is_err(), "round {round}: {source} is left: {needs:?}, {record:?}");
+        }
         let entries = run.metrics().expect("readable");
         let mut replaced: Vec<&Url> = entries.iter().filter_map(|entry| entry.reduced_from.as_ref()).collect();
         replaced.sort();
