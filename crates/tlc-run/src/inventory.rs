@@ -10,6 +10,8 @@ use crate::links::Links;
 use crate::reduce::PIECES_SUFFIX;
 use crate::{ListedRun, Project, RunError, RunRecord};
 
+/// How often a table is tried to be opened that a store fails to open.
+const ATTEMPTS: usize = 3;
 /// Folders below the project that are looked into for tables.
 pub(crate) const DEPTH: usize = 6;
 
@@ -66,7 +68,7 @@ impl Project {
     pub fn inventory(&self) -> Result<Inventory, RunError> {
         let (mut tables, mut damaged_tables) = (Vec::new(), Vec::new());
         for url in self.table_urls()? {
-            match self.store().info(&url) {
+            match self.look_at(&url) {
                 Ok(info) => tables.push(info),
                 // Somebody deleted it meanwhile.
                 Err(StoreError::NotFound { .. }) => {}
@@ -74,6 +76,17 @@ impl Project {
             }
         }
         self.inventory_of(tables, damaged_tables)
+    }
+
+    /// A store that fails is asked again: what cannot be read holds back deletions, also when the store is well again.
+    fn look_at(&self, url: &Url) -> Result<TableInfo, StoreError> {
+        for _ in 1..ATTEMPTS {
+            match self.store().info(url) {
+                Err(StoreError::Backend { .. }) => {}
+                known => return known,
+            }
+        }
+        self.store().info(url)
     }
 
     /// These tables beside the runs as they are now: a table is recorded after it was written, so runs are read last.
