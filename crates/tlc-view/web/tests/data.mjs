@@ -145,7 +145,7 @@ testOwn("embeddings without a layout: the page reduces them, with progress", asy
   return page;
 });
 
-testOwn("another layout with parameters of its own, side by side with the first", async () => {
+testOwn("another layout of a table, with parameters of its own, takes the first one's place on screen", async () => {
   const n = 300;
   const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => (k === i % 8 ? 5 : 0) + Math.sin(i * 12.9898 + k * 78.233)));
   const page = await openTable("again", { embeddings: { kind: "vector8", values: vectors, metadata: role("nn_embedding") }, label: label(Array.from({ length: n }, (_, i) => i % 8), "abcdefgh".split("")) });
@@ -167,13 +167,13 @@ testOwn("another layout with parameters of its own, side by side with the first"
   await shot(page, "another-layout");
   await args.fill("{\"n_neighbors\": 5}");
   await dialog.getByRole("button", { name: "Reduce" }).click();
-  await page.waitForFunction(() => window.__tlc.state().layouts.length === 2, null, { timeout: 120_000 });
+  await page.waitForFunction(() => window.__tlc.state().layouts.some((layout) => layout.method === "umap"), null, { timeout: 120_000 });
   await settle(page, 900);
   const { layouts, views } = await state(page);
   const made = layouts.find((layout) => layout.method === "umap");
   check(made?.args.n_neighbors === 5, `the parameter is what was asked for (${JSON.stringify(made?.args)})`);
-  check(views.length === 2 && views[0].layout !== made.id && views[1].layout === made.id, "both are shown side by side");
-  await shot(page, "another-layout-beside");
+  check(views.some((view) => view.layout === made.id), "it is what is shown");
+  await shot(page, "another-layout-made");
   return page;
 });
 

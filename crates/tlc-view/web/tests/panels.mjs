@@ -139,8 +139,8 @@ testOwn("export of a selection: the files hold its rows", async () => {
   await lassoMiddle(page, 0.2);
   const ids = (await page.evaluate((dataset) => window.__tlc.selectedIds(dataset), datasets.at(-1).id)).sort((a, b) => a - b);
   check(ids.length > 1 && ids.length < datasets.at(-1).rows, `some are selected (${ids.length})`);
-  // An imported file gets ids of its own before those that it holds.
-  const csvIds = (text) => { const [head, ...rows] = text.trim().split(/\r?\n/); const at = head.split(",").lastIndexOf("example_id"); return rows.map((row) => Number(row.split(",")[at])); };
+  // An imported file gets ids of its own; those that it holds are called `own_example_id` then.
+  const csvIds = (text) => { const [head, ...rows] = text.trim().split(/\r?\n/); const names = head.split(","); const at = Math.max(names.indexOf("own_example_id"), names.indexOf("example_id")); check(at >= 0, `the ids are there: ${head}`); return rows.map((row) => Number(row.split(",")[at])); };
   const read = {
     csv: (path) => csvIds(readFileSync(path, "utf8")),
     json: (path) => JSON.parse(readFileSync(path, "utf8")).map((row) => row.example_id),
