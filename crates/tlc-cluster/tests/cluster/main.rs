@@ -1,4 +1,4 @@
-//! Jobs in this process, on a cluster in this process, and on one of several processes of which one is killed.
+//! Jobs in this process, on a cluster in this process, and on one of several processes.
 
 mod jobs;
 mod processes;
