@@ -1,7 +1,8 @@
-//! The result does not depend on where a job runs, nor on processes that die on the way.
+//! The result does not depend on where a job runs.
 
 use std::net::TcpListener;
 use std::process::{Child, Command};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,21 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Stops work that takes too long, so that a cluster that hangs is a failed test.
+fn in_time<R>(work: impl FnOnce(&Progress) -> R) -> R {
+    let progress = Progress::default();
+    let (done, waiting) = mpsc::channel::<()>();
+    let watched = progress.clone();
+    thread::spawn(move || {
+        if waiting.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            watched.cancel();
+        }
+    });
+    let result = work(&progress);
+    drop(done);
+    result
+}
+
 fn wait_for_port(port: u16) {
     wait_for("starting a process", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
 }
@@ -109,7 +125,7 @@ fn the_result_does_not_depend_on_where_a_job_runs() {
         move || run_standalone(&scheduler_options(ports), &executor_options(ports + 1, ports), &stop)
     });
     wait_for_port(ports + 1);
-    let on_standalone = place.job("standalone").run(&Where::Cluster(address(ports)), &Progress::default());
+    let on_standalone = in_time(|progress| place.job("standalone").run(&Where::Cluster(address(ports)), progress));
     assert_same(&on_standalone.expect("applied by the standalone cluster"), &here);
     stop.cancel();
     let ended = standalone.join().expect("no panic");
@@ -126,7 +142,7 @@ fn the_result_does_not_depend_on_where_a_job_runs() {
     let out = job.out.clone();
     let data = out.to_path().expect("local").join("data");
     let n_parts = || std::fs::read_dir(&data).map_or(0, Iterator::count);
-    let running = thread::spawn(move || job.run(&Where::Cluster(address(scheduler)), &Progress::default()));
+    let running = thread::spawn(move || in_time(|progress| job.run(&Where::Cluster(address(scheduler)), progress)));
     wait_for("writing the first parts", || n_parts() >= 6);
     assert!(!running.is_finished() && n_parts() < 80, "in mid-job");
     let visible = LanceStore::default().info(&out);
