@@ -130,7 +130,7 @@ fn jobs_that_do_not_fit_say_what_would() {
     assert!(unknown.contains("no such column"), "{unknown}");
     let taken = refused(with(|job| job.target = Some("id".to_owned())));
     assert!(taken.contains("already has a column \"id\""), "{taken}");
-    let ending = refused(with(|job| job.out = place.root().join("not-a-table").expect("valid")));
+    let ending = refused(Apply { out: place.root().join("not-a-table").expect("valid"), ..job.clone() });
     assert!(ending.contains("ends in .lance"), "{ending}");
     let no_table = Apply { table: place.root().join("nothing.lance").expect("valid"), ..job.clone() };
     assert!(refused(no_table).contains("nothing is stored at"));
