@@ -274,8 +274,9 @@ fn collect(
         for collector in &mut *collectors {
             columns.extend(collector.collect(&batch, &output)?);
         }
+        check_lengths(&columns, n)?;
         tally.mark_not_finite(&ids, &mut columns);
-        let rows = assemble(columns, n, schema)?;
+        let rows = assemble(columns, schema)?;
         aggregate(&rows, &mut tally.aggregates);
         n_seen.set(n_seen.get() + n);
         task.advance(n as u64)?;
@@ -426,12 +427,19 @@ fn constant_column(name: &str, value: &Value, n: usize) -> Result<Column, Collec
     Ok(Column { field, values })
 }
 
-/// The columns as a batch of `schema`, or of their own.
-fn assemble(columns: Vec<Column>, n: usize, schema: Option<&SchemaRef>) -> Result<RecordBatch, CollectError> {
-    if let Some(column) = columns.iter().find(|column| column.values.len() != n) {
-        let what = format!("column {:?} has {} values for {n} samples", column.field.name(), column.values.len());
-        return Err(CollectError::Data { what });
+/// Refuses columns of another length than the batch.
+fn check_lengths(columns: &[Column], n: usize) -> Result<(), CollectError> {
+    match columns.iter().find(|column| column.values.len() != n) {
+        None => Ok(()),
+        Some(column) => {
+            let what = format!("column {:?} has {} values for {n} samples", column.field.name(), column.values.len());
+            Err(CollectError::Data { what })
+        }
     }
+}
+
+/// The columns, of one length, as a batch of `schema`, or of their own.
+fn assemble(columns: Vec<Column>, schema: Option<&SchemaRef>) -> Result<RecordBatch, CollectError> {
     let (fields, values): (Vec<Field>, Vec<ArrayRef>) =
         columns.into_iter().map(|column| (column.field, column.values)).unzip();
     if let Some((_, twice)) =

@@ -169,7 +169,7 @@ impl RowSource for TableRows<'_> {
 /// let mut values: Vec<f32> = (0..300_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 1e6).collect();
 /// values.copy_within(18..24, 42);
 /// values[42] += 1e-3;
-/// let embedding = Column::embedding("embedding", 6, values, NumberRole::NnEmbedding);
+/// let embedding = Column::embedding("embedding", 6, values, NumberRole::NnEmbedding)?;
 /// # let folder = "memory://p/datasets/toys".parse()?;
 /// let table = Table::from_columns(store, &folder, NewTable::new("initial"), vec![embedding])?;
 /// let (neighbours, report) =
@@ -357,7 +357,7 @@ mod tests {
     fn project_and_table(values: Vec<f32>) -> (Project, Url) {
         let store = Arc::new(MemoryStore::default());
         let project = Project::new(store.clone(), "memory://p".parse().expect("a URL"));
-        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
         let folder = "memory://p/datasets/d".parse().expect("a URL");
         let table = Table::from_columns(store, &folder, NewTable::new("t"), vec![embedding]).expect("writable");
         (project, table.url().clone())

@@ -308,11 +308,8 @@ impl Index {
     }
 
     /// One of the rows it was built on.
-    ///
-    /// # Panics
-    /// If there are not so many.
     #[inline]
-    pub fn row(&self, id: usize) -> &[f32] {
+    pub(crate) fn row(&self, id: usize) -> &[f32] {
         self.0.row(id)
     }
 

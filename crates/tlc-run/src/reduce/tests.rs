@@ -56,7 +56,7 @@ impl Fixture {
         let mut values: Vec<f32> =
             (0..N_ROWS * WIDTH).map(|i| epoch as f32 + noise.normal(i as u64, 0) as f32).collect();
         (0..n_bad).for_each(|row| values[row * WIDTH] = f32::NAN);
-        let embedding = Column::embedding(column, WIDTH, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding(column, WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
         let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
         let mut fields = vec![id, embedding.field];
         let ids = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));

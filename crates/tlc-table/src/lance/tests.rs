@@ -29,7 +29,7 @@ impl Fixture {
     fn with_table() -> Self {
         let fixture = Self::new();
         let values = (0..4000).map(|i| (i as f32).sin()).collect();
-        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), embedding.field]));
         let ids = Arc::new(Int64Array::from_iter_values(0..1000));
         let batch = RecordBatch::try_new(schema.clone(), vec![ids, embedding.values]).expect("columns of one length");
@@ -260,7 +260,7 @@ fn a_million_rows_come_back() {
     let batch = |first: i64| {
         let ids = first..first + N_ROWS / 10;
         let values = ids.clone().flat_map(|id| [id as f32, 0.5, -1.0, (id as f32).sin()]).collect();
-        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), embedding.field]));
         let columns = vec![Arc::new(Int64Array::from_iter_values(ids)) as _, embedding.values];
         RecordBatch::try_new(schema, columns).expect("one length")

@@ -41,7 +41,7 @@ const DESCRIPTION_KEY: &str = "tlc:description";
 ///     NewTable::new("initial").description("three toys"),
 ///     vec![
 ///         Column { field: Field::new("price", DataType::Int64, false), values: Arc::new(Int64Array::from(vec![3, 9, 4])) },
-///         Column::embedding("embedding", 2, vec![0., 1., 2., 3., 4., 5.], NumberRole::NnEmbedding),
+///         Column::embedding("embedding", 2, vec![0., 1., 2., 3., 4., 5.], NumberRole::NnEmbedding)?,
 ///     ],
 /// )?;
 /// let cheap = table.filtered(&Filter::lt("price", 5))?;

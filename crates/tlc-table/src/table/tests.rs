@@ -32,7 +32,7 @@ fn toys() -> Vec<Column> {
         label,
         column("price", Arc::new(Float32Array::from(vec![3.0, 9.5, 4.0, 1.0]))),
         column("name", Arc::new(StringArray::from(vec!["a", "b", "c", "d"]))),
-        Column::embedding("embedding", 2, (0..8).map(|x| x as f32).collect(), NumberRole::NnEmbedding),
+        Column::embedding("embedding", 2, (0..8).map(|x| x as f32).collect(), NumberRole::NnEmbedding).expect("whole vectors"),
     ]
 }
 
@@ -267,6 +267,7 @@ fn what_does_not_fit_is_explained() {
     assert!(edit("label", 9, 1.into()).contains("no row 9; it has 4 rows"));
     assert!(edit("label", 0, "cow".into()).contains("no class \"cow\""));
     assert!(edit("price", 0, "dear".into()).contains("cannot become \"dear\""));
+    assert!(edit("embedding", 0, serde_json::Value::Null).contains("int64, float32, boolean and text can be edited"));
     assert!(table.filtered(&Filter::eq("nope", 1)).expect_err("refused").to_string().contains("no column"));
     assert!(table.taken(&[4]).expect_err("refused").to_string().contains("no row 4"));
     assert_eq!(table.revisions().expect("listable").len(), 1, "nothing was written");

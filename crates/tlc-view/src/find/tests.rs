@@ -27,7 +27,7 @@ fn scene() -> Scene {
     labels.push(1);
     let names = BTreeMap::from([(0, "cat".to_owned()), (1, "dog".to_owned())]);
     let n = labels.len() as i64;
-    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding);
+    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![
         Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId),
         Field::new("label", DataType::Int64, false).with_role(NumberRole::Label).with_value_map(&names),
@@ -95,7 +95,7 @@ fn the_nearest_of_one_sample_are_those_of_all_distances() {
 fn duplicates_are_found_where_most_samples_are() {
     let n = 40;
     let points = (0..n).flat_map(|i| if i < 30 { [(i / 2) as f32, 0.0] } else { [i as f32, 50.0] }).collect();
-    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding);
+    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![map.field]));
     let rows = RecordBatch::try_new(schema.clone(), vec![map.values]).expect("it fits");
     let store = MemoryStore::default();
