@@ -528,8 +528,8 @@ fn what_is_needed_is_not_deleted_and_what_was_deleted_is_explained() {
     let dot = graph.to_dot(project.root());
     assert!(dot.contains("t1 -> t0 [label=\"reduce\"]") && dot.contains("style=dashed"), "{dot}");
     let events = graph.to_open_lineage(project.root());
-    assert_eq!(events.len(), 1, "how the deleted table was made is not known any more");
-    let field = &events[0]["outputs"][0]["facets"]["columnLineage"]["fields"]["embeddings_90_pca"]["inputFields"][0];
+    assert_eq!(events.len(), 2, "how the deleted table was made is not known any more");
+    let field = &events[1]["outputs"][0]["facets"]["columnLineage"]["fields"]["embeddings_90_pca"]["inputFields"][0];
     assert_eq!((&field["field"], &field["name"]), (&json!("embeddings_90"), &json!(deletion.url.to_string())));
     // A table that is gone can be asked for as well.
     assert!(matches!(project.lineage_graph(&source).expect("known").nodes[0].state, crate::NodeState::Deleted(_)));
