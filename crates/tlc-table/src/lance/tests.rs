@@ -201,14 +201,17 @@ fn what_a_stopped_deletion_left_is_listed_and_removed() {
     let [file, left] = names.map(|name| fixture.folder.path().join(name));
     fs::rename(fixture.folder.path().join("t.lance"), &left).expect("what a kill after the rename leaves");
     fs::write(&file, b"{").expect("what a kill before the rename leaves");
+    let own = fixture.folder.path().join("notes.deleted-by-me");
+    fs::create_dir(&own).expect("what a user called so");
     let found = fixture.store.list_leftovers(&folder).expect("listable");
     assert_eq!(found.iter().map(Url::file_name).collect::<Vec<_>>(), names);
     assert!(found.iter().all(|url| fixture.store.last_modified(url).expect("readable").is_some()));
     for url in &found {
         fixture.store.delete_folder(url).expect("removable");
     }
-    assert!(!left.exists() && !file.exists());
+    assert!(!left.exists() && !file.exists() && own.exists());
     assert_eq!(fixture.store.list_leftovers(&folder).expect("listable"), []);
+    assert_eq!(fixture.store.list_folders(&folder).expect("listable"), ["notes.deleted-by-me"]);
     assert_eq!(fixture.store.last_modified(&fixture.url).expect("readable"), None);
 }
 
