@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 pub use cells::CellsIndex;
-pub use disk::{DiskGraph, DiskIndex, DiskOptions, RowSource, graph_on_disk};
+pub use disk::{DiskGraph, DiskIndex, DiskOptions, RowSource, TableRows, graph_on_disk};
 pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
 pub use projected::ProjectedIndex;
