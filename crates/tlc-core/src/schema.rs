@@ -34,7 +34,11 @@ pub enum NumberRole {
     ReducedEmbedding,
     /// How far outside the fitted data a transformed row lies; about 1 is typical.
     OutOfDistribution,
-    /// 0-based row number in the foreign table: the only join key.
+    /// Which sample the row is of: the 0-based number of its row in the foreign table, int64, the only join key.
+    ///
+    /// What the foreign table itself has in a column of this role plays no part. In a table that names no foreign table the
+    /// values name samples that are in no table, and its own rows are found by them. Without such a column row `i` is of
+    /// sample `i`; a foreign table must then have as many rows.
     ExampleId,
     /// Which foreign table the row describes; the column's value map holds its URL.
     ForeignTableId,
@@ -353,7 +357,8 @@ mod tests {
     #[test]
     fn vectors_that_do_not_fit_are_an_error() {
         let of = |width: usize, n: usize| {
-            let wide = Column::embedding("e", width, vec![0.0; n], NumberRole::NnEmbedding).map(|column| column.values.len());
+            let wide =
+                Column::embedding("e", width, vec![0.0; n], NumberRole::NnEmbedding).map(|column| column.values.len());
             let half = Column::embedding_f16("e", width, vec![f16::ZERO; n], NumberRole::NnEmbedding);
             assert_eq!(half.map(|column| column.values.len()), wide);
             wide
