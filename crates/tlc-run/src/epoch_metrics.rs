@@ -138,7 +138,8 @@ mod tests {
             let ids = (2 * number) as i64..(2 * number + n) as i64;
             let right: BooleanArray = ids.clone().map(|id| Some(id % 2 == 0)).collect();
             let values = losses.iter().flat_map(|&loss| [loss, -loss]).collect();
-            let embedding = Column::embedding("embeddings_1", 2, values, NumberRole::NnEmbedding).expect("whole vectors");
+            let embedding =
+                Column::embedding("embeddings_1", 2, values, NumberRole::NnEmbedding).expect("whole vectors");
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(Int64Array::from_iter_values(ids.clone())),
                 Arc::new(Int64Array::from(vec![epoch; n])),

@@ -90,7 +90,9 @@ fn producer_uri(producer: &str) -> String {
 /// With `%` and two digits for each byte that may mean something in a URI.
 fn escaped(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -170,7 +172,8 @@ mod tests {
     fn events_are_what_open_lineage_says_they_are() {
         let root: Url = "file:///p".parse().expect("a URL");
         let id: Ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("an identity");
-        let nodes = vec![node("map", id, 1, "tlc-run/0.1.0", vec![1]), node("of", Ulid(7), 0, "ünser Programm?/1/2 β", vec![])];
+        let nodes =
+            vec![node("map", id, 1, "tlc-run/0.1.0", vec![1]), node("of", Ulid(7), 0, "ünser Programm?/1/2 β", vec![])];
         let events = LineageGraph { nodes, is_cut: false }.to_open_lineage(&root);
         events.iter().for_each(check_event);
         let kinds: Vec<(&str, &str)> =

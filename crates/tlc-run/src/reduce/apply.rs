@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use ndarray::{Array2, ArrayView2, Axis};
 use tlc_core::digest::TableDigest;
 use tlc_core::{
-    BatchStream, ColumnError, ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation,
-    Progress, Scan, StoreError, Task, Transformed, Url, embedding_field, embedding_values,
+    BatchStream, ColumnError, ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole,
+    Operation, Progress, Scan, StoreError, Task, Transformed, Url, embedding_field, embedding_values,
 };
 
 use super::fit::{FIT_ROWS, FittedColumn, FittedColumns, REDUCE, failed, vector_width};
