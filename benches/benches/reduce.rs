@@ -127,7 +127,7 @@ fn check_axes(axes: &PrincipalAxes, data: ArrayView2<'_, f32>) {
         let mean = rows.mean_axis(Axis(0)).expect("rows");
         rows - mean
     };
-    let scores = centred(axes.project(data).view());
+    let scores = centred(axes.project(data).expect("as wide").view());
     let covariance = scores.t().dot(&scores);
     for ((i, j), value) in covariance.indexed_iter().filter(|((i, j), _)| i < j) {
         let (of_i, of_j) = (covariance[[i, i]], covariance[[j, j]]);

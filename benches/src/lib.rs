@@ -31,7 +31,7 @@ pub fn cluster_rows(rows: Range<usize>, d: usize) -> Array2<f32> {
 /// A table of `n` embeddings of width `d`, in batches of 8,192 rows.
 pub fn embedding_batches(n: usize, d: usize) -> (Arc<Schema>, Vec<RecordBatch>) {
     let values = clusters(n, d).into_raw_vec_and_offset().0;
-    let embedding = Column::embedding("embeddings_90", d, values, NumberRole::NnEmbedding);
+    let embedding = Column::embedding("embeddings_90", d, values, NumberRole::NnEmbedding).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![Field::new("example_id", DataType::Int64, false), embedding.field]));
     let ids = Arc::new(Int64Array::from_iter_values(0..n as i64));
     let batch = RecordBatch::try_new(schema.clone(), vec![ids, embedding.values]).expect("columns of one length");

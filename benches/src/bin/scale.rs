@@ -122,7 +122,8 @@ fn main() -> anyhow::Result<()> {
 /// The table, and how long it took to write; `None` if it was there.
 fn write(project: &Project, options: &Options) -> anyhow::Result<(TableInfo, Option<f64>)> {
     let (n, width) = (options.rows, options.width);
-    let embedding = |values| Column::embedding("embedding", width, values, NumberRole::NnEmbedding);
+    let embedding =
+        |values| Column::embedding("embedding", width, values, NumberRole::NnEmbedding).expect("whole vectors");
     let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
     let schema = Arc::new(Schema::new(vec![id, embedding(Vec::new()).field]));
     let made = Arc::new(AtomicU64::new(0));

@@ -82,7 +82,7 @@ fn batches(columns: Vec<Column>) -> Result<(Arc<Schema>, Vec<RecordBatch>)> {
 fn write_scan(folder: &Url, rows: usize, width: usize, rounds: usize) -> Result<Value> {
     let number = Field::new("id", DataType::Int64, false);
     let number = Column { field: number, values: Arc::new(Int64Array::from_iter_values(0..rows as i64)) };
-    let vectors = Column::embedding("e", width, noise(rows * width, 0), NumberRole::NnEmbedding);
+    let vectors = Column::embedding("e", width, noise(rows * width, 0), NumberRole::NnEmbedding)?;
     let (schema, batches) = batches(vec![number, vectors])?;
     let (mut write, mut scan) = (Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -146,7 +146,7 @@ fn add(run: &Run, epoch: usize, columns: Vec<Column>) -> Result<Url> {
 fn listing(root: &Url, tables: usize, rounds: usize) -> Result<Value> {
     let run = project(root).create_run("r", Map::new())?;
     for epoch in 0..tables {
-        let embedding = Column::embedding("e", 4, noise(40, epoch as u64), NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 4, noise(40, epoch as u64), NumberRole::NnEmbedding)?;
         add(&run, epoch, vec![ids(10), embedding])?;
     }
     let (mut of_run, mut of_project) = (Vec::new(), Vec::new());
@@ -169,7 +169,7 @@ fn epochs(root: &Url, tables: usize, rows: usize, width: usize) -> Result<Value>
     for epoch in 0..tables {
         let drift = epoch as f32 * 0.01;
         let values = cloud.iter().enumerate().map(|(i, x)| x + if i % width < 3 { drift } else { 0.0 }).collect();
-        add(&run, epoch, vec![ids(rows), Column::embedding("e", width, values, NumberRole::NnEmbedding)])?;
+        add(&run, epoch, vec![ids(rows), Column::embedding("e", width, values, NumberRole::NnEmbedding)?])?;
     }
     Ok(json!({ "write": started.elapsed().as_secs_f64() }))
 }
@@ -211,10 +211,10 @@ fn samples(root: &Url) -> Result<Value> {
     };
     let halves = vectors(3).into_iter().map(f16::from_f32).collect();
     // First, since the last one is fitted, and the others are reduced if they have its column.
-    let half_precision = vec![ids(N_ROWS), Column::embedding_f16("h", 8, halves, NumberRole::NnEmbedding)];
+    let half_precision = vec![ids(N_ROWS), Column::embedding_f16("h", 8, halves, NumberRole::NnEmbedding)?];
     let half_precision = add(&run, 0, half_precision)?;
-    let metrics = add(&run, 1, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(1), NumberRole::NnEmbedding)])?;
-    add(&run, 2, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(2), NumberRole::NnEmbedding)])?;
+    let metrics = add(&run, 1, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(1), NumberRole::NnEmbedding)?])?;
+    add(&run, 2, vec![ids(N_ROWS), Column::embedding("e", 8, vectors(2), NumberRole::NnEmbedding)?])?;
     let options = ReduceOptions {
         delete_source_tables: Some(false),
         retain_source_embedding_column: true,

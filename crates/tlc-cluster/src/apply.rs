@@ -206,7 +206,10 @@ impl Form {
             .collect();
         let score = Field::new(format!("{target}_ood"), DataType::Float32, true);
         let mut fields = kept.clone();
-        fields.push(Arc::new(embedding_field(&target, n_components, NumberRole::ReducedEmbedding)));
+        let placed = embedding_field(&target, n_components, NumberRole::ReducedEmbedding).map_err(|error| {
+            ClusterError::Column { column: column.clone(), url: source.url.clone(), reason: error.to_string() }
+        })?;
+        fields.push(Arc::new(placed));
         fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));
         if let Some(taken) = kept.iter().find(|field| fields[kept.len()..].iter().any(|new| new.name() == field.name()))
         {

@@ -85,8 +85,8 @@ pub struct CollectReport {
 /// Runs `predictor` on every sample of `dataset`, in order, and writes what `collectors` make of it as one
 /// metrics table into `sink`.
 ///
-/// The table has `example_id` (the sample's number), `input_table_id` (whose value map holds the URL of
-/// the data set's table), the constants, the collectors' columns, and, if there are embeddings,
+/// The table has `example_id` (the sample's number, which is that of its row in the data set's table), `input_table_id`
+/// (whose value map holds the URL of that table), the constants, the collectors' columns, and, if there are embeddings,
 /// `embeddings_finite`: rows with NaN or infinity are kept and marked, and a warning is logged.
 ///
 /// A data set that allows it is read by other threads, ahead of the model. A model on a GPU runs while its previous
@@ -188,7 +188,7 @@ fn chosen<'a>(dataset: &'a dyn Dataset, options: &CollectOptions) -> Result<Data
 pub struct BatchSource<'a> {
     /// The batches, in order; the first sample of all has number 0. The last may be smaller than the others.
     pub batches: &'a mut dyn Iterator<Item = Result<Batch, CollectError>>,
-    /// The table whose rows the samples are, with an absolute URL, if there is one.
+    /// The table whose rows the samples are, all of them and in its order, with an absolute URL, if there is one.
     pub table: Option<&'a LineageInput>,
     /// How many samples there will be, for progress, if that is known.
     pub n_samples: Option<usize>,
@@ -274,8 +274,9 @@ fn collect(
         for collector in &mut *collectors {
             columns.extend(collector.collect(&batch, &output)?);
         }
+        check_lengths(&columns, n)?;
         tally.mark_not_finite(&ids, &mut columns);
-        let rows = assemble(columns, n, schema)?;
+        let rows = assemble(columns, schema)?;
         aggregate(&rows, &mut tally.aggregates);
         n_seen.set(n_seen.get() + n);
         task.advance(n as u64)?;
@@ -426,12 +427,19 @@ fn constant_column(name: &str, value: &Value, n: usize) -> Result<Column, Collec
     Ok(Column { field, values })
 }
 
-/// The columns as a batch of `schema`, or of their own.
-fn assemble(columns: Vec<Column>, n: usize, schema: Option<&SchemaRef>) -> Result<RecordBatch, CollectError> {
-    if let Some(column) = columns.iter().find(|column| column.values.len() != n) {
-        let what = format!("column {:?} has {} values for {n} samples", column.field.name(), column.values.len());
-        return Err(CollectError::Data { what });
+/// Refuses columns of another length than the batch.
+fn check_lengths(columns: &[Column], n: usize) -> Result<(), CollectError> {
+    match columns.iter().find(|column| column.values.len() != n) {
+        None => Ok(()),
+        Some(column) => {
+            let what = format!("column {:?} has {} values for {n} samples", column.field.name(), column.values.len());
+            Err(CollectError::Data { what })
+        }
     }
+}
+
+/// The columns, of one length, as a batch of `schema`, or of their own.
+fn assemble(columns: Vec<Column>, schema: Option<&SchemaRef>) -> Result<RecordBatch, CollectError> {
     let (fields, values): (Vec<Field>, Vec<ArrayRef>) =
         columns.into_iter().map(|column| (column.field, column.values)).unzip();
     if let Some((_, twice)) =

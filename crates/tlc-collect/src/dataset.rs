@@ -23,7 +23,8 @@ impl Batch {
     }
 }
 
-/// Samples by number. The number of a sample is its `example_id`.
+/// Samples by number. The number of a sample is its `example_id`, and that of its row in the [table](Self::table), if it is
+/// of one.
 pub trait Dataset {
     /// How many samples there are.
     fn len(&self) -> usize;
@@ -50,7 +51,8 @@ pub trait Dataset {
         None
     }
 
-    /// The table whose rows the samples are, with an absolute URL.
+    /// The table whose rows the samples are, all of them and in its order, with an absolute URL. What the table has in a
+    /// column with the role `example_id` plays no part.
     fn table(&self) -> Option<&LineageInput>;
 }
 

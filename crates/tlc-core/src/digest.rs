@@ -206,7 +206,8 @@ mod tests {
     fn table() -> RecordBatch {
         let lists = (0..10).map(|i| Some((0..i % 3).map(move |j| (i != 5 + j).then_some(i))));
         let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
-        let embedding = Column::embedding("e", 3, (0..30).map(|i| i as f32).collect(), NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 3, (0..30).map(|i| i as f32).collect(), NumberRole::NnEmbedding)
+            .expect("whole vectors");
         let schema = Schema::new(vec![
             Field::new("id", DataType::Int64, true),
             Field::new("name", DataType::Utf8, true),

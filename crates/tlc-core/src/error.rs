@@ -198,15 +198,36 @@ impl ReduceError {
     }
 }
 
-/// Values that one column of a batch cannot hold.
+/// Values that cannot be one column of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot make the column {name:?}: its values take {bytes} bytes; at most 2147483647 fit, so write them batch by batch"
-)]
 #[non_exhaustive]
-pub struct ColumnError {
-    /// The column.
-    pub name: String,
-    /// What its values take.
-    pub bytes: u64,
+pub enum ColumnError {
+    /// Texts or files that are too long together.
+    #[error(
+        "cannot make the column {name:?}: its values take {bytes} bytes; at most 2147483647 fit, so write them batch by batch"
+    )]
+    TooLong {
+        /// The column.
+        name: String,
+        /// What its values take.
+        bytes: u64,
+    },
+    /// Vectors of a width that a column cannot have.
+    #[error("cannot make the column {name:?}: its vectors have {width} values; 1 to 2147483647 are possible")]
+    Width {
+        /// The column.
+        name: String,
+        /// Values per vector.
+        width: usize,
+    },
+    /// Values that are not whole vectors.
+    #[error("cannot make the column {name:?}: {values} values are no whole number of vectors of {width}")]
+    NotVectors {
+        /// The column.
+        name: String,
+        /// Values per vector.
+        width: usize,
+        /// How many values there are.
+        values: usize,
+    },
 }

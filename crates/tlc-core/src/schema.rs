@@ -34,7 +34,11 @@ pub enum NumberRole {
     ReducedEmbedding,
     /// How far outside the fitted data a transformed row lies; about 1 is typical.
     OutOfDistribution,
-    /// 0-based row number in the foreign table: the only join key.
+    /// Which sample the row is of: the 0-based number of its row in the foreign table, int64, the only join key.
+    ///
+    /// What the foreign table itself has in a column of this role plays no part. In a table that names no foreign table the
+    /// values name samples that are in no table, and its own rows are found by them. Without such a column row `i` is of
+    /// sample `i`; a foreign table must then have as many rows.
     ExampleId,
     /// Which foreign table the row describes; the column's value map holds its URL.
     ForeignTableId,
@@ -154,14 +158,19 @@ pub fn columns_with_role(schema: &Schema, role: &NumberRole) -> Vec<String> {
 }
 
 /// A column of `width` float32 values per row.
-pub fn embedding_field(name: impl Into<String>, width: usize, role: NumberRole) -> Field {
-    vector_field(name, width, DataType::Float32, role)
+///
+/// # Errors
+/// [`ColumnError::Width`] if `width` is not in `1..2³¹`.
+pub fn embedding_field(name: impl Into<String>, width: usize, role: NumberRole) -> Result<Field, ColumnError> {
+    vector_field(name.into(), width, DataType::Float32, role)
 }
 
-fn vector_field(name: impl Into<String>, width: usize, item: DataType, role: NumberRole) -> Field {
+fn vector_field(name: String, width: usize, item: DataType, role: NumberRole) -> Result<Field, ColumnError> {
     let item = Arc::new(Field::new("item", item, true));
-    let width = i32::try_from(width).expect("an embedding is narrower than 2^31");
-    Field::new(name, DataType::FixedSizeList(item, width), true).with_role(role)
+    match i32::try_from(width) {
+        Ok(size) if size > 0 => Ok(Field::new(name, DataType::FixedSizeList(item, size), true).with_role(role)),
+        _ => Err(ColumnError::Width { name, width }),
+    }
 }
 
 /// The number of values per row of a vector column, or `None` for other columns.
@@ -200,18 +209,40 @@ pub struct Column {
 impl Column {
     /// A column of `width` float32 values per row, `values.len() = n · width`.
     ///
-    /// # Panics
-    /// If the number of values is not a multiple of a positive `width`.
-    pub fn embedding(name: impl Into<String>, width: usize, values: Vec<f32>, role: NumberRole) -> Self {
-        Self::vectors(embedding_field(name, width, role), Arc::new(Float32Array::from(values)))
+    /// ```
+    /// use tlc_core::{Column, NumberRole};
+    /// let column = Column::embedding("embedding", 2, vec![0., 1., 2., 3.], NumberRole::NnEmbedding)?;
+    /// assert_eq!(column.values.len(), 2);
+    /// let error = Column::embedding("embedding", 2, vec![0., 1., 2.], NumberRole::NnEmbedding).unwrap_err();
+    /// assert!(error.to_string().ends_with("3 values are no whole number of vectors of 2"));
+    /// # Ok::<(), tlc_core::ColumnError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ColumnError::NotVectors`] if the number of values is not a multiple of `width`; [`ColumnError::Width`] if that is
+    /// not in `1..2³¹`.
+    pub fn embedding(
+        name: impl Into<String>,
+        width: usize,
+        values: Vec<f32>,
+        role: NumberRole,
+    ) -> Result<Self, ColumnError> {
+        let field = vector_field(name.into(), width, DataType::Float32, role)?;
+        Self::vectors(field, width, Arc::new(Float32Array::from(values)))
     }
 
     /// As [`embedding`](Self::embedding), of float16 values: half the room, three digits.
     ///
-    /// # Panics
+    /// # Errors
     /// As there.
-    pub fn embedding_f16(name: impl Into<String>, width: usize, values: Vec<f16>, role: NumberRole) -> Self {
-        Self::vectors(vector_field(name, width, DataType::Float16, role), Arc::new(Float16Array::from(values)))
+    pub fn embedding_f16(
+        name: impl Into<String>,
+        width: usize,
+        values: Vec<f16>,
+        role: NumberRole,
+    ) -> Result<Self, ColumnError> {
+        let field = vector_field(name.into(), width, DataType::Float16, role)?;
+        Self::vectors(field, width, Arc::new(Float16Array::from(values)))
     }
 
     /// A column of classes: numbers, and the names of those that have one. A row may be without a class.
@@ -287,10 +318,15 @@ impl Column {
         Self { field, values: Arc::new(values) }
     }
 
-    fn vectors(field: Field, items: ArrayRef) -> Self {
+    /// Of `field`, whose vectors have `width` values.
+    fn vectors(field: Field, width: usize, items: ArrayRef) -> Result<Self, ColumnError> {
+        let values = items.len();
+        if !values.is_multiple_of(width) {
+            return Err(ColumnError::NotVectors { name: field.name().clone(), width, values });
+        }
         let DataType::FixedSizeList(item, size) = field.data_type() else { unreachable!("made by its callers") };
         let list = FixedSizeListArray::new(item.clone(), *size, items, None);
-        Self { field, values: Arc::new(list) }
+        Ok(Self { field, values: Arc::new(list) })
     }
 }
 
@@ -299,7 +335,7 @@ fn check_bytes(name: &str, lengths: impl Iterator<Item = usize>) -> Result<(), C
     let bytes = lengths.map(|length| length as u64).sum();
     match i32::try_from(bytes) {
         Ok(_) => Ok(()),
-        Err(_) => Err(ColumnError { name: name.to_owned(), bytes }),
+        Err(_) => Err(ColumnError::TooLong { name: name.to_owned(), bytes }),
     }
 }
 
@@ -312,10 +348,28 @@ mod tests {
         let mebibyte = vec![b'x'; 1 << 20];
         let text = std::str::from_utf8(&mebibyte).expect("ASCII");
         let files = Column::images("picture", std::iter::repeat_n(&mebibyte, 2048)).expect_err("2 GiB");
-        assert_eq!((files.name.as_str(), files.bytes), ("picture", 1 << 31));
+        assert_eq!(files, ColumnError::TooLong { name: "picture".to_owned(), bytes: 1 << 31 });
         let texts = Column::texts("caption", std::iter::repeat_n(text, 2048)).expect_err("2 GiB").to_string();
         assert!(texts.contains("\"caption\"") && texts.contains("2147483648 bytes"), "{texts}");
         assert!(Column::image_paths("file", std::iter::repeat_n(text, 2048)).is_err());
+    }
+
+    #[test]
+    fn vectors_that_do_not_fit_are_an_error() {
+        let of = |width: usize, n: usize| {
+            let wide =
+                Column::embedding("e", width, vec![0.0; n], NumberRole::NnEmbedding).map(|column| column.values.len());
+            let half = Column::embedding_f16("e", width, vec![f16::ZERO; n], NumberRole::NnEmbedding);
+            assert_eq!(half.map(|column| column.values.len()), wide);
+            wide
+        };
+        let name = || "e".to_owned();
+        assert_eq!((of(3, 6), of(3, 0)), (Ok(2), Ok(0)));
+        assert_eq!(of(3, 7), Err(ColumnError::NotVectors { name: name(), width: 3, values: 7 }));
+        for width in [0, 1 << 31] {
+            assert_eq!(of(width, 6), Err(ColumnError::Width { name: name(), width }));
+            assert!(embedding_field("e", width, NumberRole::ReducedEmbedding).is_err());
+        }
     }
 
     #[test]
@@ -330,13 +384,13 @@ mod tests {
 
     #[test]
     fn a_vector_column_is_viewed_as_a_matrix_also_when_sliced() {
-        let column = Column::embedding("e", 2, vec![1., 2., 3., 4., 5., 6.], NumberRole::NnEmbedding);
+        let column = Column::embedding("e", 2, vec![1., 2., 3., 4., 5., 6.], NumberRole::NnEmbedding).expect("3 rows");
         let schema = Arc::new(Schema::new(vec![column.field]));
         let batch = RecordBatch::try_new(schema, vec![column.values]).expect("one column").slice(1, 2);
         let view = embedding_values(&batch, "e").expect("a vector column");
         assert_eq!(view, ndarray::arr2(&[[3., 4.], [5., 6.]]));
         let halves = [1., 2., 3., 65504.].map(f16::from_f32).to_vec();
-        let column = Column::embedding_f16("h", 2, halves, NumberRole::NnEmbedding);
+        let column = Column::embedding_f16("h", 2, halves, NumberRole::NnEmbedding).expect("2 rows");
         assert_eq!(embedding_width(&column.field), Some(2));
         let schema = Arc::new(Schema::new(vec![column.field]));
         let halves = RecordBatch::try_new(schema, vec![column.values]).expect("one column").slice(1, 1);

@@ -309,9 +309,22 @@ fn what_a_stopped_deletion_left_is_found_and_removed() {
             .map(|name| fixture.url(name));
     copy(&path(fixture.run.url()), &path(&run));
     copy(&path(&table), &path(&table_left));
+    // Of a record that was being written anew, long ago and at this moment.
+    let record = fixture.url("runs/r/.run.json.deleted-01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    let at_work = fixture.url(&format!("runs/r/.run.json.deleted-{}", tlc_core::ulid::Ulid::generate()));
+    for file in [&record, &at_work] {
+        fs::write(path(file), b"{ \"schema\":").expect("writable");
+    }
+    let careful =
+        fixture.project.doctor(&DoctorOptions { repair: true, ..DoctorOptions::default() }, &Progress::default());
+    assert_eq!(careful.expect("readable"), [], "all was written to just now");
+    fs::remove_file(path(&at_work)).expect("its writer is done");
     let found: Vec<_> = fixture.repaired().into_iter().map(|it| (it.url, it.problem, it.is_repaired)).collect();
-    assert_eq!(found, [(table_left.clone(), Problem::Leftover, true), (run.clone(), Problem::Leftover, true)]);
-    assert!(!path(&run).exists() && !path(&table_left).exists() && fixture.is_there(&table));
+    let expected = [&table_left, &run, &record].map(|url| (url.clone(), Problem::Leftover, true));
+    assert_eq!(found, expected);
+    assert!(Problem::Leftover.to_string().contains("the write of a small file, was stopped"));
+    assert!(expected.iter().all(|(url, ..)| !path(url).exists()) && fixture.is_there(&table));
+    assert!(fixture.run.record().is_ok(), "the record itself is whole");
     assert_eq!(fixture.repaired(), []);
 }
 

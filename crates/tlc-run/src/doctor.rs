@@ -89,7 +89,8 @@ pub enum Problem {
     /// What is finished of a reduction that was stopped; it goes on from there when it is asked for again. Put right: it
     /// is removed.
     InterruptedReduction,
-    /// What a deletion, or a write of a small object, left that was killed; nothing else shows it. Put right: it is removed.
+    /// What a deletion (`x.lance.deleted-…`), or a write of a small object (`.run.json.deleted-…`, beside the one that it was
+    /// to replace and did not), left that was killed; nothing else shows it. Put right: it is removed.
     Leftover,
 }
 
@@ -115,7 +116,9 @@ impl fmt::Display for Problem {
             Self::InterruptedReduction => f.write_str(
                 "finished pieces of a reduction that was stopped; reduce again to go on, or remove them by a repair",
             ),
-            Self::Leftover => f.write_str("no longer there for anybody, but it takes space; its deletion was stopped"),
+            Self::Leftover => f.write_str(
+                "there for nobody, but it takes space; a deletion, or the write of a small file, was stopped",
+            ),
         }
     }
 }
@@ -275,7 +278,11 @@ impl Project {
                     self.remove(url)?;
                 }
             }
-            Problem::Leftover => self.remove(url)?,
+            Problem::Leftover => {
+                if self.is_old(url, options.least_age)? {
+                    self.remove(url)?;
+                }
+            }
         }
         Ok(true)
     }

@@ -124,7 +124,7 @@ mod tests {
     fn collect(run: &Run, split: &str, epoch: i64, losses: &[f32]) {
         let ids = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
         let number = |name: &str, kind: DataType| Field::new(name, kind, true);
-        let embedding = Column::embedding("embeddings_1", 2, vec![], NumberRole::NnEmbedding);
+        let embedding = Column::embedding("embeddings_1", 2, vec![], NumberRole::NnEmbedding).expect("whole vectors");
         let schema = Arc::new(Schema::new(vec![
             ids,
             number("epoch", DataType::Int64),
@@ -138,7 +138,8 @@ mod tests {
             let ids = (2 * number) as i64..(2 * number + n) as i64;
             let right: BooleanArray = ids.clone().map(|id| Some(id % 2 == 0)).collect();
             let values = losses.iter().flat_map(|&loss| [loss, -loss]).collect();
-            let embedding = Column::embedding("embeddings_1", 2, values, NumberRole::NnEmbedding);
+            let embedding =
+                Column::embedding("embeddings_1", 2, values, NumberRole::NnEmbedding).expect("whole vectors");
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(Int64Array::from_iter_values(ids.clone())),
                 Arc::new(Int64Array::from(vec![epoch; n])),

@@ -19,6 +19,7 @@ mod links;
 mod listing;
 #[cfg(test)]
 mod moved_tests;
+mod open_lineage;
 mod project;
 mod record;
 mod reduce;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tlc_core::ulid::Ulid;
 use tlc_core::{ColumnLineage, LineageInput, ModelRef, Operation, StoreError, TableInfo, Url};
 
@@ -12,12 +12,6 @@ use crate::{Deletion, Inventory, Project, RunError};
 
 /// Tables that a graph holds at most: lineage comes from files that anybody may have written.
 const MOST_NODES: usize = 10_000;
-
-/// What OpenLineage's events are written by.
-const RUN_EVENT_SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
-/// What its description of columns is written by.
-const COLUMN_LINEAGE_SCHEMA: &str =
-    "https://openlineage.io/spec/facets/1-2-0/ColumnLineageDatasetFacet.json#/$defs/ColumnLineageDatasetFacet";
 
 /// A table and what it was made from, in one step or several.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -233,12 +227,6 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// The same 128 bits as a UUID is written.
-fn uuid(id: Ulid) -> String {
-    let hex = format!("{:032x}", id.0);
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
 /// The node of a table that is there.
 fn found(info: &TableInfo) -> LineageNode {
     let lineage = info.lineage();
@@ -324,49 +312,6 @@ impl LineageGraph {
         }
         text + "}\n"
     }
-
-    /// One OpenLineage event for each table whose making is known, oldest first: to be sent to a server of lineage. Its
-    /// run's id is the table's identity, written as a UUID.
-    pub fn to_open_lineage(&self, root: &Url) -> Vec<Value> {
-        let namespace = root.to_string();
-        let dataset =
-            |node: &LineageNode| json!({"namespace": namespace, "name": node.url.relative_to(root).to_string()});
-        let mut made: Vec<(&LineageNode, &Origin)> =
-            self.nodes.iter().filter_map(|node| Some((node, node.origin.as_ref()?))).collect();
-        made.sort_by_key(|(_, origin)| origin.created);
-        made.into_iter()
-            .map(|(node, origin)| {
-                let fields: serde_json::Map<String, Value> = origin
-                    .columns
-                    .iter()
-                    .map(|(column, lineage)| {
-                        let sources = lineage.from.iter().filter_map(|source| {
-                            let table = &self.nodes[*origin.inputs.get(source.input)?];
-                            let mut field = dataset(table);
-                            field["field"] = source.field.clone().into();
-                            field["transformations"] = json!([{"type": lineage.kind, "subtype": lineage.subtype}]);
-                            Some(field)
-                        });
-                        (column.clone(), json!({"inputFields": sources.collect::<Vec<_>>()}))
-                    })
-                    .collect();
-                let columns =
-                    json!({"_producer": origin.producer, "_schemaURL": COLUMN_LINEAGE_SCHEMA, "fields": fields});
-                let mut output = dataset(node);
-                output["facets"] = json!({"columnLineage": columns});
-                json!({
-                    "eventType": "COMPLETE",
-                    "eventTime": origin.created.to_string(),
-                    "producer": origin.producer,
-                    "schemaURL": RUN_EVENT_SCHEMA,
-                    "run": {"runId": node.table_id.map(uuid)},
-                    "job": {"namespace": namespace, "name": origin.operation.kind},
-                    "inputs": origin.inputs.iter().map(|&input| dataset(&self.nodes[input])).collect::<Vec<_>>(),
-                    "outputs": [output],
-                })
-            })
-            .collect()
-    }
 }
 
 #[cfg(test)]
@@ -404,21 +349,6 @@ mod tests {
         let schema = Arc::new(lineage.write_into(&schema));
         project.store().create(&url, schema, Box::new(std::iter::empty())).expect("new");
         url
-    }
-
-    #[test]
-    fn events_are_what_open_lineage_says_they_are() {
-        let project = project();
-        let id: Ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("an identity");
-        let made = table(&project, "made", id, &[("from".to_owned(), Ulid(7))]);
-        let events = project.lineage_graph(&made).expect("known").to_open_lineage(project.root());
-        let [event] = events.as_slice() else { panic!("one was made: {events:?}") };
-        assert_eq!(event["run"]["runId"], "01563e3a-b5d3-d676-4c61-efb99302bd5b");
-        assert_eq!(event["schemaURL"], "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent");
-        let columns = &event["outputs"][0]["facets"]["columnLineage"];
-        let schema = columns["_schemaURL"].as_str().expect("a text");
-        assert!(schema.starts_with("https://openlineage.io/spec/facets/"), "{schema}");
-        assert_eq!(event["inputs"][0]["name"], "datasets/from.lance");
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn rows(width: usize) -> Vec<Column> {
     let values = (0..N_ROWS * width).map(|i| (i as f32).sin()).collect();
     vec![
         Column { field: ids, values: Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64)) },
-        Column::embedding("e", width, values, NumberRole::NnEmbedding),
+        Column::embedding("e", width, values, NumberRole::NnEmbedding).expect("whole vectors"),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use tlc_core::ulid::Ulid;
 use tlc_core::{ObjectVersion, StoreError, UniqueName, Url, WriteCondition, digest};
 
 use crate::backend::{Backend, MANIFEST_FOLDER, MANIFEST_SUFFIX, TABLE_SUFFIX};
@@ -165,9 +166,11 @@ fn remove_bytes(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a name is one that [`remove_tree`] or [`write_object`] gives for as long as it takes.
+/// Whether a name is one that [`remove_tree`] or [`write_object`] gives for as long as it takes: with an identity at its end,
+/// since such things are removed, and a user may call a folder `notes.deleted-by-me`.
 fn is_leftover(name: &str) -> bool {
-    name.contains(&format!(".{DELETED_SUFFIX}-"))
+    let id = name.rsplit_once(&format!(".{DELETED_SUFFIX}-")).map(|(_, id)| id);
+    id.is_some_and(|id| Ulid::from_string(id).is_ok())
 }
 
 /// Removes what an interrupted [`remove_tree`] of `path` left.
@@ -180,7 +183,8 @@ fn sweep_removed(path: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&prefix) && is_leftover(&name) {
             remove_bytes(&entry.path())?;
         }
     }

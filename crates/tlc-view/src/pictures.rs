@@ -104,10 +104,11 @@ pub(crate) fn pictures(
     dataset: &SceneDataset,
     example_ids: &[i64],
 ) -> Result<Vec<Option<DynamicImage>>, ViewError> {
-    let rows: Result<Vec<u64>, _> = example_ids.iter().map(|&id| u64::try_from(id)).collect();
-    let (Some(url), Some(column), Ok(rows)) = (&dataset.foreign_table, &dataset.image_column, rows) else {
-        return Ok(vec![None; example_ids.len()]);
-    };
+    let mut pictures = vec![None; example_ids.len()];
+    let (Some(url), Some(column)) = (&dataset.foreign_table, &dataset.image_column) else { return Ok(pictures) };
+    let places = example_ids.iter().enumerate();
+    let known = places.filter_map(|(place, &id)| Some((place, scene.row_of_sample(dataset, id)?)));
+    let (places, rows): (Vec<usize>, Vec<u64>) = known.unzip();
     let taken = scene.store().take(url, &rows, Some(std::slice::from_ref(column)))?;
     let values = taken.column(0);
     let shape = tensor_shape(taken.schema().field(0));
@@ -121,7 +122,10 @@ pub(crate) fn pictures(
         }
         _ => None,
     };
-    Ok((0..values.len()).map(decoded).collect())
+    for (row, place) in places.into_iter().enumerate() {
+        pictures[place] = decoded(row);
+    }
+    Ok(pictures)
 }
 
 /// A picture of bytes, channel by channel.

@@ -68,7 +68,7 @@ fn run_with_embeddings(project: &Project, name: &str) -> anyhow::Result<Run> {
             let class = |i: usize, j: usize| if i / WIDTH % 4 == j % 4 { epoch as f32 } else { 0.0 };
             let value = |i: usize| class(i, i % WIDTH) + noise.normal(i as u64, 0) as f32;
             let values = (0..SAMPLES * WIDTH).map(value).collect();
-            let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding);
+            let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding)?;
             let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
             let schema = Arc::new(Schema::new(vec![id, embedding.field]));
             let ids = Arc::new(Int64Array::from_iter_values(0..SAMPLES as i64));

@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
         project.shared_store(),
         &project.root().join("datasets/random")?,
         NewTable::new("embeddings").description("A table with random embeddings"),
-        vec![Column::embedding("embedding", 100, values, NumberRole::NnEmbedding)],
+        vec![Column::embedding("embedding", 100, values, NumberRole::NnEmbedding)?],
     )?;
     println!("Created embedding table with columns: {:?}", names(&table));
 

@@ -10,18 +10,17 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use ndarray::{ArrayView2, Axis};
 use tlc_core::{
-    Lineage, LineageInput, NumberRole, Operation, Progress, ReduceError, Scan, StoreError, TableInfo, TableStore,
-    UniqueName, Url, UrlError, columns_with_role, embedding_values, embedding_width, is_measurable,
+    Lineage, LineageInput, NumberRole, Operation, Progress, ReduceError, Scan, StoreError, TableInfo, UniqueName, Url,
+    UrlError, columns_with_role, embedding_width,
 };
-use tlc_reduce::knn::{DiskGraph, DiskOptions, GraphReport, RowSource, graph_on_disk};
+use tlc_reduce::knn::{DiskGraph, DiskOptions, GraphReport, TableRows, graph_on_disk};
 use tlc_run::Project;
 
 /// The columns of a table of neighbours.
 const NEIGHBOURS: &str = "neighbours";
 const DISTANCES: &str = "distances";
-/// Rows that are read or written at a time.
+/// Rows that are written at a time.
 const BATCH_ROWS: usize = 16_384;
 /// A neighbour this many times nearer than is usual is nearly the same row.
 const DUPLICATE_RATIO: f64 = 10.0;
@@ -55,101 +54,19 @@ pub enum NeighboursError {
     Url(#[from] UrlError),
 }
 
-/// The rows of a table's column of vectors that are finite, as often as they are needed.
-#[derive(Debug)]
-pub struct TableRows<'a> {
-    store: &'a dyn TableStore,
-    info: TableInfo,
-    column: String,
-    width: usize,
-    /// The numbers of the rows without usable values, ascending.
-    left_out: Vec<u64>,
-}
-
-impl<'a> TableRows<'a> {
-    /// The rows of `column`, or of the only one with the role `nn_embedding`. Reads them once, to see which are usable.
-    ///
-    /// # Errors
-    /// A table without such a column; a failing store; cancellation.
-    pub fn open(
-        store: &'a dyn TableStore,
-        url: &Url,
-        column: Option<&str>,
-        progress: &Progress,
-    ) -> Result<Self, NeighboursError> {
-        let info = store.info(url)?;
-        let unfit = |reason: String| NeighboursError::Unfit { url: url.clone(), reason };
-        let embeddings = columns_with_role(&info.schema, &NumberRole::NnEmbedding);
-        let column = match (column, &embeddings[..]) {
-            (Some(column), _) => column.to_owned(),
-            (None, [only]) => only.clone(),
-            (None, []) => return Err(unfit("no column has the role nn_embedding; name one".to_owned())),
-            (None, several) => return Err(unfit(format!("name one of its columns {}", several.join(", ")))),
-        };
-        let width = info.schema.field_with_name(&column).ok().and_then(embedding_width);
-        let width = width.ok_or_else(|| unfit(format!("it has no column of vectors {column:?}")))?;
-        let mut rows = Self { store, info, column, width, left_out: Vec::new() };
-        let (mut first, mut left_out) = (0, Vec::new());
-        let task = progress.task("look at rows", rows.info.rows);
-        for batch in rows.scan()? {
-            let batch = batch?;
-            left_out.extend(unusable(&batch, &rows.column).into_iter().map(|row| first + row as u64));
-            first += batch.num_rows() as u64;
-            task.advance(batch.num_rows() as u64).map_err(StoreError::from)?;
-        }
-        rows.left_out = left_out;
-        Ok(rows)
-    }
-
-    fn scan(&self) -> Result<impl Iterator<Item = Result<RecordBatch, StoreError>> + use<>, StoreError> {
-        self.store.scan(&self.info.url, Scan { batch_rows: BATCH_ROWS, ..Scan::columns([&self.column]) })
-    }
-
-    /// The number in the table of the usable row with the number `usable` among these.
-    pub fn row_number(&self, usable: u64) -> u64 {
-        // As many are left out before it as have at most so many usable ones before them.
-        let (mut least, mut most) = (0, self.left_out.len());
-        while least < most {
-            let middle = (least + most) / 2;
-            if self.left_out[middle] - middle as u64 <= usable {
-                least = middle + 1;
-            } else {
-                most = middle;
-            }
-        }
-        usable + least as u64
-    }
-}
-
-fn unusable(batch: &RecordBatch, column: &str) -> Vec<usize> {
-    let values = embedding_values(batch, column).expect("its field was checked");
-    let is_usable = |row: usize| batch.column(0).is_valid(row) && is_measurable(values.row(row));
-    (0..batch.num_rows()).filter(|&row| !is_usable(row)).collect()
-}
-
-impl RowSource for TableRows<'_> {
-    fn n_rows(&self) -> usize {
-        usize::try_from(self.info.rows).unwrap_or(usize::MAX) - self.left_out.len()
-    }
-
-    fn n_features(&self) -> usize {
-        self.width
-    }
-
-    fn read(&self, take: &mut dyn FnMut(ArrayView2<'_, f32>) -> Result<(), ReduceError>) -> Result<(), ReduceError> {
-        let failed = |error: StoreError| ReduceError::backend("read the table's rows", error);
-        for batch in self.scan().map_err(failed)? {
-            let batch = batch.map_err(failed)?;
-            let values = embedding_values(&batch, &self.column).expect("its field was checked");
-            if self.left_out.is_empty() {
-                take(values.view())?;
-                continue;
-            }
-            let without = unusable(&batch, &self.column);
-            let usable: Vec<usize> = (0..batch.num_rows()).filter(|row| without.binary_search(row).is_err()).collect();
-            take(values.select(Axis(0), &usable).view())?;
-        }
-        Ok(())
+/// The column of vectors called `column`, or the only one with the role `nn_embedding`.
+fn column_of(info: &TableInfo, column: Option<&str>) -> Result<String, NeighboursError> {
+    let unfit = |reason: String| NeighboursError::Unfit { url: info.url.clone(), reason };
+    let embeddings = columns_with_role(&info.schema, &NumberRole::NnEmbedding);
+    let column = match (column, &embeddings[..]) {
+        (Some(column), _) => column.to_owned(),
+        (None, [only]) => only.clone(),
+        (None, []) => return Err(unfit("no column has the role nn_embedding; name one".to_owned())),
+        (None, several) => return Err(unfit(format!("name one of its columns {}", several.join(", ")))),
+    };
+    match info.schema.field_with_name(&column).ok().and_then(embedding_width) {
+        Some(_) => Ok(column),
+        None => Err(unfit(format!("it has no column of vectors {column:?}"))),
     }
 }
 
@@ -169,7 +86,7 @@ impl RowSource for TableRows<'_> {
 /// let mut values: Vec<f32> = (0..300_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 1e6).collect();
 /// values.copy_within(18..24, 42);
 /// values[42] += 1e-3;
-/// let embedding = Column::embedding("embedding", 6, values, NumberRole::NnEmbedding);
+/// let embedding = Column::embedding("embedding", 6, values, NumberRole::NnEmbedding)?;
 /// # let folder = "memory://p/datasets/toys".parse()?;
 /// let table = Table::from_columns(store, &folder, NewTable::new("initial"), vec![embedding])?;
 /// let (neighbours, report) =
@@ -192,23 +109,25 @@ pub fn write_neighbours(
     progress: &Progress,
 ) -> Result<(TableInfo, GraphReport), NeighboursError> {
     let table = project.places().expanded(table)?;
-    let rows = TableRows::open(project.store(), &table, column, progress)?;
-    let (graph, report) = graph_on_disk(&rows, k, options, progress)
-        .map_err(|source| NeighboursError::Search { url: table.clone(), source })?;
+    let info = project.store().info(&table)?;
+    let column = column_of(&info, column)?;
+    let failed = |source| NeighboursError::Search { url: table.clone(), source };
+    let rows = TableRows::open(project.store(), info, &column, &|_| true, progress).map_err(failed)?;
+    let (graph, report) = graph_on_disk(&rows, k, options, progress).map_err(failed)?;
     let unfit = |reason: &str| NeighboursError::Unfit { url: table.clone(), reason: reason.to_owned() };
     let folder = table.parent().ok_or_else(|| unfit("it is in no folder"))?;
     let operation = Operation::new("neighbours", 1)
-        .with("column", rows.column.as_str())
+        .with("column", column.as_str())
         .with("k", k)
         .with("metric", "euclidean")
         .with("seed", options.seed)
         .with("target_recall", options.target_recall)
         .with("recall", report.recall);
     let mut lineage = Lineage::new(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")), operation);
-    let input = rows.info.as_input();
+    let input = rows.info().as_input();
     lineage.inputs.push(LineageInput { url: project.places().stored(&input.url), ..input });
     for target in [NEIGHBOURS, DISTANCES] {
-        lineage.derive_column(target, 0, &rows.column);
+        lineage.derive_column(target, 0, &column);
     }
     let name = format!("{}-neighbours", UniqueName::stem_of(table.file_name()));
     let url = folder.join(&format!("{}.lance", UniqueName::with_id(&name, lineage.table_id)))?;
@@ -236,9 +155,8 @@ struct Batches<'a> {
 
 impl Batches<'_> {
     fn batch(&mut self) -> Result<RecordBatch, ReduceError> {
-        let end = (self.next + BATCH_ROWS as u64).min(self.rows.info.rows);
-        let left_out = &self.rows.left_out;
-        let without = left_out.partition_point(|&row| row < self.next)..left_out.partition_point(|&row| row < end);
+        let end = (self.next + BATCH_ROWS as u64).min(self.rows.info().rows);
+        let without = self.rows.left_out(self.next..end);
         let n_usable = (end - self.next) as usize - without.len();
         let lists = self.graph.read(self.next_usable..self.next_usable + n_usable)?;
         let k = i32::try_from(self.graph.k()).expect("as in the schema");
@@ -246,7 +164,7 @@ impl Batches<'_> {
         let mut distances = FixedSizeListBuilder::new(Float32Builder::new(), k);
         let mut found = lists.indices.outer_iter().zip(lists.squared.outer_iter());
         for row in self.next..end {
-            let list = if left_out[without.clone()].binary_search(&row).is_ok() { None } else { found.next() };
+            let list = if without.binary_search(&row).is_ok() { None } else { found.next() };
             match list {
                 Some((indices, squared)) => {
                     let numbers = indices.iter().map(|&id| self.rows.row_number(u64::from(id)) as i64);
@@ -272,10 +190,10 @@ impl Iterator for Batches<'_> {
     type Item = Result<RecordBatch, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.rows.info.rows {
+        if self.next >= self.rows.info().rows {
             return None;
         }
-        Some(self.batch().map_err(|error| StoreError::rows(&self.rows.info.url, error)))
+        Some(self.batch().map_err(|error| StoreError::rows(&self.rows.info().url, error)))
     }
 }
 
@@ -357,7 +275,7 @@ mod tests {
     fn project_and_table(values: Vec<f32>) -> (Project, Url) {
         let store = Arc::new(MemoryStore::default());
         let project = Project::new(store.clone(), "memory://p".parse().expect("a URL"));
-        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
         let folder = "memory://p/datasets/d".parse().expect("a URL");
         let table = Table::from_columns(store, &folder, NewTable::new("t"), vec![embedding]).expect("writable");
         (project, table.url().clone())

@@ -29,7 +29,8 @@ fn toys() -> Toys {
     let root = Url::from_path(folder.path()).expect("an absolute path");
     let table = root.join("datasets/toys/initial-data.lance").expect("valid");
     let values: Vec<f32> = (0..N * WIDTH).map(|i| ((i * 7919) % 10_007) as f32 / 100.0).collect();
-    let embedding = Column::embedding("embedding", WIDTH, values.clone(), NumberRole::NnEmbedding);
+    let embedding =
+        Column::embedding("embedding", WIDTH, values.clone(), NumberRole::NnEmbedding).expect("whole vectors");
     let ids = Int64Array::from_iter_values(0..N as i64);
     let labels = Int64Array::from_iter_values((0..N as i64).map(|id| id % 3));
     let fields =

@@ -70,7 +70,7 @@ fn values(seed: u64) -> Vec<f32> {
 fn write_table(url: &Url, seed: u64) {
     let mut values = values(seed);
     values[13 * WIDTH] = f32::NAN;
-    let embedding = Column::embedding("embedding", WIDTH, values, NumberRole::NnEmbedding);
+    let embedding = Column::embedding("embedding", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
     let ids = Int64Array::from_iter_values(0..N_ROWS as i64);
     let names = StringArray::from_iter((0..N_ROWS).map(|i| (i % 5 != 0).then(|| format!("row {i}"))));
     let fields = vec![

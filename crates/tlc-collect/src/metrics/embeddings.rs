@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::Kind;
 use tlc_core::{Column, NumberRole};
 
-use super::{MetricsCollector, check_width, host};
+use super::{MetricsCollector, host, no_column};
 use crate::{Batch, CollectError, PredictorOutput, Reshape};
 
 /// Makes a column `embeddings_{layer}` with the role `nn_embedding` of each of its layers.
@@ -58,15 +58,12 @@ impl MetricsCollector for EmbeddingsMetricsCollector {
             let width = reshaped.size()[1] as usize;
             let (name, role) = (format!("embeddings_{layer}"), NumberRole::NnEmbedding);
             let action = format!("copy the activations of layer {layer} to memory");
-            Ok(if self.is_half {
-                let values = host(&reshaped, Kind::Half, &action)?;
-                check_width(&name, width)?;
-                Column::embedding_f16(name, width, values, role)
+            let made = if self.is_half {
+                Column::embedding_f16(name, width, host(&reshaped, Kind::Half, &action)?, role)
             } else {
-                let values = host(&reshaped, Kind::Float, &action)?;
-                check_width(&name, width)?;
-                Column::embedding(name, width, values, role)
-            })
+                Column::embedding(name, width, host(&reshaped, Kind::Float, &action)?, role)
+            };
+            made.map_err(no_column)
         };
         self.layers.iter().map(column).collect()
     }

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field};
 use tch::{Kind, Tensor};
 use tlc_core::{Column, NumberRole};
 
-use super::{MetricsCollector, check_width, host};
+use super::{MetricsCollector, host, no_column};
 use crate::{Batch, CollectError, PredictorOutput};
 
 type Function = dyn FnMut(&Batch, &PredictorOutput) -> Result<Vec<(String, Tensor)>, CollectError>;
@@ -66,8 +66,7 @@ impl MetricsFn {
         let action = format!("copy {name:?} to memory");
         let mut column = if shape.len() == 2 {
             let values = host(tensor, Kind::Float, &action)?;
-            check_width(&name, shape[1] as usize)?;
-            Column::embedding(name.clone(), shape[1] as usize, values, NumberRole::NnEmbedding)
+            Column::embedding(name.clone(), shape[1] as usize, values, NumberRole::NnEmbedding).map_err(no_column)?
         } else {
             let (data_type, values): (DataType, ArrayRef) = if is_float {
                 (DataType::Float32, Arc::new(Float32Array::from(host::<f32>(tensor, Kind::Float, &action)?)))

@@ -5,7 +5,7 @@ mod embeddings;
 mod function;
 
 use tch::{Kind, Tensor};
-use tlc_core::Column;
+use tlc_core::{Column, ColumnError};
 
 use crate::memory::reserve;
 use crate::{Batch, CollectError, PredictorOutput};
@@ -28,15 +28,9 @@ pub trait MetricsCollector {
     fn describe(&self) -> serde_json::Value;
 }
 
-/// Refuses rows that are too wide for a column of vectors.
-fn check_width(column: &str, width: usize) -> Result<(), CollectError> {
-    match i32::try_from(width) {
-        Ok(_) => Ok(()),
-        Err(_) => {
-            let what = format!("column {column:?} would be {width} wide; up to {} is possible, use mean", i32::MAX);
-            Err(CollectError::Data { what })
-        }
-    }
+/// What a collector made is no column.
+fn no_column(error: ColumnError) -> CollectError {
+    CollectError::Data { what: error.to_string() }
 }
 
 /// The values of `tensor` in memory, as `kind`.

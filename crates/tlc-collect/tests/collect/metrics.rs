@@ -544,7 +544,7 @@ impl MetricsCollector for &Heavy {
         values.chunks_mut(MIB_OF_F32).zip(start..).for_each(|(row, sample)| row[0] = sample as f32);
         let waiting = self.waiting.fetch_add(n, Ordering::SeqCst) + n;
         self.most_waiting.fetch_max(waiting, Ordering::SeqCst);
-        Ok(vec![Column::embedding("heavy", MIB_OF_F32, values, NumberRole::NnEmbedding)])
+        Ok(vec![Column::embedding("heavy", MIB_OF_F32, values, NumberRole::NnEmbedding).expect("whole vectors")])
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -36,7 +36,7 @@ const N_ROWS: i64 = 10_000;
 
 fn table() -> (SchemaRef, RecordBatch) {
     let values = (0..N_ROWS * 3).map(|i| i as f32 * 0.5).collect();
-    let embedding = Column::embedding("embeddings_90", 3, values, NumberRole::NnEmbedding);
+    let embedding = Column::embedding("embeddings_90", 3, values, NumberRole::NnEmbedding).expect("whole vectors");
     let schema = Schema::new(vec![
         Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId),
         Field::new("name", DataType::Utf8, true),

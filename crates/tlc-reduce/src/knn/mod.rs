@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 pub use cells::CellsIndex;
-pub use disk::{DiskGraph, DiskIndex, DiskOptions, RowSource, graph_on_disk};
+pub use disk::{DiskGraph, DiskIndex, DiskOptions, RowSource, TableRows, graph_on_disk};
 pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
 pub use projected::ProjectedIndex;
@@ -308,11 +308,8 @@ impl Index {
     }
 
     /// One of the rows it was built on.
-    ///
-    /// # Panics
-    /// If there are not so many.
     #[inline]
-    pub fn row(&self, id: usize) -> &[f32] {
+    pub(crate) fn row(&self, id: usize) -> &[f32] {
         self.0.row(id)
     }
 

@@ -59,7 +59,7 @@ impl ProjectedIndex {
             return Err(ReduceError::model("its projection has another width than its rows"));
         }
         let narrow = CellsIndex::build(
-            axes.project(rows.view()),
+            axes.coordinates(rows.view()),
             NARROW_JOINED,
             KnnOptions { target_recall: NARROW_RECALL, ..options },
             arrays,
@@ -156,7 +156,7 @@ impl KnnIndex for ProjectedIndex {
     fn query(&self, queries: ArrayView2<'_, f32>, k: usize, progress: &Progress) -> Result<Neighbours, ReduceError> {
         let queries = queries.as_standard_layout();
         let taken = self.n_taken(k, TAKEN_FOR_QUERY, self.ordered.len());
-        let mut found = self.narrow.query(self.axes.project(queries.view()).view(), taken, progress)?;
+        let mut found = self.narrow.query(self.axes.coordinates(queries.view()).view(), taken, progress)?;
         found.indices.mapv_inplace(|row| self.narrow.place_of(row));
         // Queries that are near each other one after the other: they read the same rows.
         let mut turns: Vec<usize> = (0..queries.nrows()).collect();

@@ -15,7 +15,8 @@ pub(super) const SAMPLED_ROWS: usize = 256;
 /// `rows`, `(n, d)`, drawn by `seed`. A found neighbour that is as near as the k-th true one counts.
 ///
 /// # Errors
-/// As many lists as rows, and fewer neighbours than rows, are needed; cancellation.
+/// As many lists, of indices and of distances, as rows, and fewer neighbours than rows, are needed; rows with NaN, infinity
+/// or values beyond ±1e15; cancellation.
 pub fn estimate_recall(
     rows: ArrayView2<'_, f32>,
     neighbours: &Neighbours,
@@ -23,10 +24,15 @@ pub fn estimate_recall(
     progress: &Progress,
 ) -> Result<f64, ReduceError> {
     check_k(neighbours.k(), rows.nrows().saturating_sub(1))?;
-    if neighbours.indices.nrows() != rows.nrows() {
-        let reason = format!("{} lists of neighbours for {} rows", neighbours.indices.nrows(), rows.nrows());
+    let (indices, squared) = (neighbours.indices.dim(), neighbours.squared.dim());
+    if indices != squared {
+        return Err(ReduceError::data(format!("its neighbours have indices {indices:?} and distances {squared:?}")));
+    }
+    if indices.0 != rows.nrows() {
+        let reason = format!("{} lists of neighbours for {} rows", indices.0, rows.nrows());
         return Err(ReduceError::data(reason));
     }
+    crate::input::check_finite(&rows)?;
     let truth = TrueNeighbours::of_sample(&Rows::new(rows.to_owned()), neighbours.k(), seed, progress)?;
     Ok(truth.recall(neighbours, |row| row as usize))
 }

@@ -149,6 +149,9 @@ fn recall_is_estimated_well_and_reported() {
     let mut worse = exact.clone();
     worse.squared.column_mut(14).fill(f32::MAX);
     assert!((estimate_recall(rows.view(), &worse, 3, &progress).expect("fits") - 14.0 / 15.0).abs() < 1e-9);
+    let cut = Neighbours { squared: Array2::zeros((3, 15)), ..exact };
+    let error = estimate_recall(rows.view(), &cut, 3, &progress).expect_err("too few distances").to_string();
+    assert!(error.contains("and distances (3, 15)"), "{error}");
     let options = KnnOptions { target_recall: 1.5, ..KnnOptions::default() };
     let error = Index::build_with(rows, options, &progress).expect_err("out of range");
     assert_eq!(error.to_string(), "target_recall is 1.5; use a number above 0 and up to 1");

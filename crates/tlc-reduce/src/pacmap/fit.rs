@@ -129,7 +129,7 @@ impl Method<'_> {
         let projected = if preprocess.is_pca() {
             Cow::Owned(rows.slice(s![.., ..D.min(rows.ncols())]).to_owned())
         } else {
-            Cow::<Array2<f32>>::Owned(PrincipalAxes::fit(rows, D, self.params.seed, progress)?.project(rows))
+            Cow::<Array2<f32>>::Owned(PrincipalAxes::fit(rows, D, self.params.seed, progress)?.coordinates(rows))
         };
         // Where few rows span fewer axes than the layout has, the others start at zero.
         let place = |row: usize, d: usize| if d < projected.ncols() { PCA_SCALE * projected[[row, d]] } else { 0.0 };

@@ -102,7 +102,7 @@ impl Preprocess {
 
 /// The components, and how far each row is from what they can express.
 fn project(axes: &PrincipalAxes, data: ArrayView2<'_, f32>) -> Embedded {
-    let rows = axes.project(data);
+    let rows = axes.coordinates(data);
     let residuals = Some(axes.residuals(data, rows.view()));
     Embedded { rows, residuals }
 }

@@ -55,10 +55,13 @@ impl PrincipalAxes {
     /// The first `n_axes` principal axes of `data`, `(n, d)`; fewer if `min(n, d)` is smaller.
     ///
     /// # Errors
-    /// If LAPACK fails; cancellation.
+    /// No rows, or rows of no values; if LAPACK fails; cancellation.
     pub fn fit(data: ArrayView2<'_, f32>, n_axes: usize, seed: u64, progress: &Progress) -> Result<Self, ReduceError> {
         let _single = SingleThreadedBlas::begin();
         let (n, d) = data.dim();
+        if n == 0 || d == 0 {
+            return Err(ReduceError::data(format!("it has {n} rows of {d} values; at least 1 of each is needed")));
+        }
         let n_blocks = match (n.min(d) > EXACT_UP_TO, d <= n) {
             (true, _) => (POWER_ITERATIONS + 1) * n.div_ceil(BLOCK_ROWS),
             (false, true) => covariance::n_blocks(n),
@@ -113,9 +116,15 @@ impl PrincipalAxes {
     /// Each row is computed by itself, so that its bits do not depend on the other rows, which a
     /// blocked matrix product would not promise.
     ///
-    /// # Panics
-    /// If the rows are not [`n_features`](Self::n_features) wide.
-    pub fn project(&self, data: ArrayView2<'_, f32>) -> Array2<f32> {
+    /// # Errors
+    /// Rows that are not [`n_features`](Self::n_features) wide.
+    pub fn project(&self, data: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReduceError> {
+        check_width(&data, self.n_features())?;
+        Ok(self.coordinates(data))
+    }
+
+    /// As [`project`](Self::project), of rows that are known to be as wide.
+    pub(crate) fn coordinates(&self, data: ArrayView2<'_, f32>) -> Array2<f32> {
         assert_eq!(data.ncols(), self.n_features(), "rows have the fitted width");
         let n_axes = self.n_axes();
         let mut projected = Array2::<f32>::zeros((data.nrows(), n_axes));
@@ -470,7 +479,7 @@ impl FittedPca {
     /// Coordinates, padded with zeros where there are fewer rows than components.
     fn place(&self, data: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut layout = Array2::zeros((data.nrows(), self.reducer.params.n_components));
-        layout.slice_mut(s![.., ..self.axes.n_axes()]).assign(&self.axes.project(data));
+        layout.slice_mut(s![.., ..self.axes.n_axes()]).assign(&self.axes.coordinates(data));
         layout
     }
 
@@ -573,9 +582,19 @@ mod tests {
         let data = places.dot(&directions);
         // Far more axes than there are directions: the iteration's columns become parallel.
         let axes = PrincipalAxes::fit(data.view(), 40, 0, &Progress::default()).expect("fits");
-        let variances = axes.project(data.view()).map_axis(Axis(0), |column| column.dot(&column));
+        let variances = axes.coordinates(data.view()).map_axis(Axis(0), |column| column.dot(&column));
         let (held, rest) = (variances.slice(s![..3]).sum(), variances.slice(s![3..]).sum());
         assert!(rest < 1e-6 * held && held.is_finite(), "{held} in three axes, {rest} in the others");
+    }
+
+    #[test]
+    fn rows_of_another_width_are_an_error() {
+        let (data, _) = stretched(30, 5);
+        let axes = PrincipalAxes::fit(data.view(), 2, 0, &Progress::default()).expect("fits");
+        assert_eq!(axes.project(data.view()).expect("as wide").dim(), (30, 2));
+        assert!(PrincipalAxes::fit(data.slice(s![..0, ..]), 2, 0, &Progress::default()).is_err(), "no rows");
+        let error = axes.project(data.slice(s![.., ..4])).expect_err("narrower").to_string();
+        assert_eq!(error, "cannot reduce the data: its rows have 4 values, the model was fitted on 5");
     }
 
     /// Arrays without values can have any shape, so a small file can ask for any amount of memory.

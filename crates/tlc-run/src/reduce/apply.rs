@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use ndarray::{Array2, ArrayView2, Axis};
 use tlc_core::digest::TableDigest;
 use tlc_core::{
-    BatchStream, ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation,
-    Progress, Scan, StoreError, Task, Transformed, Url, embedding_field, embedding_values,
+    BatchStream, ColumnError, ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole,
+    Operation, Progress, Scan, StoreError, Task, Transformed, Url, embedding_field, embedding_values,
 };
 
 use super::fit::{FIT_ROWS, FittedColumn, FittedColumns, REDUCE, failed, vector_width};
@@ -113,7 +113,8 @@ impl Form {
         for column in &models.columns {
             let width = column.fitted.layout().ncols();
             let target = embedding_field(&column.target, width, NumberRole::ReducedEmbedding);
-            fields.push(Arc::new(target));
+            let refused = |error: ColumnError| RunError::Options { reason: error.to_string() };
+            fields.push(Arc::new(target.map_err(refused)?));
             if keep.scores {
                 let score = Field::new(score_column(&column.target), DataType::Float32, true);
                 fields.push(Arc::new(score.with_role(NumberRole::OutOfDistribution)));

@@ -50,7 +50,7 @@ impl Fixture {
         let mut values: Vec<f32> =
             (0..N_ROWS).flat_map(|row| (0..WIDTH).map(move |at| (row, at))).map(|(row, at)| value(row, at)).collect();
         values[(N_ROWS - 1) * WIDTH] = f32::NAN;
-        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
         let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
         let label = Field::new("label", DataType::Int64, false);
         let schema = Arc::new(Schema::new(vec![id, label, embedding.field]));

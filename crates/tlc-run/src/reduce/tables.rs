@@ -25,7 +25,7 @@ use crate::{Project, RunError};
 /// let store = Arc::new(MemoryStore::default());
 /// let project = Project::new(store.clone(), "memory://p".parse()?);
 /// let values = (0..60).map(|i| (i as f32).sin()).collect();
-/// let embedding = Column::embedding("embedding", 6, values, NumberRole::NnEmbedding);
+/// let embedding = Column::embedding("embedding", 6, values, NumberRole::NnEmbedding)?;
 /// let table = Table::from_columns(store, &"memory://p/datasets/toys".parse()?, NewTable::new("initial"), vec![embedding])?;
 /// let options = ReduceOptions::new([reducer_from_args("pca", Default::default())?]);
 /// let reduced = reduce_embeddings(&project, table.url(), &options, &Progress::default())?;

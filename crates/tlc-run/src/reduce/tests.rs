@@ -56,7 +56,7 @@ impl Fixture {
         let mut values: Vec<f32> =
             (0..N_ROWS * WIDTH).map(|i| epoch as f32 + noise.normal(i as u64, 0) as f32).collect();
         (0..n_bad).for_each(|row| values[row * WIDTH] = f32::NAN);
-        let embedding = Column::embedding(column, WIDTH, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding(column, WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
         let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
         let mut fields = vec![id, embedding.field];
         let ids = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
@@ -528,8 +528,8 @@ fn what_is_needed_is_not_deleted_and_what_was_deleted_is_explained() {
     let dot = graph.to_dot(project.root());
     assert!(dot.contains("t1 -> t0 [label=\"reduce\"]") && dot.contains("style=dashed"), "{dot}");
     let events = graph.to_open_lineage(project.root());
-    assert_eq!(events.len(), 1, "how the deleted table was made is not known any more");
-    let field = &events[0]["outputs"][0]["facets"]["columnLineage"]["fields"]["embeddings_90_pca"]["inputFields"][0];
+    assert_eq!(events.len(), 2, "how the deleted table was made is not known any more");
+    let field = &events[1]["outputs"][0]["facets"]["columnLineage"]["fields"]["embeddings_90_pca"]["inputFields"][0];
     assert_eq!((&field["field"], &field["name"]), (&json!("embeddings_90"), &json!(deletion.url.to_string())));
     // A table that is gone can be asked for as well.
     assert!(matches!(project.lineage_graph(&source).expect("known").nodes[0].state, crate::NodeState::Deleted(_)));

@@ -20,7 +20,7 @@ fn rows() -> RecordBatch {
             field: Field::new("correct", DataType::Boolean, true),
             values: Arc::new(BooleanArray::from(vec![true, false, true])),
         },
-        Column::embedding("e", 2, vec![0.5, 1., 2., f32::NAN, 4., 5.], NumberRole::NnEmbedding),
+        Column::embedding("e", 2, vec![0.5, 1., 2., f32::NAN, 4., 5.], NumberRole::NnEmbedding).expect("whole vectors"),
     ];
     let (fields, values): (Vec<Field>, Vec<_>) = columns.into_iter().map(|c| (c.field, c.values)).unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), values).expect("they fit")

@@ -29,7 +29,7 @@ impl Fixture {
     fn with_table() -> Self {
         let fixture = Self::new();
         let values = (0..4000).map(|i| (i as f32).sin()).collect();
-        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), embedding.field]));
         let ids = Arc::new(Int64Array::from_iter_values(0..1000));
         let batch = RecordBatch::try_new(schema.clone(), vec![ids, embedding.values]).expect("columns of one length");
@@ -201,14 +201,17 @@ fn what_a_stopped_deletion_left_is_listed_and_removed() {
     let [file, left] = names.map(|name| fixture.folder.path().join(name));
     fs::rename(fixture.folder.path().join("t.lance"), &left).expect("what a kill after the rename leaves");
     fs::write(&file, b"{").expect("what a kill before the rename leaves");
+    let own = fixture.folder.path().join("notes.deleted-by-me");
+    fs::create_dir(&own).expect("what a user called so");
     let found = fixture.store.list_leftovers(&folder).expect("listable");
     assert_eq!(found.iter().map(Url::file_name).collect::<Vec<_>>(), names);
     assert!(found.iter().all(|url| fixture.store.last_modified(url).expect("readable").is_some()));
     for url in &found {
         fixture.store.delete_folder(url).expect("removable");
     }
-    assert!(!left.exists() && !file.exists());
+    assert!(!left.exists() && !file.exists() && own.exists());
     assert_eq!(fixture.store.list_leftovers(&folder).expect("listable"), []);
+    assert_eq!(fixture.store.list_folders(&folder).expect("listable"), ["notes.deleted-by-me"]);
     assert_eq!(fixture.store.last_modified(&fixture.url).expect("readable"), None);
 }
 
@@ -260,7 +263,7 @@ fn a_million_rows_come_back() {
     let batch = |first: i64| {
         let ids = first..first + N_ROWS / 10;
         let values = ids.clone().flat_map(|id| [id as f32, 0.5, -1.0, (id as f32).sin()]).collect();
-        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("e", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), embedding.field]));
         let columns = vec![Arc::new(Int64Array::from_iter_values(ids)) as _, embedding.values];
         RecordBatch::try_new(schema, columns).expect("one length")

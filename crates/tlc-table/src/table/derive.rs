@@ -226,6 +226,10 @@ impl Table {
 /// `value` as the column holds it.
 fn fitting(field: &Field, value: Value) -> Result<Value, String> {
     let (name, kind) = (field.name(), field.data_type());
+    if !matches!(kind, DataType::Int64 | DataType::Float32 | DataType::Boolean | DataType::Utf8) {
+        let known = "int64, float32, boolean and text can be edited";
+        return Err(format!("column {name:?} of {kind} cannot become {value}; {known}"));
+    }
     match (kind, &value) {
         (_, Value::Null) if field.is_nullable() => Ok(value),
         (_, Value::Null) => Err(format!("column {name:?} cannot be null")),
@@ -237,9 +241,7 @@ fn fitting(field: &Field, value: Value) -> Result<Value, String> {
         (DataType::Float32, Value::Number(_))
         | (DataType::Boolean, Value::Bool(_))
         | (DataType::Utf8, Value::String(_)) => Ok(value),
-        _ => Err(format!(
-            "column {name:?} of {kind} cannot become {value}; int64, float32, boolean and text can be edited"
-        )),
+        _ => Err(format!("column {name:?} of {kind} cannot become {value}")),
     }
 }
 

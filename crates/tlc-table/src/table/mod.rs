@@ -41,7 +41,7 @@ const DESCRIPTION_KEY: &str = "tlc:description";
 ///     NewTable::new("initial").description("three toys"),
 ///     vec![
 ///         Column { field: Field::new("price", DataType::Int64, false), values: Arc::new(Int64Array::from(vec![3, 9, 4])) },
-///         Column::embedding("embedding", 2, vec![0., 1., 2., 3., 4., 5.], NumberRole::NnEmbedding),
+///         Column::embedding("embedding", 2, vec![0., 1., 2., 3., 4., 5.], NumberRole::NnEmbedding)?,
 ///     ],
 /// )?;
 /// let cheap = table.filtered(&Filter::lt("price", 5))?;
@@ -143,8 +143,9 @@ impl Table {
         Ok(self.store.take(self.url(), rows, columns)?)
     }
 
-    /// The rows of which the column with the role `example_id` holds one of `ids`, in the table's order; where there is
-    /// no such column, the rows with these numbers.
+    /// The rows that are of the samples `ids`: those of which the column with the role `example_id` holds one of them, in the
+    /// table's order; where there is no such column, the rows with these numbers. Of a table that others describe, their
+    /// ids are row numbers whatever columns it has: [`take`](Self::take) these.
     ///
     /// # Errors
     /// A failing store; without such a column, a number that it does not have.
@@ -162,8 +163,9 @@ impl Table {
         }
     }
 
-    /// The numbers of the rows that `ids` name, in the order of `ids`: through the column with the role `example_id`,
-    /// where it may be of several rows; where there is no such column, an id is a row's number.
+    /// The numbers of the rows that are of the samples `ids`, in the order of `ids`: through the column with the role
+    /// `example_id`, where it may be of several rows; where there is no such column, an id is a row's number. Of a table
+    /// that others describe, their ids are row numbers already.
     ///
     /// # Errors
     /// Ids that it does not have, of which the message names the first ten; such a column of another type than int64; a
@@ -224,26 +226,36 @@ impl Table {
         Ok(Some(Self::from_url(self.store.clone(), &url)?))
     }
 
-    /// Its rows with columns of the table that they describe, joined by `example_id`; columns that both have get the
-    /// prefix `foreign_`.
+    /// Its rows with columns of the table that they describe, joined by `example_id`, which is a row's number there; columns
+    /// that both have get the prefix `foreign_`. Without a column with that role both tables must have as many rows.
     ///
     /// # Errors
-    /// No foreign table, or one without these columns or rows.
+    /// No foreign table, or one without these columns or rows; an `example_id` that is no row's number.
     pub fn joined(&self, places: &Places, columns: &[String]) -> Result<BatchStream<'static>, TableError> {
         let unfit = |reason: &str| self.unfit("join", reason.to_owned());
         let foreign =
             self.foreign_table(places)?.ok_or_else(|| unfit("it does not say which table its rows describe"))?;
-        let ids = columns_with_role(self.schema(), &NumberRole::ExampleId);
-        let ids = ids.into_iter().next().ok_or_else(|| unfit("it has no column with the role example_id"))?;
+        let ids = columns_with_role(self.schema(), &NumberRole::ExampleId).into_iter().next();
+        if ids.is_none() && self.rows() != foreign.rows() {
+            let (own, there) = (self.rows(), foreign.rows());
+            return Err(unfit(&format!(
+                "it has no column with the role example_id, and {own} rows where the table that it describes has {there}"
+            )));
+        }
         // An error now rather than at the first batch.
         foreign.take(&[], Some(columns))?;
         let (url, columns, own) = (self.url().clone(), columns.to_vec(), self.info.schema.clone());
         let rows = self.scan(Scan::default())?;
+        let mut start = 0;
         Ok(Box::new(rows.map(move |batch| {
             let batch = batch?;
-            let numbers = batch.column_by_name(&ids).and_then(|ids| ids.as_primitive_opt::<Int64Type>().cloned());
-            let numbers = numbers.ok_or_else(|| StoreError::backend("join", &url, "its example_id is not int64"))?;
-            let rows: Vec<u64> = numbers.values().iter().map(|&id| id as u64).collect();
+            let end = start + batch.num_rows() as u64;
+            let rows: Vec<u64> = match &ids {
+                None => (start..end).collect(),
+                Some(column) => row_numbers(&batch, column, start, foreign.rows())
+                    .map_err(|reason| StoreError::backend("join", &url, reason))?,
+            };
+            start = end;
             let joined = foreign.store.take(foreign.url(), &rows, Some(&columns))?;
             let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
             for field in joined.schema().fields() {
@@ -269,6 +281,19 @@ impl Table {
     fn unfit(&self, action: &'static str, reason: String) -> TableError {
         TableError::Unfit { action, url: self.url().clone(), reason }
     }
+}
+
+/// What `column` holds, as numbers of rows of a table that has `n` of them; `start` is the number of the batch's first row.
+fn row_numbers(batch: &RecordBatch, column: &str, start: u64, n: u64) -> Result<Vec<u64>, String> {
+    let ids = batch.column_by_name(column).and_then(|ids| ids.as_primitive_opt::<Int64Type>());
+    let ids = ids.ok_or_else(|| format!("its column {column:?} is not int64"))?;
+    let number = |(row, id): (u64, Option<i64>)| match id {
+        None => Err(format!("row {row} has no {column}")),
+        Some(id) => u64::try_from(id).ok().filter(|&number| number < n).ok_or_else(|| {
+            format!("row {row} has {column} {id}; the table that it describes has {n} rows, counted from 0")
+        }),
+    };
+    (start..).zip(ids).map(number).collect()
 }
 
 /// The names that a column's values have, if it is one of classes.

@@ -32,7 +32,8 @@ fn toys() -> Vec<Column> {
         label,
         column("price", Arc::new(Float32Array::from(vec![3.0, 9.5, 4.0, 1.0]))),
         column("name", Arc::new(StringArray::from(vec!["a", "b", "c", "d"]))),
-        Column::embedding("embedding", 2, (0..8).map(|x| x as f32).collect(), NumberRole::NnEmbedding),
+        Column::embedding("embedding", 2, (0..8).map(|x| x as f32).collect(), NumberRole::NnEmbedding)
+            .expect("whole vectors"),
     ]
 }
 
@@ -234,14 +235,50 @@ fn rows_are_joined_with_the_table_that_they_describe() {
     assert!(error.contains("nothing is stored") || error.contains("outside"), "{error}");
     let alone =
         Table::from_columns(shelf.store.clone(), &folder, NewTable::new("alone"), vec![ids, loss]).expect("new");
-    assert!(
-        alone
-            .joined(&shelf.root.clone().into(), &[])
-            .err()
-            .expect("refused")
-            .to_string()
-            .contains("does not say which table")
-    );
+    let error = alone.joined(&shelf.root.clone().into(), &[]).err().expect("refused").to_string();
+    assert!(error.contains("does not say which table"), "{error}");
+}
+
+#[test]
+fn an_example_id_is_a_row_number_of_the_table_that_is_described_whatever_that_has_itself() {
+    let shelf = shelf();
+    let ids = |values: Vec<Option<i64>>| {
+        let mut ids = column("example_id", Arc::new(Int64Array::from(values)));
+        ids.field = ids.field.with_role(NumberRole::ExampleId);
+        ids
+    };
+    let toys = shelf.create(NewTable::new("initial")).expect("new");
+    // In another order, so that one is not taken for the other.
+    let toys = toys.with_columns(vec![ids(vec![Some(3), Some(2), Some(1), Some(0)])]).expect("as long");
+    let url = toys.url().relative_to(&shelf.root).to_string();
+    let folder = shelf.root.join("runs/r/metrics").expect("plain");
+    let joined = |n: usize, ids: Option<Column>| -> Result<Vec<String>, String> {
+        let mut foreign = column("input_table_id", Arc::new(Int64Array::from(vec![0; n])));
+        let names = BTreeMap::from([(0, url.clone())]);
+        foreign.field = foreign.field.with_role(NumberRole::ForeignTableId).with_value_map(&names);
+        let new = NewTable::new("m").if_exists(IfExists::Rename);
+        let columns = std::iter::once(foreign).chain(ids).collect();
+        let metrics = Table::from_columns(shelf.store.clone(), &folder, new, columns).expect("new");
+        let rows = metrics.joined(&shelf.root.clone().into(), &["name".to_owned()]).map_err(|it| it.to_string())?;
+        let rows: Result<Vec<RecordBatch>, _> = rows.collect();
+        let rows = rows.map_err(|error| std::error::Error::source(&error).expect("it says why").to_string())?;
+        let names = |batch: &RecordBatch| -> Vec<String> {
+            let names = batch.column_by_name("name").expect("joined").as_string::<i32>();
+            names.iter().flatten().map(str::to_owned).collect()
+        };
+        Ok(rows.iter().flat_map(names).collect())
+    };
+    assert_eq!(joined(2, Some(ids(vec![Some(2), Some(0)]))).expect("rows of it"), ["c", "a"]);
+    assert_eq!(joined(4, None).expect("as many rows"), ["a", "b", "c", "d"]);
+    let error = joined(3, None).expect_err("one was left out");
+    assert!(error.contains("3 rows where the table that it describes has 4"), "{error}");
+    for (unknown, reason) in [
+        (Some(4), "row 1 has example_id 4; the table that it describes has 4 rows, counted from 0"),
+        (Some(-1), "row 1 has example_id -1; the table that it describes has 4 rows, counted from 0"),
+        (None, "row 1 has no example_id"),
+    ] {
+        assert_eq!(joined(2, Some(ids(vec![Some(0), unknown]))).expect_err("no row of it"), reason);
+    }
 }
 
 #[test]
@@ -267,6 +304,7 @@ fn what_does_not_fit_is_explained() {
     assert!(edit("label", 9, 1.into()).contains("no row 9; it has 4 rows"));
     assert!(edit("label", 0, "cow".into()).contains("no class \"cow\""));
     assert!(edit("price", 0, "dear".into()).contains("cannot become \"dear\""));
+    assert!(edit("embedding", 0, serde_json::Value::Null).contains("int64, float32, boolean and text can be edited"));
     assert!(table.filtered(&Filter::eq("nope", 1)).expect_err("refused").to_string().contains("no column"));
     assert!(table.taken(&[4]).expect_err("refused").to_string().contains("no row 4"));
     assert_eq!(table.revisions().expect("listable").len(), 1, "nothing was written");

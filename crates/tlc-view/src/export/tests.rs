@@ -13,7 +13,7 @@ use super::*;
 fn scene() -> Scene {
     let names = BTreeMap::from([(0, "</script><b>".to_owned()), (1, "tab\tand\nline".to_owned())]);
     let places = vec![0., 0., 1., 0., 0., 1., 5., 5., 6., 5., f32::NAN, 0.];
-    let map = Column::embedding("map", 2, places, NumberRole::ReducedEmbedding);
+    let map = Column::embedding("map", 2, places, NumberRole::ReducedEmbedding).expect("whole vectors");
     let mut picture = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_pixel(10, 10, image::Rgb([200, 0, 0]))
         .write_to(&mut picture, image::ImageFormat::Png)
@@ -133,7 +133,7 @@ fn rows_of_tables_with_other_columns_go_together_by_name_in_either_order() {
 
 #[test]
 fn a_column_that_is_called_as_the_samples_numbers_keeps_its_values() {
-    let map = Column::embedding("map", 2, vec![0., 0., 1., 1.], NumberRole::ReducedEmbedding);
+    let map = Column::embedding("map", 2, vec![0., 0., 1., 1.], NumberRole::ReducedEmbedding).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![Field::new("example_id", arrow_schema::DataType::Utf8, false), map.field]));
     let own: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
     let rows_there = RecordBatch::try_new(schema.clone(), vec![own, map.values]).expect("they fit");

@@ -2,6 +2,7 @@
 //!
 //! All rules work on neighbours: in the space of the embeddings where the table still has them, otherwise in the map.
 
+mod lists;
 #[cfg(feature = "server")]
 mod nearest;
 mod over_epochs;
@@ -13,6 +14,7 @@ use tlc_core::{NumberRole, Progress};
 
 use crate::{Scene, SceneLayout, Values, ViewError};
 
+use lists::Lists;
 #[cfg(feature = "server")]
 pub(crate) use nearest::nearest;
 #[cfg(feature = "server")]
@@ -156,6 +158,10 @@ pub struct Findings {
 
 /// Looks in `table`, a table of `layout`, and returns at most `limit` samples, the clearest first.
 ///
+/// Neighbours among embeddings of more than 1 GiB are searched in files in the system's folder for temporary files, which
+/// take as much as the embeddings; what is found then is nearly all, and the rule says how much. `tlc neighbours` writes
+/// them as a table, where they are wanted more than once.
+///
 /// # Errors
 /// A finder that needs labels or epochs where there are none; a table that is gone; cancellation.
 pub fn find(
@@ -174,18 +180,23 @@ pub fn find(
         Finder::Movers => (over_epochs::movers(scene, layout, table, progress)?, None),
         Finder::Switched => (over_epochs::switched(scene, layout, table, progress)?, None),
         _ => {
-            let space = Space::of(scene, layout, table)?;
-            let rows = within_table::find(scene, finder, &space, table, progress)?;
-            (rows, Some(space.name))
+            let lists = Lists::of(scene, layout, table, lists::IN_MEMORY_BYTES, progress)?;
+            let rows = within_table::find(scene, finder, &lists, table, limit)?;
+            (rows, Some(lists.name))
         }
     };
-    rows.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.slot.cmp(&b.slot)));
-    rows.truncate(limit);
+    keep_clearest(&mut rows, limit);
     let rule = match space {
         Some(space) => format!("{} Neighbours are those in {space}.", finder.rule()),
         None => finder.rule().to_owned(),
     };
     Ok(Findings { title: finder.title(), rule, rows })
+}
+
+/// Sorts, the clearest first, and lets the others go.
+fn keep_clearest(rows: &mut Vec<Found>, limit: usize) {
+    rows.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.slot.cmp(&b.slot)));
+    rows.truncate(limit);
 }
 
 /// Labels by slot, as places among the classes, and the classes' names.

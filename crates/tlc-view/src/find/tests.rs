@@ -27,7 +27,7 @@ fn scene() -> Scene {
     labels.push(1);
     let names = BTreeMap::from([(0, "cat".to_owned()), (1, "dog".to_owned())]);
     let n = labels.len() as i64;
-    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding);
+    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![
         Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId),
         Field::new("label", DataType::Int64, false).with_role(NumberRole::Label).with_value_map(&names),
@@ -65,6 +65,62 @@ fn what_is_far_away_or_twice_there_comes_first() {
     assert_eq!(twins, [130, 131]);
 }
 
+#[test]
+fn what_does_not_fit_in_memory_is_found_in_files() {
+    // Two clusters of labelled rows, a few of them with the other's label, pairs of equal ones, and some without values.
+    let n = 3000;
+    let noise = tlc_core::rng::Stream::new(5, "find-test");
+    let normal = |i: usize| noise.normal(i as u64, 0) as f32;
+    let mut values: Vec<f32> = (0..8 * n).map(|i| normal(i) + if i / 8 % 2 == 0 { 0.0 } else { 20.0 }).collect();
+    for row in [0, 700] {
+        values[8 * row] = f32::NAN;
+    }
+    values.copy_within(8 * 40..8 * 41, 8 * 1234);
+    let mut labels: Vec<i64> = (0..n as i64).map(|row| row % 2).collect();
+    for row in [100, 201] {
+        labels[row] = 1 - labels[row];
+    }
+    // The last row is once more of the sample of the first with a place, and is not looked at.
+    let ids = (0..n as i64).map(|row| if row == n as i64 - 1 { 1 } else { row }).collect::<Vec<_>>();
+    let embedding = Column::embedding("features", 8, values.clone(), NumberRole::NnEmbedding).expect("whole vectors");
+    let places = (0..n).flat_map(|row| [values[8 * row + 1], values[8 * row + 2]]).collect();
+    let map = Column::embedding("map", 2, places, NumberRole::ReducedEmbedding).expect("whole vectors");
+    let names = BTreeMap::from([(0, "cat".to_owned()), (1, "dog".to_owned())]);
+    let schema = Schema::new(vec![
+        Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId),
+        Field::new("label", DataType::Int64, false).with_role(NumberRole::Label).with_value_map(&names),
+        embedding.field,
+        map.field,
+    ]);
+    let columns = serde_json::json!({ "map": { "source": "features", "reducer": { "type": "pca/1" } } });
+    let operation = tlc_core::Operation::new("reduce", 1).with("columns", columns);
+    let schema = Arc::new(tlc_core::Lineage::new("test/1", operation).write_into(&schema));
+    let arrays: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from(ids)), Arc::new(Int64Array::from(labels)), embedding.values, map.values];
+    let rows = RecordBatch::try_new(schema.clone(), arrays).expect("they fit");
+    let store = MemoryStore::default();
+    let url = "memory://p/t.lance".parse().expect("a URL");
+    store.create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("new");
+    let project = Project::new(Arc::new(store), "memory://p".parse().expect("a URL"));
+    let scene = Scene::of_table(&project, &url).expect("readable");
+    let layout = scene.layout(None).expect("one layout");
+    let found = |finder, in_memory_bytes| {
+        let lists = Lists::of(&scene, layout, 0, in_memory_bytes, &Progress::default()).expect("found");
+        let mut rows = within_table::find(&scene, finder, &lists, 0, 50).expect("there are labels");
+        keep_clearest(&mut rows, 50);
+        (lists.name, rows.into_iter().map(|row| row.example_id).collect::<Vec<_>>())
+    };
+    for (finder, expected) in [(Finder::Mislabelled, vec![100, 201]), (Finder::Duplicates, vec![40, 1234])] {
+        let (in_memory, on_disk) = (found(finder, u64::MAX), found(finder, 0));
+        assert_eq!(in_memory, ("the embeddings features".to_owned(), expected.clone()));
+        assert!(on_disk.0.starts_with("the embeddings features, of which "), "{}", on_disk.0);
+        assert_eq!(on_disk.1, expected, "{}", finder.id());
+    }
+    let stopped = Progress::default();
+    stopped.cancel();
+    assert!(matches!(Lists::of(&scene, layout, 0, 0, &stopped), Err(ViewError::Cancelled(_))));
+}
+
 #[cfg(feature = "server")]
 #[test]
 fn the_nearest_of_one_sample_are_those_of_all_distances() {
@@ -95,7 +151,7 @@ fn the_nearest_of_one_sample_are_those_of_all_distances() {
 fn duplicates_are_found_where_most_samples_are() {
     let n = 40;
     let points = (0..n).flat_map(|i| if i < 30 { [(i / 2) as f32, 0.0] } else { [i as f32, 50.0] }).collect();
-    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding);
+    let map = Column::embedding("map", 2, points, NumberRole::ReducedEmbedding).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![map.field]));
     let rows = RecordBatch::try_new(schema.clone(), vec![map.values]).expect("it fits");
     let store = MemoryStore::default();

@@ -1,69 +1,75 @@
 //! What one table shows: suspects, samples between classes, outliers, duplicates.
 
-use tlc_core::Progress;
-use tlc_reduce::knn::Neighbours;
-
-use super::{Finder, Found, Labels, NEIGHBOURS, Space};
+use super::{Finder, Found, Labels, Lists, keep_clearest};
 use crate::{Scene, ViewError};
 
 /// A neighbour this many times nearer than is usual is nearly the same sample.
 const DUPLICATE_RATIO: f64 = 10.0;
 /// The ratio of equal samples, which nothing exceeds.
 const EQUAL: f64 = 1e6;
+/// Samples beyond those that are wanted, before the less clear ones are let go.
+const SLACK: usize = 4096;
 
+/// At most `limit` of the samples that `finder` means, and some more.
 pub(super) fn find(
     scene: &Scene,
     finder: Finder,
-    space: &Space,
+    lists: &Lists,
     table: usize,
-    progress: &Progress,
+    limit: usize,
 ) -> Result<Vec<Found>, ViewError> {
-    let Some(neighbours) = space.neighbours(NEIGHBOURS, progress)? else { return Ok(Vec::new()) };
     let ids = &scene.datasets[scene.table(table)?.dataset].example_ids;
-    let found = |row: usize, score: f64, why: String| {
-        let slot = space.slots[row];
-        Found { slot, example_id: ids[slot], score, why }
+    let mut clearest: Vec<Found> = Vec::new();
+    let mut keep = |row: usize, score: f64, why: String| {
+        let slot = lists.slots[row];
+        clearest.push(Found { slot, example_id: ids[slot], score, why });
+        if clearest.len() >= limit.saturating_add(SLACK) {
+            keep_clearest(&mut clearest, limit);
+        }
     };
-    let rows = 0..space.slots.len();
     match finder {
         Finder::Mislabelled | Finder::Between => {
             let Some(labels) = Labels::of(scene, table)? else { return Ok(Vec::new()) };
-            let around =
-                |row: usize| labels.counts(neighbours.indices.row(row).iter().map(|&n| space.slots[n as usize]));
-            let judge = |row: usize| {
-                let own = labels.of_slot[space.slots[row]]?;
-                let counts = around(row);
-                if finder == Finder::Mislabelled {
-                    mislabelled(&labels, own, &counts).map(|(score, why)| found(row, score, why))
-                } else {
-                    between(&labels, &counts).map(|(score, why)| found(row, score, why))
+            lists.each(|row, others, _| {
+                let Some(own) = labels.of_slot[lists.slots[row]] else { return };
+                let counts = labels.counts(others.iter().map(|&other| lists.slots[other as usize]));
+                let judged = match finder {
+                    Finder::Mislabelled => mislabelled(&labels, own, &counts),
+                    _ => between(&labels, &counts),
+                };
+                if let Some((score, why)) = judged {
+                    keep(row, score, why);
                 }
-            };
-            Ok(rows.filter_map(judge).collect())
+            })?;
         }
         Finder::Outliers => {
-            let distance = |row: usize| last_distance(&neighbours, row);
-            let usual = median(rows.clone().map(distance).collect());
-            let judge = |row: usize| {
-                let ratio = distance(row) / usual.max(f64::MIN_POSITIVE);
-                (ratio > 1.0)
-                    .then(|| found(row, ratio, format!("its neighbours are {ratio:.1} times as far as is usual")))
-            };
-            Ok(rows.filter_map(judge).collect())
+            let mut farthest = Vec::with_capacity(lists.slots.len());
+            lists.each(|_, _, squared| farthest.extend(squared.last().copied()))?;
+            let usual = median(farthest.iter().copied().map(distance).collect());
+            for (row, squared) in farthest.into_iter().enumerate() {
+                let ratio = distance(squared) / usual.max(f64::MIN_POSITIVE);
+                if ratio > 1.0 {
+                    keep(row, ratio, format!("its neighbours are {ratio:.1} times as far as is usual"));
+                }
+            }
         }
         _ => {
-            let distance = |row: usize| f64::from(neighbours.squared[[row, 0]]).sqrt();
+            let mut nearest = Vec::with_capacity(lists.slots.len());
+            lists.each(|_, others, squared| {
+                nearest.extend(others.first().copied().zip(squared.first().copied()));
+            })?;
             // Equal samples have no distance at all. Where most are, they say nothing of what is usual.
-            let usual = median(rows.clone().map(distance).filter(|x| *x > 0.0).collect());
-            let judge = |row: usize| {
-                let distance = distance(row);
-                let ratio = if distance > 0.0 { (usual / distance).min(EQUAL) } else { EQUAL };
-                let other = ids[space.slots[neighbours.indices[[row, 0]] as usize]];
-                (ratio >= DUPLICATE_RATIO).then(|| found(row, ratio, format!("nearly the same as sample {other}")))
-            };
-            Ok(rows.filter_map(judge).collect())
+            let apart = nearest.iter().map(|&(_, squared)| distance(squared)).filter(|distance| *distance > 0.0);
+            let usual = median(apart.collect());
+            for (row, (other, squared)) in nearest.into_iter().enumerate() {
+                let ratio = if squared > 0.0 { (usual / distance(squared)).min(EQUAL) } else { EQUAL };
+                if ratio >= DUPLICATE_RATIO {
+                    keep(row, ratio, format!("nearly the same as sample {}", ids[lists.slots[other as usize]]));
+                }
+            }
         }
     }
+    Ok(clearest)
 }
 
 fn mislabelled(labels: &Labels, own: usize, counts: &[(usize, usize)]) -> Option<(f64, String)> {
@@ -90,11 +96,11 @@ fn between(labels: &Labels, counts: &[(usize, usize)]) -> Option<(f64, String)> 
     Some((score, format!("among {n} neighbours: {}", parts.join(", "))))
 }
 
-fn last_distance(neighbours: &Neighbours, row: usize) -> f64 {
-    f64::from(neighbours.squared[[row, neighbours.k() - 1]]).sqrt()
+fn distance(squared: f32) -> f64 {
+    f64::from(squared).sqrt()
 }
 
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     if values.is_empty() {
         return 0.0;
     }

@@ -3,6 +3,7 @@
 mod columns;
 mod open;
 mod read;
+mod rows;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -49,8 +50,11 @@ pub struct Scene {
 pub struct SceneDataset {
     /// The foreign table's name, such as `train`, or the table's own.
     pub name: String,
-    /// The table whose rows the samples are.
+    /// The table whose rows the samples are: the foreign table, or where there is none, the table itself.
     pub foreign_table: Option<Url>,
+    /// Index of the table whose own `example_id` names its rows, where it describes no other. Otherwise a sample's number is
+    /// that of its row in `foreign_table`.
+    pub named_by: Option<usize>,
     /// The samples, ascending.
     pub example_ids: Vec<i64>,
     /// The foreign table's column of pictures, if it has one.

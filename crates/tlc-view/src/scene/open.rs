@@ -124,14 +124,18 @@ impl Scene {
 
     fn add_tables(&mut self, sources: &[Source]) -> Result<(), ViewError> {
         let mut ids_of_tables = Vec::new();
-        for source in sources {
-            let ids = self.example_ids(&source.info)?;
-            let own = source.foreign_table.is_none().then(|| source.info.url.clone());
-            let key = source.foreign_table.clone().or(own);
-            let dataset = match self.datasets.iter().position(|dataset| dataset.foreign_table == key) {
+        for (table, source) in sources.iter().enumerate() {
+            let column = columns_with_role(&source.info.schema, &NumberRole::ExampleId).into_iter().next();
+            let ids = self.example_ids(&source.info, column.as_deref())?;
+            let described = self.described(source, column.is_some());
+            let named_by = (described.is_none() && column.is_some()).then_some(table);
+            let samples_of = Some(described.as_ref().unwrap_or(&source.info.url));
+            let is_it =
+                |dataset: &SceneDataset| dataset.named_by == named_by && dataset.foreign_table.as_ref() == samples_of;
+            let dataset = match self.datasets.iter().position(is_it) {
                 Some(index) => index,
                 None => {
-                    self.datasets.push(self.dataset(source, key));
+                    self.datasets.push(SceneDataset { named_by, ..self.dataset(source, described.as_ref()) });
                     self.datasets.len() - 1
                 }
             };
@@ -168,20 +172,33 @@ impl Scene {
         Ok(())
     }
 
-    /// The samples that a table's rows are of; their numbers if it does not say.
-    fn example_ids(&self, info: &TableInfo) -> Result<Vec<i64>, ViewError> {
-        let Some(column) = columns_with_role(&info.schema, &NumberRole::ExampleId).into_iter().next() else {
-            return Ok((0..info.rows as i64).collect());
-        };
-        let mut ids = Vec::with_capacity(info.rows as usize);
+    /// The samples that a table's rows are of; the rows' numbers if no column says so.
+    fn example_ids(&self, info: &TableInfo, column: Option<&str>) -> Result<Vec<i64>, ViewError> {
+        let Some(column) = column else { return Ok((0..info.rows as i64).collect()) };
+        let mut ids: Vec<i64> = Vec::with_capacity(info.rows as usize);
         for batch in self.store.scan(&info.url, Scan::columns([column]))? {
-            ids.extend(whole_numbers(batch?.column(0)).into_iter().map(Option::unwrap_or_default));
+            for id in whole_numbers(batch?.column(0)) {
+                let row = ids.len();
+                ids.push(id.ok_or_else(|| ViewError::Unusable {
+                    url: info.url.clone(),
+                    reason: format!("row {row} has no whole number in its column {column:?}; each row needs one"),
+                })?);
+            }
         }
         Ok(ids)
     }
 
-    fn dataset(&self, source: &Source, key: Option<Url>) -> SceneDataset {
-        let schema = match &source.foreign_table {
+    /// The table that a table describes. Where no column says of which rows, it must have as many: otherwise some were left
+    /// out, and the numbers of the others are not theirs.
+    fn described(&self, source: &Source, has_ids: bool) -> Option<Url> {
+        let foreign = source.foreign_table.as_ref()?;
+        let is_as_long = || self.store.info(foreign).map_or(true, |info| info.rows == source.info.rows);
+        (has_ids || is_as_long()).then(|| foreign.clone())
+    }
+
+    /// The dataset of a table that describes another, or none.
+    fn dataset(&self, source: &Source, described: Option<&Url>) -> SceneDataset {
+        let schema = match described {
             Some(url) => self.store.info(url).map(|info| info.schema).ok(),
             None => Some(source.info.schema.clone()),
         };
@@ -189,13 +206,10 @@ impl Scene {
             let found = schema.as_ref().map(|schema| columns_with_role(schema, &role)).unwrap_or_default();
             found.into_iter().next()
         };
-        let name = match &source.foreign_table {
-            Some(url) => name_of(url),
-            None => source.name.clone(),
-        };
         SceneDataset {
-            name,
-            foreign_table: key,
+            name: described.map_or_else(|| source.name.clone(), name_of),
+            foreign_table: Some(described.unwrap_or(&source.info.url).clone()),
+            named_by: None,
             example_ids: Vec::new(),
             image_column: with_role(NumberRole::Image),
             text_column: with_role(NumberRole::Text),

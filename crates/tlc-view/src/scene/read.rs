@@ -70,7 +70,7 @@ impl Scene {
             Scope::Dataset => {
                 let dataset = &self.datasets[table.dataset];
                 let Some(url) = &dataset.foreign_table else { return Ok(values) };
-                let rows: Vec<u64> = dataset.example_ids.iter().map(|&id| id as u64).collect();
+                let rows = self.rows_of_slots(dataset);
                 let taken = match self.store.take(url, &rows, Some(std::slice::from_ref(&column.name))) {
                     Ok(taken) => taken,
                     // Another data set of the scene has the column.
@@ -100,7 +100,7 @@ impl Scene {
         let Ok(field) = info.schema.field_with_name(name) else { return Ok(None) };
         let field = field.clone().with_nullable(true);
         if is_of_dataset {
-            let rows: Vec<u64> = dataset.example_ids.iter().map(|&id| id as u64).collect();
+            let rows = self.rows_of_slots(dataset);
             let taken = self.store.take(url, &rows, Some(&[name.to_owned()]))?;
             return Ok(Some((field, taken.column(0).clone())));
         }

@@ -39,7 +39,7 @@ impl Scene {
             }
         }
         let Some(url) = &dataset.foreign_table else { return Ok(sample) };
-        let Ok(row) = u64::try_from(example_id) else { return Ok(sample) };
+        let Some(row) = self.row_of_sample(dataset, example_id) else { return Ok(sample) };
         for column in self.columns.iter().filter(|column| column.scope == Scope::Dataset) {
             self.add_value(&mut sample, column, url, row)?;
         }

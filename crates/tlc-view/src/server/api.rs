@@ -262,7 +262,11 @@ pub(super) async fn revision(
             .filter(|text| !text.is_empty())
             .collect::<Vec<_>>()
             .join(": ");
-        Ok(make(&url, &request.example_ids, &description))
+        let rows = match scene.rows_of_samples(request.dataset, &request.example_ids) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        Ok(make(&url, &rows, &description))
     });
     match made.await? {
         Ok(url) => Ok(Json(Map::from_iter([("url".to_owned(), json!(url.to_string()))])).into_response()),

@@ -82,9 +82,9 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Makes a revision of a table with the rows of these `example_id`s and this description, and returns where it is: what
-/// the page's "save" does.
-pub type MakeRevision = dyn Fn(&Url, &[i64], &str) -> Result<Url, String> + Send + Sync;
+/// Makes a revision of a table with the rows of these numbers and this description, and returns where it is: what the
+/// page's "save" does.
+pub type MakeRevision = dyn Fn(&Url, &[u64], &str) -> Result<Url, String> + Send + Sync;
 
 /// How it is served.
 #[derive(Clone)]

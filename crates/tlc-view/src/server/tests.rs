@@ -13,7 +13,7 @@ use tlc_table::MemoryStore;
 use super::*;
 
 fn source(column: NumberRole) -> (Source, Arc<MemoryStore>, Url) {
-    let map = Column::embedding("map", 2, vec![0., 0., 1., 2., f32::NAN, 1.], column);
+    let map = Column::embedding("map", 2, vec![0., 0., 1., 2., f32::NAN, 1.], column).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![map.field]));
     let rows = RecordBatch::try_new(schema.clone(), vec![map.values]).expect("they fit");
     let store = Arc::new(MemoryStore::default());
@@ -241,7 +241,7 @@ fn any_loopback_address_can_be_listened_at() {
 /// A table of embeddings, three times as many rows as a method needs at least.
 fn embeddings() -> (Project, Url) {
     let values = (0..60 * 6).map(|i| (i as f32 * 0.37).sin() + (i / 120) as f32).collect();
-    let column = Column::embedding("features", 6, values, NumberRole::NnEmbedding);
+    let column = Column::embedding("features", 6, values, NumberRole::NnEmbedding).expect("whole vectors");
     let schema = Arc::new(Schema::new(vec![column.field]));
     let rows = RecordBatch::try_new(schema.clone(), vec![column.values]).expect("they fit");
     let store = Arc::new(MemoryStore::default());

@@ -33,7 +33,7 @@ pub(crate) struct SelectArgs {
     /// Which rows, as SQL: label NOT IN ('Shirt') AND loss >= 0.5 AND label <> predicted
     #[arg(long = "where", value_name = "SQL", required_unless_present = "ids")]
     condition: Option<String>,
-    /// A file with lines {"table": URL, "example_ids": [...]}, as the page copies selections; - is standard input
+    /// A file with lines {"table": URL, "example_ids": [...]}, as the page copies selections, with the ids that this table has; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "table", "condition"])]
     ids: Option<PathBuf>,
     /// Only the dataset of this name, such as train [default: all]
@@ -173,14 +173,14 @@ impl Chosen {
         }
         let ids = self.rows.column_by_name("example_id").context("the rows have no numbers")?;
         let ids = ids.as_any().downcast_ref::<Int64Array>().context("the rows' numbers are no numbers")?;
-        Ok(revision_with(url, &ids.iter().flatten().collect::<Vec<_>>(), description)?)
+        let rows = self.scene.rows_of_samples(table.dataset, &ids.iter().flatten().collect::<Vec<_>>())?;
+        Ok(revision_with(url, rows, description)?)
     }
 }
 
-/// A revision of the table at `url` with the rows of these `example_id`s.
-pub(super) fn revision_with(url: &Url, example_ids: &[i64], description: &str) -> Result<Table, TableError> {
+/// A revision of the table at `url` with the rows of these numbers.
+pub(super) fn revision_with(url: &Url, rows: Vec<u64>, description: &str) -> Result<Table, TableError> {
     let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
     let table = Table::from_url(store, url)?;
-    let rows = table.rows_with_example_ids(example_ids)?;
     table.derived(&Derivation::Take { rows }, Some(description))
 }

@@ -59,8 +59,8 @@ pub(crate) fn serve(
 }
 
 /// The page's "save": where the revision of the data set's table with the selected rows is.
-fn make_revision(url: &Url, example_ids: &[i64], description: &str) -> Result<Url, String> {
-    let made = select::revision_with(url, example_ids, description).map_err(with_causes)?;
+fn make_revision(url: &Url, rows: &[u64], description: &str) -> Result<Url, String> {
+    let made = select::revision_with(url, rows.to_vec(), description).map_err(with_causes)?;
     Ok(made.url().clone())
 }
 

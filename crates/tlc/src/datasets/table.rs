@@ -14,7 +14,7 @@ use tlc_core::{
 
 use super::{DatasetError, Preparation};
 
-/// The rows of a table, in their order; a row's number is its `example_id`.
+/// The rows of a table, in their order; a row's number is its `example_id`, also where the table has a column of that role.
 ///
 /// The input column holds encoded pictures (binary), paths of pictures (text), or tensors: vectors of one width of
 /// float32, int64 or bytes, of the shape that the column [says](tlc_core::FieldRoles::with_tensor_shape).

@@ -72,7 +72,7 @@ fn vectors(name: &str, values: &ArrayRef) -> Result<Option<Column>, ArrowError> 
     if !item.data_type().is_numeric() || width == 0 {
         return Ok(None);
     }
-    let field = embedding_field(name, width, NumberRole::NnEmbedding);
+    let field = vector_field(name, width)?;
     let lists = cast(values, field.data_type())?;
     let lists = lists.as_fixed_size_list();
     let items = lists.values().as_primitive::<Float32Type>();
@@ -81,15 +81,22 @@ fn vectors(name: &str, values: &ArrayRef) -> Result<Option<Column>, ArrowError> 
         // A missing number is none that could be measured.
         _ => items.iter().map(|x| Some(x.unwrap_or(f32::NAN))).collect(),
     };
-    Ok(Some(of_items(name, width, items, lists.nulls().cloned())))
+    Ok(Some(of_items(name, width, items, lists.nulls().cloned())?))
+}
+
+/// The field of a column of vectors, without a role.
+fn vector_field(name: &str, width: usize) -> Result<Field, ArrowError> {
+    let with_role = embedding_field(name, width, NumberRole::NnEmbedding);
+    let with_role = with_role.map_err(|error| ArrowError::InvalidArgumentError(error.to_string()))?;
+    Ok(Field::new(name, with_role.data_type().clone(), true))
 }
 
 /// A column of vectors without a role.
-fn of_items(name: &str, width: usize, items: Float32Array, nulls: Option<NullBuffer>) -> Column {
-    let with_role = embedding_field(name, width, NumberRole::NnEmbedding);
-    let DataType::FixedSizeList(item, size) = with_role.data_type() else { unreachable!("a field of vectors") };
-    let values = FixedSizeListArray::new(item.clone(), *size, Arc::new(items), nulls);
-    Column { field: Field::new(name, with_role.data_type().clone(), true), values: Arc::new(values) }
+fn of_items(name: &str, width: usize, items: Float32Array, nulls: Option<NullBuffer>) -> Result<Column, ArrowError> {
+    let field = vector_field(name, width)?;
+    let DataType::FixedSizeList(item, size) = field.data_type() else { unreachable!("a field of vectors") };
+    let values = FixedSizeListArray::try_new(item.clone(), *size, Arc::new(items), nulls)?;
+    Ok(Column { field, values: Arc::new(values) })
 }
 
 /// Columns of numbers side by side, as one of vectors; missing numbers are NaN.
@@ -100,7 +107,7 @@ pub(super) fn stacked(name: &str, columns: &[&Column]) -> Result<Column, ArrowEr
     let axes: Vec<&Float32Array> = axes.iter().map(|axis| axis.as_primitive::<Float32Type>()).collect();
     let cell = |row: usize, axis: &Float32Array| if axis.is_valid(row) { axis.value(row) } else { f32::NAN };
     let items = (0..n).flat_map(|row| axes.iter().map(move |axis| cell(row, axis)));
-    Ok(of_items(name, columns.len(), Float32Array::from_iter_values(items), None))
+    of_items(name, columns.len(), Float32Array::from_iter_values(items), None)
 }
 
 /// Texts such as `[0.5, 1]` as vectors, as CSV files have them; `None` if they are something else.
@@ -120,5 +127,5 @@ pub(super) fn parsed(column: &Column) -> Option<Column> {
         placed.push(vector.is_some());
         items.extend(vector.unwrap_or_else(|| vec![f32::NAN; width]));
     }
-    Some(of_items(column.field.name(), width, items.into(), Some(placed.into())))
+    of_items(column.field.name(), width, items.into(), Some(placed.into())).ok()
 }

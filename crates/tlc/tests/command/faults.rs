@@ -50,7 +50,7 @@ pub(super) fn run_with_embeddings(project: &Project, name: &str) -> Run {
     for epoch in 0..3_u64 {
         let noise = Stream::new(epoch, "embeddings");
         let values = (0..N_ROWS * WIDTH).map(|i| noise.normal(i as u64, 0) as f32).collect();
-        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
         let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
         let schema = Arc::new(Schema::new(vec![id, embedding.field]));
         let ids = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
@@ -142,7 +142,7 @@ fn a_large_reduction_that_is_killed_goes_on_where_it_ended() {
         let run = project.create_run(name, Default::default()).expect("creatable");
         let noise = Stream::new(9, "embeddings");
         let values = (0..N_LARGE * WIDTH).map(|i| noise.normal(i as u64, 0) as f32).collect();
-        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
         let schema = Arc::new(Schema::new(vec![embedding.field]));
         let rows = RecordBatch::try_new(schema.clone(), vec![embedding.values]).expect("one length");
         let table = MetricsTable {

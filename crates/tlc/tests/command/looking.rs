@@ -206,6 +206,35 @@ fn a_revision_has_the_rows_of_the_ids_where_these_are_no_row_numbers() {
 }
 
 #[test]
+fn ids_of_a_table_that_describes_another_are_row_numbers_there() {
+    let folder = Folder::new();
+    let toys = toys(&folder);
+    let number = |name: &str, values: Vec<i64>, role| Column {
+        field: Field::new(name, DataType::Int64, false).with_role(role),
+        values: Arc::new(Int64Array::from(values)),
+    };
+    let mut describes = number("input_table_id", vec![0; 3], NumberRole::ForeignTableId);
+    describes.field = describes.field.with_value_map(&[(0, toys.to_string())].into());
+    let columns = vec![number("example_id", vec![0, 4, 1], NumberRole::ExampleId), describes];
+    let place = toys.parent().expect("a folder");
+    let metrics = Table::from_columns(Arc::new(LanceStore::default()), &place, NewTable::new("metrics"), columns);
+    let metrics = metrics.expect("new").url().clone();
+    let revision = |chosen: &[&str]| -> Vec<i64> {
+        let made = folder.run(&[&["select"], chosen, &["--revision", "some"]].concat());
+        let url = made.split_once("  ").expect("its place").0.parse().expect("a URL");
+        let revision = Table::from_url(Arc::new(LanceStore::default()), &url).expect("there");
+        let rows = revision.read(Scan::columns(["example_id"])).expect("readable");
+        rows.column(0).as_primitive::<Int64Type>().values().to_vec()
+    };
+    // Rows 0 and 4 of the toys, which call them 40 and 0.
+    let selection = format!("{{\"table\": \"{metrics}\", \"example_ids\": [4, 0]}}\n");
+    fs::write(folder.0.path().join("selection.jsonl"), selection).expect("writable");
+    assert_eq!(revision(&["--ids", "selection.jsonl"]), [40, 0]);
+    let table = metrics.to_string();
+    assert_eq!(revision(&["--table", &table, "--where", "label = 'shoe'"]), [3, 0], "a class that the toys have");
+}
+
+#[test]
 fn conditions_and_rows_are_of_the_table_and_not_of_its_picture() {
     let folder = Folder::new();
     let url = toys(&folder).to_string();

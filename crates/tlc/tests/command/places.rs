@@ -126,13 +126,22 @@ fn the_doctor_tells_what_it_put_right() {
     fs::create_dir(&left).expect("writable");
     let (code, stdout, _) = run_in(folder.path(), &["doctor", "p", "--repair"]);
     assert!(code == Some(0) && stdout.contains("nothing is wrong") && left.exists(), "of this moment: {stdout}");
+    let record = folder.path().join("p/runs/r/.run.json.deleted-01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    fs::write(&record, b"{").expect("writable");
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
-    fs::File::open(&left).and_then(|file| file.set_modified(long_ago)).expect("ours");
+    for left in [&left, &record] {
+        fs::File::open(left).and_then(|file| file.set_modified(long_ago)).expect("ours");
+    }
     let (code, stdout, stderr) = run_in(folder.path(), &["doctor", "p"]);
-    assert!(code == Some(1) && left.exists() && stderr.contains("1 findings; --repair"), "{stdout}{stderr}");
+    assert!(code == Some(1) && left.exists() && record.exists(), "{stdout}{stderr}");
+    assert!(
+        stderr.contains("2 findings; --repair") && stdout.contains("the write of a small file"),
+        "{stdout}{stderr}"
+    );
     let (code, stdout, stderr) = run_in(folder.path(), &["doctor", "p", "--repair"]);
-    assert!(code == Some(0) && !left.exists() && stdout.contains("(put right)"), "{stdout}{stderr}");
-    assert!(stdout.contains("1 findings, all put right") && !stdout.contains("nothing is wrong"), "{stdout}");
+    assert!(code == Some(0) && !left.exists() && !record.exists(), "{stdout}{stderr}");
+    assert!(stdout.contains("(put right)") && stdout.contains("2 findings, all put right"), "{stdout}");
+    assert!(!stdout.contains("nothing is wrong"), "{stdout}");
     let (code, stdout, _) = run_in(folder.path(), &["doctor", "p"]);
     assert!(code == Some(0) && stdout.contains("nothing is wrong"), "{stdout}");
 }

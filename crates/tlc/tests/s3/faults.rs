@@ -26,7 +26,7 @@ const WIDTH: usize = 8;
 fn rows(seed: u64) -> (Schema, RecordBatch) {
     let noise = Stream::new(seed, "embeddings");
     let values = (0..N_ROWS * WIDTH).map(|i| noise.normal(i as u64, 0) as f32).collect();
-    let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding);
+    let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
     let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
     let schema = Schema::new(vec![id, embedding.field]);
     let ids = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));

@@ -20,6 +20,7 @@ mod cell_file;
 mod index;
 mod join;
 mod record_file;
+mod table_rows;
 #[cfg(test)]
 mod tests;
 mod truth;
@@ -33,6 +34,7 @@ use tlc_core::{Progress, ReduceError};
 use self::cell_file::CellFile;
 pub use self::index::DiskIndex;
 use self::record_file::RecordFile;
+pub use self::table_rows::TableRows;
 use self::truth::Truth;
 use super::{GraphReport, KnnMethod, Neighbours, check_k};
 use crate::blas::SingleThreadedBlas;

@@ -67,7 +67,7 @@ fn components_of<const D: usize>(
     seed: u64,
     progress: &Progress,
 ) -> Result<Vec<[f32; D]>, ReduceError> {
-    Ok(first_columns(&PrincipalAxes::fit(rows, D, seed, progress)?.project(rows)))
+    Ok(first_columns(&PrincipalAxes::fit(rows, D, seed, progress)?.coordinates(rows)))
 }
 
 /// The first `D` columns; 0 where there are fewer.
