@@ -7,7 +7,10 @@ use tlc_core::{Cancelled, ReduceError, StoreError, Url, UrlError};
 #[non_exhaustive]
 pub enum RunError {
     /// A name that cannot be part of a path.
-    #[error("{what} name {name:?} is not usable: use letters, digits, '.', '_' and '-', not starting with '.'")]
+    #[error(
+        "{what} name {name:?} is not usable: use letters, digits, '.', '_' and '-', not starting with '.', without '.lance' \
+         or '.pieces'"
+    )]
     Name {
         /// Run, dataset or table.
         what: &'static str,

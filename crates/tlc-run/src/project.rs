@@ -21,6 +21,7 @@ use tlc_core::{
 
 use crate::links::is_link;
 use crate::record::FORMAT;
+use crate::reduce::PIECES_SUFFIX;
 use crate::{Run, RunError, RunRecord, RunStatus};
 
 /// A folder of datasets and runs in a store.
@@ -260,7 +261,11 @@ impl Project {
         Ok(RunError::UnknownRun { name: name.to_owned(), project: self.root().clone(), known })
     }
 
-    fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {
+    /// The folder of the tables of `dataset`.
+    ///
+    /// # Errors
+    /// [`RunError::Name`]: the name is one folder's, below `datasets`.
+    pub fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {
         check_name("dataset", dataset)?;
         Ok(self.root().join("datasets")?.join(dataset)?)
     }
@@ -268,7 +273,9 @@ impl Project {
 
 fn check_name(what: &'static str, name: &str) -> Result<(), RunError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
+    // What is called so is taken for a table, or parts of one, and no table is looked for in it.
+    let is_of_table = name.contains(".lance") || name.ends_with(PIECES_SUFFIX);
+    if !name.is_empty() && !name.starts_with('.') && !is_of_table && name.chars().all(allowed) {
         return Ok(());
     }
     Err(RunError::Name { what, name: name.to_owned() })

@@ -291,7 +291,7 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
     if let Some(description) = &args.description {
         new = new.description(description);
     }
-    let folder = project.root().join("datasets")?.join(&args.dataset)?;
+    let folder = project.dataset_folder(&args.dataset)?;
     let table = Table::from_file(project.shared_store(), &folder, new, &args.file)?;
     say!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
     Ok(())

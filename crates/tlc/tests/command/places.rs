@@ -164,6 +164,20 @@ fn other_spellings_of_a_place_are_that_place() {
 }
 
 #[test]
+fn an_import_stays_in_the_folder_of_its_dataset() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("rows.csv"), "id,value\n1,2.5\n").expect("writable");
+    for dataset in ["../runs/x", "../../elsewhere", "rows.lance"] {
+        let (code, _, stderr) = run_in(folder.path(), &["import", "rows.csv", "--dataset", dataset, "--project", "p"]);
+        assert!(code == Some(1) && stderr.starts_with("error: dataset name "), "{dataset}: {stderr}");
+        assert!(!folder.path().join("p").exists() && !folder.path().join("elsewhere").exists(), "{dataset}");
+    }
+    let (code, stdout, stderr) =
+        run_in(folder.path(), &["import", "rows.csv", "--dataset", "rows", "--name", "../../x", "--project", "p"]);
+    assert!(code == Some(0) && stdout.contains("/p/datasets/rows/"), "{stdout}{stderr}");
+}
+
+#[test]
 fn a_table_below_an_alias_outside_of_the_project_is_shown_with_its_lineage() {
     let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let project = project(&folder.path().join("p"));
