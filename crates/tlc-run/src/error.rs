@@ -17,6 +17,16 @@ pub enum RunError {
         /// The name given.
         name: String,
     },
+    /// A table that the same operation made before is another one.
+    #[error(
+        "cannot use {url} again: the same operation made it of other {what}; name in the operation what is different"
+    )]
+    Differs {
+        /// The table that is there.
+        url: Url,
+        /// Its `columns` or its `rows`.
+        what: &'static str,
+    },
     /// No run of this name.
     #[error("project {project} has no run {name:?}; its runs are {known}")]
     UnknownRun {

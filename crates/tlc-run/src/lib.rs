@@ -20,6 +20,8 @@ mod listing;
 #[cfg(test)]
 mod moved_tests;
 mod project;
+#[cfg(test)]
+mod project_tests;
 mod record;
 mod reduce;
 mod run;
