@@ -153,7 +153,7 @@ fn name_and_file(array: &str) -> (Option<&str>, &Path) {
     }
 }
 
-/// The table of samples, written unless the project has it.
+/// The table of samples, called after their `source`; written unless the project has it, with the same labels and classes.
 fn table(
     project: &Project,
     source: &Path,
@@ -175,6 +175,7 @@ fn table(
     let source = std::fs::canonicalize(source).with_context(|| format!("cannot find {}", source.display()))?;
     let name = if source.is_dir() { source.file_name() } else { source.file_stem() };
     let name: String = name.unwrap_or_default().to_string_lossy().chars().map(plain).collect();
-    let lineage = Lineage::new(PRODUCER, operation);
-    Ok(project.create_table(&name, "samples", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?.as_input())
+    let content = digest::of_batch(&rows).map_err(anyhow::Error::msg)?;
+    let lineage = Lineage::new(PRODUCER, operation.with(Operation::CONTENT, content));
+    Ok(project.create_table(&name, &name, &schema, &lineage, Box::new([Ok(rows)].into_iter()))?.as_input())
 }

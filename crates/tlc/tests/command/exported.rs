@@ -221,6 +221,34 @@ fn a_folder_of_pictures_becomes_a_table_with_its_sub_folders_as_classes() {
 }
 
 #[test]
+fn corrected_labels_make_another_table_of_samples() {
+    let place = Place::new();
+    let folder = place.pictures(&[("a", 3)]);
+    let csv = place.at("labels.csv");
+    let described = |labels: [&str; 3]| {
+        let rows: Vec<String> = labels.iter().enumerate().map(|(i, label)| format!("a/{i}.png,{label}")).collect();
+        fs::write(&csv, format!("file,label\n{}\n", rows.join("\n"))).expect("writable");
+        let args = ["--images", &folder, "--size", "8", "--layers", "pool", "--labels", &csv.display().to_string()];
+        place.collect("plain_traced", "r", &args).expect("collected");
+        let metrics = project(place.0.path()).open_run("r").expect("there").metrics().expect("readable");
+        let url = metrics.last().and_then(|entry| entry.foreign_table.clone()).expect("it says what it describes");
+        let store = LanceStore::default();
+        let names = value_map(store.info(&url).expect("there").schema.field_with_name("label").expect("labelled"));
+        let rows = store.scan(&url, Scan::columns(["label"])).expect("readable").next().expect("rows").expect("whole");
+        let numbers = rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+        (url, numbers.iter().map(|number| names[number].clone()).collect::<Vec<_>>())
+    };
+    let (first, labels) = described(["cat", "dog", "cat"]);
+    assert_eq!(labels, ["cat", "dog", "cat"]);
+    let (corrected, labels) = described(["cat", "dog", "dog"]);
+    assert_eq!(labels, ["cat", "dog", "dog"]);
+    let (renamed, labels) = described(["cat", "wolf", "wolf"]);
+    assert_eq!(labels, ["cat", "wolf", "wolf"], "the same numbers");
+    assert!(corrected != first && renamed != corrected);
+    assert_eq!(described(["cat", "dog", "cat"]).0, first, "what is there is used");
+}
+
+#[test]
 fn grey_pictures_are_for_models_of_one_channel() {
     let place = Place::new();
     let folder = place.pictures(&[("a", 2)]);
