@@ -7,7 +7,7 @@ use arrow_schema::Schema;
 use serde_json::{Map, Value};
 use tlc_core::{
     FieldRoles, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, UniqueName, Url, columns_with_role,
-    embedding_width,
+    distinct, embedding_width,
 };
 use tlc_run::{Project, Run};
 
@@ -118,6 +118,7 @@ impl Scene {
         }
         scene.add_tables(&sources)?;
         scene.add_layouts(&sources)?;
+        scene.name_datasets();
         scene.add_columns(&sources)?;
         Ok(scene)
     }
@@ -280,6 +281,21 @@ impl Scene {
     }
 
     /// Numbers stand for classes without names.
+    /// Datasets of one name, as of two folders that are called alike, get that of the folder above as well, or a number.
+    fn name_datasets(&mut self) {
+        let names: Vec<String> = self.datasets.iter().map(|dataset| dataset.name.clone()).collect();
+        let folder = |place: usize| self.datasets[place].foreign_table.as_ref().and_then(Url::parent);
+        let distinct = distinct(&names, |place| match folder(place) {
+            Some(folder) if !folder.file_name().is_empty() && folder.file_name() != names[place] => {
+                format!("{}-{}", folder.file_name(), names[place])
+            }
+            _ => names[place].clone(),
+        });
+        for (dataset, name) in self.datasets.iter_mut().zip(distinct) {
+            dataset.name = name;
+        }
+    }
+
     fn name_classes(&mut self) -> Result<(), ViewError> {
         for index in 0..self.columns.len() {
             let column = &self.columns[index];
