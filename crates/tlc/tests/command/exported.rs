@@ -48,7 +48,11 @@ impl Place {
 
     /// Pictures of 12 × 10 in one folder per class.
     fn pictures(&self, classes: &[(&str, usize)]) -> String {
-        let folder = self.at("pictures");
+        self.pictures_in("pictures", classes)
+    }
+
+    fn pictures_in(&self, folder: &str, classes: &[(&str, usize)]) -> String {
+        let folder = self.at(folder);
         for (class, n) in classes {
             fs::create_dir_all(folder.join(class)).expect("writable");
             for i in 0..*n {
@@ -246,6 +250,47 @@ fn corrected_labels_make_another_table_of_samples() {
     assert_eq!(labels, ["cat", "wolf", "wolf"], "the same numbers");
     assert!(corrected != first && renamed != corrected);
     assert_eq!(described(["cat", "dog", "cat"]).0, first, "what is there is used");
+}
+
+#[test]
+fn every_epoch_of_every_folder_has_a_picture_of_its_own() {
+    let place = Place::new();
+    let folders = ["old/photos", "new/photos", "others"];
+    for folder in folders {
+        let folder = place.pictures_in(folder, &[("a", 4), ("bc", 2)]);
+        for epoch in ["{\"epoch\": 0}", "{\"epoch\": 1}"] {
+            let args = ["--images", &folder, "--size", "8", "--layers", "pool", "--constants", epoch];
+            place.collect("plain_traced", "r", &args).expect("collected");
+        }
+    }
+    let run = |args: &[&str]| {
+        let mut command = tlc();
+        command.args(args).args(["--project", "."]).current_dir(place.0.path());
+        output(command)
+    };
+    let (reduced, stdout, stderr) = run(&["reduce", "r", "--method", "pca"]);
+    assert!(reduced.status.success(), "{stdout}{stderr}");
+    let (drawn, stdout, stderr) = run(&["plot", "r", "--gif", "--out", "drawn"]);
+    assert!(drawn.status.success() && stdout.contains("6 pictures"), "{stdout}{stderr}");
+    let mut files: Vec<String> = fs::read_dir(place.at("drawn"))
+        .expect("drawn")
+        .map(|file| file.expect("readable").file_name().into_string().expect("text"))
+        .collect();
+    files.sort();
+    let mut expected = vec!["contact-sheet.png".to_owned()];
+    for dataset in ["others", "photos", "photos-2"] {
+        expected.push(format!("{dataset}-embeddings_14_pca.gif"));
+        for epoch in [0, 1] {
+            let picture = |kind: &str| format!("{dataset}-epoch-{epoch}-embeddings_14_pca.{kind}");
+            expected.extend([picture("png"), picture("svg")]);
+        }
+    }
+    expected.sort();
+    assert_eq!(files, expected);
+    let (unknown, _, stderr) = run(&["find", "duplicates", "r", "--dataset", "samples"]);
+    assert!(!unknown.status.success() && stderr.contains("datasets: photos, photos-2, others"), "{stderr}");
+    let (found, stdout, stderr) = run(&["find", "outliers", "r", "--dataset", "photos-2", "--epoch", "1"]);
+    assert!(found.status.success() && stdout.contains(" in photos-2, epoch 1,"), "{stdout}{stderr}");
 }
 
 #[test]
