@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tlc::core::Column;
-use tlc::run::RunError;
+use tlc::core::{Column, Progress};
+use tlc::run::{ReduceOptions, RunError, reduce_embeddings};
 use tlc::table::{NewTable, Table};
 
 use super::faults::{check_tables, run_with_embeddings, urls};
@@ -175,6 +175,27 @@ fn an_import_stays_in_the_folder_of_its_dataset() {
     let (code, stdout, stderr) =
         run_in(folder.path(), &["import", "rows.csv", "--dataset", "rows", "--name", "../../x", "--project", "p"]);
     assert!(code == Some(0) && stdout.contains("/p/datasets/rows/"), "{stdout}{stderr}");
+}
+
+#[test]
+fn a_reduction_leaves_nothing_where_it_cannot_be_seen_what_needs_its_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (project, root) = (project(folder.path()), folder.path());
+    run_with_embeddings(&project, "r");
+    fs::create_dir(root.join("datasets")).expect("writable");
+    fs::rename(root.join("runs/r/metrics"), root.join("datasets/toys")).expect("one disk");
+    // What is no folder cannot be listed.
+    fs::remove_dir_all(root.join("runs")).expect("ours");
+    fs::write(root.join("runs"), b"").expect("writable");
+    let toys = project.dataset_folder("toys").expect("a name");
+    let tables = project.store().list_tables(&toys).expect("listable");
+    let mut options = ReduceOptions::new([tlc::create_reducer("pca", []).expect("known")]);
+    options.delete_source_tables = Some(true);
+    let error = reduce_embeddings(&project, &tables[0], &options, &Progress::default()).expect_err("no folder");
+    assert!(error.to_string().contains("runs"), "{error}");
+    assert_eq!(project.store().list_tables(&toys).expect("listable"), tables);
+    let models = toys.join("models").expect("a name");
+    assert_eq!(project.store().list_folders(&models).expect("listable"), Vec::<String>::new());
 }
 
 #[test]
