@@ -1,15 +1,10 @@
 //! What one table shows: suspects, samples between classes, outliers, duplicates.
 
 use tlc_core::Progress;
-use tlc_reduce::knn::Neighbours;
+use tlc_reduce::knn::{DuplicateRule, Neighbours};
 
 use super::{Finder, Found, Labels, NEIGHBOURS, Space};
 use crate::{Scene, ViewError};
-
-/// A neighbour this many times nearer than is usual is nearly the same sample.
-const DUPLICATE_RATIO: f64 = 10.0;
-/// The ratio of equal samples, which nothing exceeds.
-const EQUAL: f64 = 1e6;
 
 pub(super) fn find(
     scene: &Scene,
@@ -52,14 +47,12 @@ pub(super) fn find(
             Ok(rows.filter_map(judge).collect())
         }
         _ => {
-            let distance = |row: usize| f64::from(neighbours.squared[[row, 0]]).sqrt();
-            // Equal samples have no distance at all. Where most are, they say nothing of what is usual.
-            let usual = median(rows.clone().map(distance).filter(|x| *x > 0.0).collect());
+            let distance = |row: usize| neighbours.squared[[row, 0]].sqrt();
+            let rule = DuplicateRule::of(rows.clone().map(distance));
             let judge = |row: usize| {
-                let distance = distance(row);
-                let ratio = if distance > 0.0 { (usual / distance).min(EQUAL) } else { EQUAL };
+                let ratio = rule.ratio(distance(row))?;
                 let other = ids[space.slots[neighbours.indices[[row, 0]] as usize]];
-                (ratio >= DUPLICATE_RATIO).then(|| found(row, ratio, format!("nearly the same as sample {other}")))
+                Some(found(row, ratio, format!("nearly the same as sample {other}")))
             };
             Ok(rows.filter_map(judge).collect())
         }
