@@ -423,6 +423,18 @@ fn rows_of_a_table_keep_their_numbers_labels_and_weights() {
         &all.embeddings(1).index_select(0, &Tensor::from_slice(&[0_i64, 2, 3, 5]))
     ));
 
+    let described = &described["datasets/".len()..];
+    for (run, table) in [("within", format!("datasets/{described}")), ("alias", format!("<DATA>/{described}"))] {
+        let mut command = tlc();
+        command
+            .arg("collect")
+            .arg(model("shared_traced"))
+            .args(["--layers", "first", "--column", "x", "--table", &table]);
+        command.args(["--run", run, "--project"]).arg(place.0.path()).env("TLC_ALIAS_DATA", place.at("datasets"));
+        let (result, stdout, stderr) = output(command);
+        assert!(result.status.success() && stdout.contains("6 rows in"), "{table}: {stdout}{stderr}");
+    }
+
     let error = collect("bad", &["--table", &url]).expect_err("two columns of tensors");
     assert!(error.contains("x, other"), "{error}");
     let error = collect("bad", &["--table", &url, "--column", "y"]).expect_err("no such column");

@@ -199,6 +199,43 @@ fn a_reduction_leaves_nothing_where_it_cannot_be_seen_what_needs_its_source() {
 }
 
 #[test]
+fn what_is_looked_at_may_lie_below_an_alias_or_in_the_project() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = project(&folder.path().join("p"));
+    let run = run_with_embeddings(&project, "r");
+    let name = urls(&run)[0].file_name().to_owned();
+    fs::write(folder.path().join("points.csv"), "x,y\n1,2.5\n3,4\n").expect("writable");
+    let run_there = |args: &[&str]| {
+        let mut command = tlc();
+        command.args(args).args(["--project", "p"]).current_dir(folder.path());
+        command.env("TLC_ALIAS_DATA", folder.path().join("p/runs/r")).env("TLC_ALIAS_FILES", folder.path());
+        let (result, stdout, stderr) = output(command);
+        (result.status.code(), stdout, stderr)
+    };
+    for place in [format!("<DATA>/metrics/{name}"), format!("runs/r/metrics/{name}")] {
+        let (code, stdout, stderr) = run_there(&["select", "--table", &place, "--where", "example_id < 3"]);
+        assert!(code == Some(0) && stdout.lines().count() == 4, "{place}: {stdout}{stderr}");
+        let file = folder.path().join("rows.csv").display().to_string();
+        let (code, stdout, stderr) = run_there(&["select", &place, "--where", "example_id < 3", "--out", &file]);
+        assert!(code == Some(0) && stdout.contains("3 rows"), "{place}: {stdout}{stderr}");
+    }
+    let (code, stdout, stderr) = run_there(&["plot", "<FILES>/points.csv", "--out", "drawn"]);
+    assert!(code == Some(0) && stdout.contains("1 pictures"), "{stdout}{stderr}");
+    for (place, reason) in [
+        ("<NONE>/x.lance", "set TLC_ALIAS_NONE to its folder"),
+        ("<DATA>/metrics/x.lance", "nothing is stored at"),
+        ("runs/r/metrics/x.lance", "is no file, table or project either"),
+    ] {
+        let (code, _, stderr) = run_there(&["find", "outliers", place]);
+        assert!(code == Some(1) && stderr.contains(reason), "{place}: {stderr}");
+    }
+    // What the tables describe, as the reduction names it.
+    let (code, stdout, stderr) =
+        run_there(&["reduce", "r", "--method", "pca", "--foreign-table", "<FILES>/p/datasets/toys/train.lance"]);
+    assert!(code == Some(0) && stdout.contains("->"), "{stdout}{stderr}");
+}
+
+#[test]
 fn a_table_below_an_alias_outside_of_the_project_is_shown_with_its_lineage() {
     let (folder, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let project = project(&folder.path().join("p"));
