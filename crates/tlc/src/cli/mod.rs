@@ -14,14 +14,16 @@ mod cluster;
 mod collect;
 #[cfg(feature = "collect")]
 mod demo;
+#[cfg(feature = "collect")]
+mod ending;
 mod export;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
 mod neighbours;
+mod place;
 mod plot;
 mod runs;
-mod place;
 #[cfg(feature = "collect")]
 mod samples;
 mod scene;
@@ -41,10 +43,10 @@ use tlc::core::Progress;
 use tlc::run::Project;
 use tracing_subscriber::EnvFilter;
 
-#[cfg(not(feature = "collect"))]
-const WITHOUT_LIBTORCH: &str =
 use self::place::{DEFAULT_PROJECT, open_project};
 
+#[cfg(not(feature = "collect"))]
+const WITHOUT_LIBTORCH: &str =
     "this tlc was built without libtorch; build it with `--features collect`, or type `cargo xtask demo`";
 /// Exit code of a command that was stopped by ctrl-C, as shells expect it.
 const INTERRUPTED: u8 = 130;
