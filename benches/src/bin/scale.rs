@@ -141,7 +141,11 @@ fn write(project: &Project, options: &Options) -> anyhow::Result<(TableInfo, Opt
         let columns = RecordBatch::try_new(of.clone(), vec![ids, values]);
         columns.map_err(|error| StoreError::backend("make rows for", &folder, error))
     });
-    let operation = Operation::new("seeded-clusters", 1).with("rows", n).with("width", width);
+    // What there is need not be made again to be compared.
+    let operation = Operation::new("seeded-clusters", 1)
+        .with("rows", n)
+        .with("width", width)
+        .with(Operation::CONTENT, "tlc_benches::cluster_rows");
     let lineage = Lineage::new("tlc-benches", operation);
     let started = Instant::now();
     let info = project.create_table("scale", &format!("clusters-{n}-{width}"), &schema, &lineage, Box::new(batches))?;

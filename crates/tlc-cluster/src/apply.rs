@@ -57,8 +57,8 @@ pub struct Apply {
     pub target: Option<String>,
     /// Whether the new table keeps the vectors. Default false.
     pub keep_embeddings: bool,
-    /// The project, relative to which lineage names what lies inside, so that projects can be moved.
-    pub project: Option<Url>,
+    /// The project, relative to which lineage names what lies inside, so that projects can be moved, and its aliases.
+    pub project: Option<tlc_core::Places>,
     /// Rows per task, at least 1. Default 250,000: some hundred tasks for as many million rows, seconds to repeat one.
     pub rows_per_task: u64,
 }
@@ -293,7 +293,7 @@ fn lineage(
     let reducer = serde_json::to_value(fitted.reducer()).expect("parameters are plain data");
     let columns = json!({ target: { "source": column, "reducer": reducer } });
     let mut lineage = Lineage::new(PRODUCER, Operation::new(APPLY, 1).with("columns", columns));
-    let inside = |url: &Url| job.project.as_ref().map_or_else(|| url.clone(), |root| url.relative_to(root));
+    let inside = |url: &Url| job.project.as_ref().map_or_else(|| url.clone(), |places| places.stored(url));
     let input = source.as_input();
     lineage.inputs.push(LineageInput { url: inside(&input.url), ..input });
     lineage.models.insert(target.to_owned(), ModelRef { url: inside(&job.model), digest: digest.to_owned() });

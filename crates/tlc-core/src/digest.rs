@@ -10,6 +10,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Schema};
 use sha2::{Digest, Sha256};
 
+use crate::schema::meanings;
+
 /// SHA-256 of bytes, as `sha256:<hex>`.
 pub fn of_bytes(bytes: &[u8]) -> String {
     render(Sha256::digest(bytes).as_slice())
@@ -30,6 +32,19 @@ pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<String> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The digest of all that a batch says, as `sha256:<hex>`: names, types and values of its columns, and what these mean
+/// (roles, names of classes, shapes of tensors). For [`Operation::CONTENT`](crate::Operation::CONTENT).
+///
+/// # Errors
+/// Names a column whose type has no digest.
+pub fn of_batch(batch: &RecordBatch) -> Result<String, String> {
+    let schema = batch.schema();
+    let mut rows = TableDigest::new(&schema);
+    rows.update(batch)?;
+    let meanings = serde_json::to_string(&meanings(&schema)).expect("texts are valid JSON");
+    Ok(of_bytes(format!("{}\n{meanings}", rows.finish()).as_bytes()))
 }
 
 fn render(hash: &[u8]) -> String {
@@ -231,6 +246,18 @@ mod tests {
         let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         assert_eq!(of_reader(bytes.as_slice()).expect("memory"), of_bytes(&bytes));
         assert_ne!(of_reader(&bytes[1..]).expect("memory"), of_bytes(&bytes));
+    }
+
+    #[test]
+    fn the_digest_of_a_batch_knows_values_and_what_they_mean() {
+        let classes = |names: [&str; 2]| {
+            let column = Column::labels("label", [0_i64, 1], names);
+            RecordBatch::try_new(Arc::new(Schema::new(vec![column.field])), vec![column.values]).expect("one column")
+        };
+        let first = of_batch(&classes(["cat", "dog"])).expect("int64");
+        assert_eq!(of_batch(&classes(["cat", "dog"])), Ok(first.clone()));
+        assert_ne!(of_batch(&classes(["dog", "cat"])), Ok(first.clone()));
+        assert_ne!(of_batch(&classes(["cat", "dog"]).slice(0, 1)), Ok(first));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub use filter::{Comparison, Filter};
 pub use finite::{FiniteFit, fit_finite_rows, is_measurable};
 pub use lineage::{ColumnLineage, ColumnSource, Lineage, LineageInput, ModelRef, Operation};
 pub use model::{Array, Arrays, MODEL_DOCUMENT, ModelFile, decode_model, encode_model, verify_model};
-pub use names::{UniqueName, suggest};
+pub use names::{UniqueName, distinct, suggest};
 pub use places::Places;
 pub use plugin::{PluginError, PluginInfo, PluginKind, check_plugins, plugins, reducer_from_args, reducer_from_json};
 pub use progress::{Cancelled, Progress, ProgressSink, Task};

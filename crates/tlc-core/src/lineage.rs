@@ -83,6 +83,10 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// The argument by which an operation says what the rows are that it makes, as a digest of them or of the file that
+    /// they are read from. Tables of two operations with the same one have the same rows; of others that must be seen.
+    pub const CONTENT: &str = "content";
+
     /// An operation without arguments.
     pub fn new(kind: impl Into<String>, version: u32) -> Self {
         Self { kind: kind.into(), version, args: Map::new() }

@@ -1,5 +1,6 @@
 //! Names of new things, and near names of mistyped ones.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ulid::Ulid;
@@ -60,6 +61,33 @@ impl fmt::Display for UniqueName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.stem, self.id)
     }
+}
+
+/// `names` in their order, each changed to one that no other has: for those that several have, `longer` gives another by
+/// their places, and where several have that as well, the second gets `-2`, the third `-3`, and so on.
+///
+/// ```
+/// let names = ["a", "b", "b"].map(str::to_owned);
+/// assert_eq!(tlc_core::distinct(&names, |place| format!("{place}-b")), ["a", "1-b", "2-b"]);
+/// assert_eq!(tlc_core::distinct(&names, |place| names[place].clone()), ["a", "b", "b-2"]);
+/// ```
+pub fn distinct(names: &[String], longer: impl Fn(usize) -> String) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_insert(0) += 1;
+    }
+    let wanted: Vec<String> =
+        names.iter().enumerate().map(|(i, name)| if counts[name] > 1 { longer(i) } else { name.clone() }).collect();
+    let all: BTreeSet<&String> = wanted.iter().collect();
+    let mut taken = BTreeSet::new();
+    let free = |name: &String| {
+        if taken.insert(name.clone()) {
+            return name.clone();
+        }
+        let mut numbered = (2..).map(|number| format!("{name}-{number}"));
+        numbered.find(|name| !all.contains(name) && taken.insert(name.clone())).expect("some number is free")
+    };
+    wanted.iter().map(free).collect()
 }
 
 /// Up to three of `known` that are spelt most like `wanted`, nearest first.

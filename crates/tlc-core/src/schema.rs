@@ -151,6 +151,16 @@ pub fn tensor_shape(field: &Field) -> Option<Vec<i64>> {
     serde_json::from_str(field.metadata().get(TENSOR_SHAPE_KEY)?).ok()
 }
 
+/// The names of all columns, and what is said of their values: roles, names of classes, shapes of tensors.
+pub(crate) fn meanings(schema: &Schema) -> Vec<(&str, BTreeMap<&str, &str>)> {
+    let keys = [ROLE_KEY, VALUE_MAP_KEY, TENSOR_SHAPE_KEY];
+    let fields = schema.fields().iter().map(|field| {
+        let said = keys.into_iter().filter_map(|key| Some((key, field.metadata().get(key)?.as_str())));
+        (field.name().as_str(), said.collect())
+    });
+    fields.collect()
+}
+
 /// The columns of `schema` that have `role`, in their order.
 pub fn columns_with_role(schema: &Schema, role: &NumberRole) -> Vec<String> {
     let has_role = |field: &&Arc<Field>| field.role().as_ref() == Some(role);

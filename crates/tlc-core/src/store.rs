@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::time::SystemTime;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave_record_batch;
 
-use crate::schema::{NumberRole, columns_with_role, value_map};
+use crate::digest::TableDigest;
+use crate::schema::{NumberRole, columns_with_role, meanings, value_map};
 use crate::{Filter, Lineage, LineageInput, Places, Progress, StoreError, Url, UrlError};
 
 /// Rows of a table, batch by batch; the first error ends it.
@@ -44,6 +45,25 @@ impl TableInfo {
         let field = columns.first().and_then(|column| self.schema.field_with_name(column).ok());
         let text = field.and_then(|field| value_map(field).into_values().next());
         text.map(|text| places.expanded_if_known(&text.parse()?)).transpose()
+    }
+
+    /// What is not the same in a table of this `schema` and these `rows`, which are read: `columns`, by their names,
+    /// roles or classes, or `rows`, by their digest. `None` if nothing is. For whoever uses a table again instead of
+    /// writing one.
+    ///
+    /// # Errors
+    /// The first error of `rows`; a column whose type has no digest.
+    pub fn difference(&self, schema: &Schema, rows: BatchStream<'_>) -> Result<Option<&'static str>, StoreError> {
+        if meanings(&self.schema) != meanings(schema) {
+            return Ok(Some("columns"));
+        }
+        let Some(own) = &self.digest else { return Ok(None) };
+        let mut digest = TableDigest::new(schema);
+        for batch in rows {
+            let unfit = |reason| StoreError::InvalidData { url: self.url.clone(), reason };
+            digest.update(&batch?).map_err(unfit)?;
+        }
+        Ok((digest.finish() != *own).then_some("rows"))
     }
 
     /// The table as an input of what is made of it.
@@ -290,7 +310,7 @@ pub trait TableStore: Debug + Send + Sync {
         let info = self.info(url)?;
         let Some(expected) = &info.digest else { return Ok(()) };
         let task = progress.task("verify", info.rows);
-        let mut digest = crate::digest::TableDigest::new(&info.schema);
+        let mut digest = TableDigest::new(&info.schema);
         let mut rows = 0;
         for batch in self.scan(url, Scan::default())? {
             let batch = batch?;

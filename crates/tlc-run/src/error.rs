@@ -7,12 +7,25 @@ use tlc_core::{Cancelled, ReduceError, StoreError, Url, UrlError};
 #[non_exhaustive]
 pub enum RunError {
     /// A name that cannot be part of a path.
-    #[error("{what} name {name:?} is not usable: use letters, digits, '.', '_' and '-', not starting with '.'")]
+    #[error(
+        "{what} name {name:?} is not usable: use letters, digits, '.', '_' and '-', not starting with '.', without '.lance' \
+         or '.pieces'"
+    )]
     Name {
         /// Run, dataset or table.
         what: &'static str,
         /// The name given.
         name: String,
+    },
+    /// A table that the same operation made before is another one.
+    #[error(
+        "cannot use {url} again: the same operation made it of other {what}; name in the operation what is different"
+    )]
+    Differs {
+        /// The table that is there.
+        url: Url,
+        /// Its `columns` or its `rows`.
+        what: &'static str,
     },
     /// No run of this name.
     #[error("project {project} has no run {name:?}; its runs are {known}")]

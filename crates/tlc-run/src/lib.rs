@@ -21,6 +21,8 @@ mod listing;
 mod moved_tests;
 mod open_lineage;
 mod project;
+#[cfg(test)]
+mod project_tests;
 mod record;
 mod reduce;
 mod run;

@@ -15,12 +15,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tlc_core::ulid::Ulid;
 use tlc_core::{
-    BatchStream, Lineage, MetricsTable, Places, StoreError, TableInfo, TableStore, UniqueName, Url, WriteCondition,
-    digest,
+    BatchStream, Lineage, MetricsTable, Operation, Places, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
+    WriteCondition, digest,
 };
 
 use crate::links::is_link;
 use crate::record::FORMAT;
+use crate::reduce::PIECES_SUFFIX;
 use crate::{Run, RunError, RunRecord, RunStatus};
 
 /// A folder of datasets and runs in a store.
@@ -64,8 +65,11 @@ impl Project {
     /// Writes a table of `dataset`, or returns the one that is there already: same name and same lineage
     /// operation. Of processes that do so at once all get the same table.
     ///
+    /// `rows` are compared with the table that is returned, which costs making them, unless the operation says by its
+    /// argument [`content`](Operation::CONTENT) what they are.
+    ///
     /// # Errors
-    /// An unusable name; a failing store or row stream.
+    /// An unusable name; [`RunError::Differs`] if the same operation made other rows before; a failing store or row stream.
     pub fn create_table(
         &self,
         dataset: &str,
@@ -83,7 +87,7 @@ impl Project {
         let pointer = folder.join(&format!("{name}-{short}.json"))?;
         let (found, mut condition) = self.table_at(&pointer)?;
         if let Some(info) = found {
-            return Ok(info);
+            return same_as(info, lineage, schema, rows);
         }
         let url = folder.join(&format!("{}.lance", UniqueName::with_id(name, lineage.table_id)))?;
         let info = self.store.create(&url, Arc::new(lineage.write_into(schema)), rows)?;
@@ -97,8 +101,10 @@ impl Project {
             // Another process made the same table meanwhile; everybody takes that one.
             let (found, next) = self.table_at(&pointer)?;
             if let Some(first) = found {
+                let rows = self.store.scan(&url, Scan::default());
+                let same = rows.map_err(RunError::from).and_then(|rows| same_as(first, lineage, schema, rows));
                 self.store.delete(&url)?;
-                return Ok(first);
+                return same;
             }
             condition = next;
         }
@@ -260,15 +266,32 @@ impl Project {
         Ok(RunError::UnknownRun { name: name.to_owned(), project: self.root().clone(), known })
     }
 
-    fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {
+    /// The folder of the tables of `dataset`.
+    ///
+    /// # Errors
+    /// [`RunError::Name`]: the name is one folder's, below `datasets`.
+    pub fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {
         check_name("dataset", dataset)?;
         Ok(self.root().join("datasets")?.join(dataset)?)
     }
 }
 
+/// `info`, if it is what `lineage` makes.
+fn same_as(info: TableInfo, lineage: &Lineage, schema: &Schema, rows: BatchStream<'_>) -> Result<TableInfo, RunError> {
+    if lineage.operation.args.contains_key(Operation::CONTENT) {
+        return Ok(info);
+    }
+    match info.difference(schema, rows)? {
+        Some(what) => Err(RunError::Differs { url: info.url, what }),
+        None => Ok(info),
+    }
+}
+
 fn check_name(what: &'static str, name: &str) -> Result<(), RunError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
+    // What is called so is taken for a table, or parts of one, and no table is looked for in it.
+    let is_of_table = name.contains(".lance") || name.ends_with(PIECES_SUFFIX);
+    if !name.is_empty() && !name.starts_with('.') && !is_of_table && name.chars().all(allowed) {
         return Ok(());
     }
     Err(RunError::Name { what, name: name.to_owned() })

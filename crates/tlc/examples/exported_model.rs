@@ -14,7 +14,7 @@ use arrow_schema::{DataType, Field, Schema};
 use tlc::collect::{
     CollectOptions, EmbeddingsMetricsCollector, Labels, MetricsCollector, Predictor, TorchScriptModel, collect_metrics,
 };
-use tlc::core::{FieldRoles, Lineage, NumberRole, Operation, Progress, Url};
+use tlc::core::{FieldRoles, Lineage, NumberRole, Operation, Progress, Url, digest};
 use tlc::datasets::{ImageFolder, Preparation};
 use tlc::run::{Project, ReduceOptions};
 use tlc::table::LanceStore;
@@ -35,7 +35,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = pictures.files().iter().map(|file| Some(file.display().to_string()));
     let schema = Schema::new(vec![Field::new("file", DataType::Utf8, true).with_role(NumberRole::Image)]);
     let rows = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(StringArray::from_iter(files))])?;
-    let lineage = Lineage::new("example/1", Operation::new("import", 1).with("folder", photos.display().to_string()));
+    // What the rows are is part of what made them: other pictures in the same folder make another table.
+    let import = Operation::new("import", 1)
+        .with("folder", photos.display().to_string())
+        .with(Operation::CONTENT, digest::of_batch(&rows)?);
+    let lineage = Lineage::new("example/1", import);
     let table = project.create_table("photos", "all", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?;
     let mut labels = Labels::new(pictures.class_names());
     let has_labels = pictures.labels().is_some();

@@ -15,7 +15,7 @@ use tlc::collect::{
     ClassificationMetrics, CollectError, CollectOptions, DataLoader, EmbeddingsMetricsCollector, FnModel, Model,
     Predictor, Sequential, TensorDataset, collect_metrics,
 };
-use tlc::core::{Lineage, Operation, Progress, Url};
+use tlc::core::{Lineage, Operation, Progress, Url, digest};
 use tlc::run::{Project, ReduceOptions};
 use tlc::table::LanceStore;
 use tlc::view::Scene;
@@ -42,7 +42,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Arc::new(schema.clone()),
         vec![Arc::new(arrow_array::Int64Array::from_iter_values(0..n))],
     )?;
-    let lineage = Lineage::new("example/1", Operation::new("import", 1).with("folder", data.display().to_string()));
+    // What the rows are is part of what made them: other data in the same folder make another table.
+    let import = Operation::new("import", 1)
+        .with("folder", data.display().to_string())
+        .with(Operation::CONTENT, digest::of_bytes(&images.train.pixels))
+        .with("rows", n);
+    let lineage = Lineage::new("example/1", import);
     let table = project.create_table("fashion", "train", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?;
     let dataset = TensorDataset::new(pixels, labels, (0.286, 0.353), Some(table.as_input()))?;
 

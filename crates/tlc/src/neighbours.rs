@@ -14,7 +14,7 @@ use tlc_core::{
     Lineage, LineageInput, NumberRole, Operation, Progress, ReduceError, Scan, StoreError, TableInfo, UniqueName, Url,
     UrlError, columns_with_role, embedding_width,
 };
-use tlc_reduce::knn::{DiskGraph, DiskOptions, GraphReport, TableRows, graph_on_disk};
+use tlc_reduce::knn::{DiskGraph, DiskOptions, DuplicateRule, GraphReport, TableRows, graph_on_disk};
 use tlc_run::Project;
 
 /// The columns of a table of neighbours.
@@ -22,8 +22,6 @@ const NEIGHBOURS: &str = "neighbours";
 const DISTANCES: &str = "distances";
 /// Rows that are written at a time.
 const BATCH_ROWS: usize = 16_384;
-/// A neighbour this many times nearer than is usual is nearly the same row.
-const DUPLICATE_RATIO: f64 = 10.0;
 
 /// Why neighbours were not found.
 #[derive(Debug, thiserror::Error)]
@@ -204,12 +202,12 @@ pub struct NearDuplicates {
     pub rows: [u64; 2],
     /// How far they are apart.
     pub distance: f64,
-    /// How many times nearer they are than is usual: the median distance of a row to its nearest over this one's.
+    /// How many times nearer they are than is usual, by [`DuplicateRule`].
     pub ratio: f64,
 }
 
-/// The pairs of rows that are at least ten times nearer to each other than is usual, nearest first, at most `limit`, by
-/// the table that [`write_neighbours`] made; each pair once.
+/// The pairs of rows that are near duplicates by [`DuplicateRule`], nearest first, at most `limit`, by the table that
+/// [`write_neighbours`] made; each pair once.
 ///
 /// # Errors
 /// A table of another kind; a failing store.
@@ -243,18 +241,12 @@ pub fn near_duplicates(project: &Project, table: &Url, limit: usize) -> Result<V
         Ok(())
     };
     each(&mut |_, _, distance| nearest.push(distance))?;
-    if nearest.is_empty() {
-        return Ok(Vec::new());
-    }
-    let middle = nearest.len() / 2;
-    let usual = f64::from(*nearest.select_nth_unstable_by(middle, f32::total_cmp).1);
+    let rule = DuplicateRule::of(nearest);
     let mut pairs: Vec<NearDuplicates> = Vec::new();
     each(&mut |row, other, distance| {
-        // A pair of equal rows has no distance at all.
-        let distance = f64::from(distance);
-        let ratio = usual / distance.max(usual * 1e-6).max(f64::MIN_POSITIVE);
-        if ratio >= DUPLICATE_RATIO {
-            pairs.push(NearDuplicates { rows: [row.min(other), row.max(other)], distance, ratio });
+        if let Some(ratio) = rule.ratio(distance) {
+            let rows = [row.min(other), row.max(other)];
+            pairs.push(NearDuplicates { rows, distance: distance.into(), ratio });
         }
     })?;
     pairs.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.rows.cmp(&b.rows)));
@@ -320,7 +312,20 @@ mod tests {
             write_neighbours(&project, &url, Some("e"), 2, &DiskOptions::default(), &progress).expect("found");
         let pairs = near_duplicates(&project, &info.url, 2).expect("readable");
         assert_eq!(pairs.iter().map(|pair| pair.rows).collect::<Vec<_>>(), [[10, 100], [20, 200]]);
-        assert!(pairs[0].distance == 0.0 && pairs[1].distance > 0.0 && pairs[1].ratio >= DUPLICATE_RATIO);
+        assert!(pairs[0].distance == 0.0 && pairs[1].distance > 0.0 && pairs[1].ratio >= DuplicateRule::RATIO);
+    }
+
+    #[test]
+    fn near_duplicates_are_found_where_every_row_is_twice_there() {
+        let mut values = noise();
+        values.copy_within(..2 * N, 2 * N);
+        let (project, url) = project_and_table(values);
+        let (info, _) =
+            write_neighbours(&project, &url, None, 2, &DiskOptions::default(), &Progress::default()).expect("found");
+        let pairs = near_duplicates(&project, &info.url, N).expect("readable");
+        let expected: Vec<[u64; 2]> = (0..N as u64 / 2).map(|row| [row, row + N as u64 / 2]).collect();
+        assert_eq!(pairs.iter().map(|pair| pair.rows).collect::<Vec<_>>(), expected);
+        assert!(pairs.iter().all(|pair| pair.distance == 0.0 && pair.ratio.is_finite()));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Place {
     fn job(&self, name: &str) -> Apply {
         let out = self.root().join(&format!("datasets/toys/{name}.lance")).expect("valid");
         let job = Apply::new(self.model.clone(), self.table.clone(), out);
-        Apply { rows_per_task: N_ROWS as u64 / 80, project: Some(self.root()), ..job }
+        Apply { rows_per_task: N_ROWS as u64 / 80, project: Some(self.root().into()), ..job }
     }
 }
 

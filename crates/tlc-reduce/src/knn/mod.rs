@@ -13,6 +13,7 @@
 mod candidates;
 mod cells;
 mod disk;
+mod duplicates;
 mod exact;
 mod hnsw;
 mod kmeans;
@@ -31,6 +32,7 @@ use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
 pub use cells::CellsIndex;
 pub use disk::{DiskGraph, DiskIndex, DiskOptions, RowSource, TableRows, graph_on_disk};
+pub use duplicates::DuplicateRule;
 pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
 pub use projected::ProjectedIndex;

@@ -35,7 +35,7 @@ use crate::{Project, RunError};
 ///
 /// # Errors
 /// A table without embeddings; options or data that cannot be reduced; a failing store. Then nothing is left, and no
-/// source is lost.
+/// source is lost. Only if the deletion of a source fails, after all else was done, do the reduced tables stay.
 pub fn reduce_embeddings(
     project: &Project,
     table: &Url,
@@ -181,12 +181,13 @@ fn reduce(
             project.check_deletable(source.url())?;
         }
     }
-    let reduced = Written::reduce(Place { project, run: None }, streams, options, progress)?.keep();
-    if is_deleting {
-        for url in unneeded_sources(project, &reduced, None)? {
-            let replaced_by = reduced.iter().filter(|reduced| *reduced.source.url() == url);
-            project.delete_recorded(&url, replaced_by.map(|reduced| reduced.info.url.clone()).collect())?;
-        }
+    let written = Written::reduce(Place { project, run: None }, streams, options, progress)?;
+    // Asked before anything is kept: if that fails, nothing is left.
+    let unneeded = if is_deleting { unneeded_sources(project, &written.reduced, None)? } else { Vec::new() };
+    let reduced = written.keep();
+    for url in unneeded {
+        let replaced_by = reduced.iter().filter(|reduced| *reduced.source.url() == url);
+        project.delete_recorded(&url, replaced_by.map(|reduced| reduced.info.url.clone()).collect())?;
     }
     Ok(UrlMapping(reduced.into_iter().map(|reduced| (reduced.source.info.url, reduced.info.url)).collect()))
 }

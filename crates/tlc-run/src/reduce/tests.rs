@@ -663,5 +663,8 @@ fn runs_are_listed_opened_and_deleted_by_name() {
     let notes = project.deletions().expect("readable");
     assert_eq!(notes.iter().map(|note| &note.url).collect::<Vec<_>>(), [&table.relative_to(project.root())]);
     let error = project.create_run("../x", Map::new()).expect_err("refused").to_string();
-    assert_eq!(error, "run name \"../x\" is not usable: use letters, digits, '.', '_' and '-', not starting with '.'");
+    assert!(
+        error.starts_with("run name \"../x\" is not usable: use letters, digits, '.', '_' and '-', not"),
+        "{error}"
+    );
 }

@@ -16,19 +16,22 @@ use super::{DESCRIPTION_KEY, Table};
 use crate::{TableError, read_file};
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+/// The column of weights, and the argument of the operation that says their value.
+const WEIGHT: &str = "weight";
 
 /// What happens if the folder has a table of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IfExists {
-    /// It is used as it is, if it was made by the same operation; otherwise the new one becomes its neighbour.
+    /// It is used as it is, if it was made by the same operation of the same rows; otherwise the new one becomes its
+    /// neighbour.
     #[default]
     Reuse,
     /// The new one becomes its neighbour under the same name, told apart by its identity.
     Rename,
     /// An error.
     Raise,
-    /// The new one is written, and then the one is deleted that [`Reuse`](Self::Reuse) would have used; tables that
+    /// The new one is written, and then the one is deleted that the same operation made, of whatever rows; tables that
     /// another operation made, such as revisions, stay. It is an error if a table of the same folder was made from it or
     /// describes its rows. Of other folders a store knows nothing: in a project, `Project::delete_table` asks all tables
     /// and runs.
@@ -80,7 +83,8 @@ impl NewTable {
         self
     }
 
-    /// With what made it, as lineage says. Default: `create`.
+    /// With what made it, as lineage says. Default: `create`. Unless it has the argument
+    /// [`content`](Operation::CONTENT), that is added where the rows are at hand.
     #[must_use]
     pub fn operation(mut self, operation: Operation) -> Self {
         self.operation = operation;
@@ -96,7 +100,8 @@ impl NewTable {
 }
 
 impl Table {
-    /// Writes `columns` into a new table in `folder` (the specification's `Table.from_dict`).
+    /// Writes `columns` into a new table in `folder` (the specification's `Table.from_dict`). Its lineage says by a digest
+    /// what they are: other columns give another table.
     ///
     /// # Errors
     /// No column, columns of different lengths or of the same name; a name that is taken, where that is refused; a
@@ -125,6 +130,9 @@ impl Table {
         let schema = Schema::new(fields);
         let rows =
             RecordBatch::try_new(Arc::new(schema.clone()), values).map_err(|error| refused(error.to_string()))?;
+        let content = digest::of_batch(&rows).map_err(refused)?;
+        let mut new = new;
+        new.operation.args.entry(Operation::CONTENT).or_insert(content.into());
         Self::from_rows(store, folder, new, &schema, Box::new([Ok(rows)].into_iter()))
     }
 
@@ -153,14 +161,15 @@ impl Table {
         let failed =
             |error: std::io::Error| TableError::File { action: "read", path: file.to_owned(), source: error.into() };
         let content = File::open(file).and_then(digest::of_reader).map_err(failed)?;
-        let new = new.operation(Operation::new("import", 1).with("file", name).with("content", content));
+        let new = new.operation(Operation::new("import", 1).with("file", name).with(Operation::CONTENT, content));
         Self::from_rows(store, folder, new, &schema, rows)
     }
 
-    /// Writes `rows` of `schema` into a new table in `folder`.
+    /// Writes `rows` of `schema` into a new table in `folder`. If a table is used that is there, they are read and compared
+    /// with it, unless the [`operation`](NewTable::operation) says by its argument `content` what they are.
     ///
     /// # Errors
-    /// As [`from_columns`](Self::from_columns); the first error of `rows`.
+    /// As [`from_columns`](Self::from_columns); a table of the same operation with other rows; the first error of `rows`.
     pub fn from_rows(
         store: Arc<dyn TableStore>,
         folder: &Url,
@@ -169,20 +178,30 @@ impl Table {
         rows: BatchStream<'_>,
     ) -> Result<Self, TableError> {
         check_columns(&new, schema)?;
+        let mut new = new;
+        if let Some(weight) = new.weight {
+            new.operation = new.operation.with(WEIGHT, weight);
+        }
         let mut there = Vec::new();
         for url in store.list_tables(folder)? {
             if UniqueName::stem_of(url.file_name()) == UniqueName::new(&new.name).stem() {
                 there.push(Self::from_url(store.clone(), &url)?);
             }
         }
-        let is_same = |table: &&Table| table.lineage().is_some_and(|it| it.operation == new.operation);
-        let same = there.iter().rfind(is_same);
-        match (new.if_exists, there.last(), same) {
-            (IfExists::Raise, Some(table), _) => {
+        let last_of = |is_it: &dyn Fn(&Operation) -> bool| {
+            there.iter().rfind(|table| table.lineage().is_some_and(|lineage| is_it(&lineage.operation)))
+        };
+        let same = last_of(&|made| *made == new.operation);
+        let of_other_rows = last_of(&|made| without_rows(made) == without_rows(&new.operation));
+        match (new.if_exists, there.last(), same, of_other_rows) {
+            (IfExists::Raise, Some(table), ..) => {
                 return Err(TableError::Exists { name: new.name, url: table.url().clone() });
             }
-            (IfExists::Reuse, _, Some(same)) => return Ok(same.clone()),
-            (IfExists::Overwrite, _, Some(old)) => {
+            (IfExists::Reuse, _, Some(same), _) => {
+                same.check_same(&new, folder, schema, rows)?;
+                return Ok(same.clone());
+            }
+            (IfExists::Overwrite, .., Some(old)) => {
                 old.check_not_needed()?;
                 let table = write(store, folder, &new, schema, rows)?;
                 // Only now: the new one is on disk. Meanwhile another process may have made something of the old one.
@@ -193,6 +212,27 @@ impl Table {
             _ => {}
         }
         write(store, folder, &new, schema, rows)
+    }
+
+    /// Refuses if `new` would be another table, although its operation made this one.
+    fn check_same(
+        &self,
+        new: &NewTable,
+        folder: &Url,
+        schema: &Schema,
+        rows: BatchStream<'_>,
+    ) -> Result<(), TableError> {
+        if new.operation.args.contains_key(Operation::CONTENT) {
+            return Ok(());
+        }
+        let (schema, rows) = with_weights(new, folder, schema.clone(), rows);
+        let Some(what) = self.info.difference(&schema, rows)? else { return Ok(()) };
+        let reason = format!(
+            "{} is there, which the same operation made of other {what}; name in the operation what is different, or choose \
+             rename or overwrite",
+            self.url()
+        );
+        Err(TableError::Data { name: new.name.clone(), reason })
     }
 
     /// Refuses if a neighbour could not be made again, or not be joined, without this table.
@@ -226,24 +266,34 @@ pub(super) fn write(
     if let Some(description) = &new.description {
         schema.metadata.insert(DESCRIPTION_KEY.to_owned(), description.clone());
     }
-    let mut rows = rows;
-    if let Some(weight) = new.weight {
-        let field = Field::new("weight", DataType::Float32, false).with_role(NumberRole::Weight);
-        let fields: Vec<_> = schema.fields().iter().cloned().chain([Arc::new(field)]).collect();
-        schema = Schema::new_with_metadata(fields, schema.metadata().clone());
-        let with_weight = Arc::new(schema.clone());
-        let url = folder.clone();
-        rows = Box::new(rows.map(move |batch| {
-            let batch = batch?;
-            let weights: ArrayRef = Arc::new(Float32Array::from(vec![weight; batch.num_rows()]));
-            let columns = batch.columns().iter().cloned().chain([weights]).collect();
-            RecordBatch::try_new(with_weight.clone(), columns)
-                .map_err(|error| StoreError::backend("add weights to rows for", &url, error))
-        }));
-    }
+    let (schema, rows) = with_weights(new, folder, schema, rows);
     let url = folder.join(&format!("{}.lance", UniqueName::with_id(&new.name, lineage.table_id)))?;
     let info = store.create(&url, Arc::new(schema), rows)?;
     Ok(Table { store, info })
+}
+
+/// With the column of weights that `new` asks for.
+fn with_weights<'a>(new: &NewTable, folder: &Url, schema: Schema, rows: BatchStream<'a>) -> (Schema, BatchStream<'a>) {
+    let Some(weight) = new.weight else { return (schema, rows) };
+    let field = Field::new(WEIGHT, DataType::Float32, false).with_role(NumberRole::Weight);
+    let fields: Vec<_> = schema.fields().iter().cloned().chain([Arc::new(field)]).collect();
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+    let (weighted, url) = (Arc::new(schema.clone()), folder.clone());
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        let weights: ArrayRef = Arc::new(Float32Array::from(vec![weight; batch.num_rows()]));
+        let columns = batch.columns().iter().cloned().chain([weights]).collect();
+        RecordBatch::try_new(weighted.clone(), columns)
+            .map_err(|error| StoreError::backend("add weights to rows for", &url, error))
+    });
+    (schema, Box::new(rows))
+}
+
+/// An operation without what it says of the rows that it makes.
+fn without_rows(operation: &Operation) -> Operation {
+    let mut operation = operation.clone();
+    operation.args.retain(|name, _| name != Operation::CONTENT && name != WEIGHT);
+    operation
 }
 
 fn check_columns(new: &NewTable, schema: &Schema) -> Result<(), TableError> {
@@ -254,7 +304,7 @@ fn check_columns(new: &NewTable, schema: &Schema) -> Result<(), TableError> {
     if schema.fields().is_empty() {
         return refused("it has no columns; at least one is needed".to_owned());
     }
-    if new.weight.is_some() && schema.field_with_name("weight").is_ok() {
+    if new.weight.is_some() && schema.field_with_name(WEIGHT).is_ok() {
         return refused("it has a column \"weight\" already".to_owned());
     }
     if let Some(weight) = new.weight.filter(|weight| weight.is_nan() || *weight < 0.0) {

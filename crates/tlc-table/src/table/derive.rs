@@ -147,7 +147,7 @@ impl Table {
         let names: Vec<&String> = added.fields().iter().map(|field| field.name()).collect();
         let operation = Operation::new("add_columns", 1)
             .with("columns", serde_json::json!(names))
-            .with("content", content.finish());
+            .with(Operation::CONTENT, content.finish());
         let new = NewTable::new(self.name()).operation(operation).input(self.info.as_input());
         let fields: Vec<_> = self.columns().iter().chain(added.fields()).cloned().collect();
         let schema = Schema::new_with_metadata(fields, self.schema().metadata().clone());

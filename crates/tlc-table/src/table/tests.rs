@@ -114,6 +114,51 @@ fn a_file_that_was_changed_gives_another_table() {
 }
 
 #[test]
+fn other_columns_of_the_same_name_are_another_table() {
+    let shelf = shelf();
+    let folder = shelf.root.join("toys").expect("plain");
+    let make = |new: NewTable, labels: [i64; 2], names: [&str; 2]| {
+        let columns = vec![Column::labels("label", labels, names)];
+        Table::from_columns(shelf.store.clone(), &folder, new, columns).expect("usable")
+    };
+    let new = || NewTable::new("t");
+    let first = make(new(), [0, 1], ["car", "doll"]);
+    let corrected = make(new(), [1, 1], ["car", "doll"]);
+    assert_ne!(corrected.url(), first.url(), "other values");
+    let labels = corrected.read(Scan::default()).expect("readable");
+    assert_eq!(labels.column(0).as_primitive::<Int64Type>().values(), &[1, 1]);
+    assert_ne!(make(new(), [0, 1], ["car", "ball"]).url(), first.url(), "other names of classes");
+    let weighted = make(new().weight_column(1.0), [0, 1], ["car", "doll"]);
+    assert_ne!(weighted.url(), first.url(), "another column");
+    assert_ne!(make(new().weight_column(2.0), [0, 1], ["car", "doll"]).url(), weighted.url(), "another weight");
+    assert_eq!(make(new(), [0, 1], ["car", "doll"]).url(), first.url(), "what is there is used");
+    let overwriting = new().if_exists(IfExists::Overwrite);
+    let last = shelf.store.list_tables(&folder).expect("listable").len();
+    make(overwriting, [1, 0], ["car", "doll"]);
+    assert_eq!(shelf.store.list_tables(&folder).expect("listable").len(), last, "other rows take the place of rows");
+}
+
+#[test]
+fn rows_that_the_same_operation_made_before_must_be_the_same() {
+    let shelf = shelf();
+    let folder = shelf.root.join("toys").expect("plain");
+    let make = |name: &str, prices: Vec<f32>| {
+        let column = column(name, Arc::new(Float32Array::from(prices)));
+        let schema = Schema::new(vec![column.field]);
+        let rows = RecordBatch::try_new(Arc::new(schema.clone()), vec![column.values]).expect("one column");
+        let new = NewTable::new("t").operation(Operation::new("import", 1)).weight_column(1.0);
+        let made = Table::from_rows(shelf.store.clone(), &folder, new, &schema, Box::new([Ok(rows)].into_iter()));
+        made.map(|table| table.url().clone()).map_err(|error| error.to_string())
+    };
+    let first = make("price", vec![3.0, 9.5]).expect("new");
+    assert_eq!(make("price", vec![3.0, 9.5]), Ok(first));
+    let error = make("price", vec![3.0, 9.0]).expect_err("not what is there");
+    assert!(error.contains("which the same operation made of other rows; name in the operation"), "{error}");
+    let error = make("cost", vec![3.0, 9.5]).expect_err("not what is there");
+    assert!(error.contains("made of other columns"), "{error}");
+}
+
+#[test]
 fn a_name_that_is_taken_is_handled_as_asked() {
     let shelf = shelf();
     let first = shelf.create(NewTable::new("initial")).expect("new");

@@ -1,12 +1,10 @@
 //! What one table shows: suspects, samples between classes, outliers, duplicates.
 
+use tlc_reduce::knn::DuplicateRule;
+
 use super::{Finder, Found, Labels, Lists, keep_clearest};
 use crate::{Scene, ViewError};
 
-/// A neighbour this many times nearer than is usual is nearly the same sample.
-const DUPLICATE_RATIO: f64 = 10.0;
-/// The ratio of equal samples, which nothing exceeds.
-const EQUAL: f64 = 1e6;
 /// Samples beyond those that are wanted, before the less clear ones are let go.
 const SLACK: usize = 4096;
 
@@ -58,12 +56,9 @@ pub(super) fn find(
             lists.each(|_, others, squared| {
                 nearest.extend(others.first().copied().zip(squared.first().copied()));
             })?;
-            // Equal samples have no distance at all. Where most are, they say nothing of what is usual.
-            let apart = nearest.iter().map(|&(_, squared)| distance(squared)).filter(|distance| *distance > 0.0);
-            let usual = median(apart.collect());
+            let rule = DuplicateRule::of(nearest.iter().map(|&(_, squared): &(_, f32)| squared.sqrt()));
             for (row, (other, squared)) in nearest.into_iter().enumerate() {
-                let ratio = if squared > 0.0 { (usual / distance(squared)).min(EQUAL) } else { EQUAL };
-                if ratio >= DUPLICATE_RATIO {
+                if let Some(ratio) = rule.ratio(squared.sqrt()) {
                     keep(row, ratio, format!("nearly the same as sample {}", ids[lists.slots[other as usize]]));
                 }
             }

@@ -48,7 +48,7 @@ pub struct Scene {
 /// Samples that tables have rows of.
 #[derive(Debug, Clone)]
 pub struct SceneDataset {
-    /// The foreign table's name, such as `train`, or the table's own.
+    /// The foreign table's name, such as `train`, or the table's own; no other dataset has it.
     pub name: String,
     /// The table whose rows the samples are: the foreign table, or where there is none, the table itself.
     pub foreign_table: Option<Url>,

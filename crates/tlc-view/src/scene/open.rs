@@ -1,13 +1,14 @@
 //! Finding out what there is to see.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow_schema::Schema;
 use serde_json::{Map, Value};
 use tlc_core::{
     FieldRoles, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, UniqueName, Url, columns_with_role,
-    embedding_width,
+    distinct, embedding_width,
 };
 use tlc_run::{Project, Run};
 
@@ -117,6 +118,7 @@ impl Scene {
             }
         }
         scene.add_tables(&sources)?;
+        scene.name_datasets();
         scene.add_layouts(&sources)?;
         scene.add_columns(&sources)?;
         Ok(scene)
@@ -284,12 +286,27 @@ impl Scene {
         match self.columns.iter_mut().find(|known| known.name == column.name) {
             None => self.columns.push(column),
             Some(known) if known.kind == column.kind => {
-                known.classes.extend(column.classes);
+                known.add_classes(column.classes);
                 if known.kind == ColumnKind::Number {
                     known.data_type = wider(&known.data_type, &column.data_type);
                 }
             }
             Some(_) => {}
+        }
+    }
+
+    /// Datasets of one name, as of two folders that are called alike, get that of the folder above as well, or a number.
+    fn name_datasets(&mut self) {
+        let names: Vec<String> = self.datasets.iter().map(|dataset| dataset.name.clone()).collect();
+        let folder = |place: usize| self.datasets[place].foreign_table.as_ref().and_then(Url::parent);
+        let distinct = distinct(&names, |place| match folder(place) {
+            Some(folder) if !folder.file_name().is_empty() && folder.file_name() != names[place] => {
+                format!("{}-{}", folder.file_name(), names[place])
+            }
+            _ => names[place].clone(),
+        });
+        for (dataset, name) in self.datasets.iter_mut().zip(distinct) {
+            dataset.name = name;
         }
     }
 
@@ -315,6 +332,29 @@ impl Scene {
             self.columns[index].classes = classes;
         }
         Ok(())
+    }
+}
+
+impl SceneColumn {
+    /// Adds names of classes that have none. Of two names for one number the first stays: tables say themselves what
+    /// theirs mean, before the table that they describe does.
+    fn add_classes(&mut self, classes: BTreeMap<i64, String>) {
+        let mut others = Vec::new();
+        for (number, name) in classes {
+            match self.classes.entry(number) {
+                Entry::Vacant(free) => {
+                    free.insert(name);
+                }
+                Entry::Occupied(known) if *known.get() != name => {
+                    others.push(format!("{number} is {:?}, and {name:?} elsewhere", known.get()));
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+        if let Some(first) = others.first() {
+            let (column, n) = (self.name.as_str(), others.len());
+            tracing::warn!(column, n, %first, "tables name classes differently; the first name is shown");
+        }
     }
 }
 

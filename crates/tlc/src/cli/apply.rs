@@ -4,17 +4,21 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tlc::cluster::{Apply, Where};
-use tlc::core::{Progress, Url};
+use tlc::core::Progress;
+
+use super::place::{open_project, project_of, resolve, resolve_new};
 
 /// What is applied to what, and where that runs.
 #[derive(Args)]
 pub(crate) struct ApplyArgs {
-    /// The folder of a fitted model, or its URL; `tlc lineage TABLE --format json` names the models of a reduced table
+    /// The folder of a fitted model or its URL, or its place in the project or below an alias; `tlc lineage TABLE --format
+    /// json` names the models of a reduced table
     model: String,
-    /// The table whose rows are placed: a folder or a URL
+    /// The table whose rows are placed: a folder or a URL, or its place in the project or below an alias
     #[arg(long, value_name = "URL")]
     table: String,
-    /// The table that is made: a folder or a URL that ends in .lance
+    /// The table that is made: a place that ends in .lance, typed as that of the other; a path is one of the project where
+    /// there is no such folder
     #[arg(long, value_name = "URL")]
     out: String,
     /// The column of vectors [default: the only embedding of the model's width]
@@ -26,7 +30,8 @@ pub(crate) struct ApplyArgs {
     /// Keep the vectors in the new table
     #[arg(long)]
     keep_embeddings: bool,
-    /// The project's folder or URL: what lies in it is named relative to it by the new table
+    /// The project's folder or URL: what lies in it is named relative to it by the new table [default: the nearest above the
+    /// table that has datasets or runs]
     #[arg(long)]
     project: Option<PathBuf>,
     /// Rows per task
@@ -39,14 +44,18 @@ pub(crate) struct ApplyArgs {
 }
 
 pub(crate) fn run(args: &ApplyArgs, progress: &Progress) -> anyhow::Result<()> {
-    let project = args.project.as_deref().map(super::open_project).transpose()?;
+    let project = project_of(&args.table, args.project.as_deref())?;
+    // Without one, places are named from here on, and below aliases all the same.
+    let here = open_project(Path::new("."))?;
+    let places = project.as_ref().unwrap_or(&here).places();
+    let (model, table) = (resolve(places, &args.model)?, resolve(places, &args.table)?);
     let job = Apply {
         column: args.column.clone(),
         target: args.target.clone(),
         keep_embeddings: args.keep_embeddings,
-        project: project.map(|project| project.root().clone()),
+        project: project.as_ref().map(|project| project.places().clone()),
         rows_per_task: args.rows_per_task,
-        ..Apply::new(place(&args.model)?, place(&args.table)?, place(&args.out)?)
+        ..Apply::new(model, table, resolve_new(places, &args.out)?)
     };
     #[cfg(feature = "cluster")]
     let place = args.cluster.clone().map_or(Where::Here, Where::Cluster);
@@ -55,12 +64,4 @@ pub(crate) fn run(args: &ApplyArgs, progress: &Progress) -> anyhow::Result<()> {
     let table = job.run(&place, progress)?;
     say!("{}\n{} rows, {}", table.url, table.rows, table.digest.as_deref().unwrap_or("no digest"));
     Ok(())
-}
-
-/// A URL, or the local folder of that name.
-fn place(text: &str) -> anyhow::Result<Url> {
-    match text.contains("://") {
-        true => Ok(text.parse()?),
-        false => Ok(Url::from_path(&std::path::absolute(Path::new(text))?)?),
-    }
 }

@@ -9,9 +9,9 @@ use tlc::collect::{
     MetricsCollector, Model, Predictor, Reshape, TorchScriptModel, collect_metrics, layers,
 };
 use tlc::core::Progress;
-use tlc::run::RunStatus;
 
 use super::bars::Screen;
+use super::ending::ended;
 use super::samples::samples;
 use super::{Calls, CollectArgs, Device, ModelArgs};
 
@@ -74,8 +74,7 @@ pub(crate) fn run(args: &CollectArgs, screen: &Screen, progress: &Progress) -> a
     }
     let started = Instant::now();
     let collected = collect_metrics(&run, dataset, &mut collectors, &predictor, &options, progress);
-    run.set_status(if collected.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted })?;
-    let report = collected?;
+    let report = ended(&run, collected)?;
     // Those whose first bytes are no image's were told when the folder was read.
     let left_out: Vec<String> = report.skipped.iter().map(|&id| (samples.name)(id as usize)).collect();
     if !left_out.is_empty() {

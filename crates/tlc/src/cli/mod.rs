@@ -14,11 +14,14 @@ mod cluster;
 mod collect;
 #[cfg(feature = "collect")]
 mod demo;
+#[cfg(feature = "collect")]
+mod ending;
 mod export;
 mod find;
 #[cfg(feature = "collect")]
 mod layers;
 mod neighbours;
+mod place;
 mod plot;
 mod runs;
 #[cfg(feature = "collect")]
@@ -36,10 +39,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use tlc::core::{Places, Progress, Url};
+use tlc::core::Progress;
 use tlc::run::Project;
-use tlc::table::LanceStore;
 use tracing_subscriber::EnvFilter;
+
+use self::place::{DEFAULT_PROJECT, open_project};
 
 #[cfg(not(feature = "collect"))]
 const WITHOUT_LIBTORCH: &str =
@@ -113,7 +117,7 @@ enum Command {
 #[derive(Args, Clone)]
 struct ProjectArgs {
     /// The project's folder, or its URL, such as s3://bucket/project
-    #[arg(long, default_value = "tlc-demo")]
+    #[arg(long, default_value = DEFAULT_PROJECT)]
     project: PathBuf,
 }
 
@@ -121,21 +125,6 @@ impl ProjectArgs {
     fn open(&self) -> anyhow::Result<Project> {
         open_project(&self.project)
     }
-}
-
-/// The project in a folder, or at a URL as `s3://bucket/project`.
-fn open_project(folder: &std::path::Path) -> anyhow::Result<Project> {
-    let root = match folder.to_str().filter(|text| text.contains("://")) {
-        Some(url) => url.parse()?,
-        None => {
-            let path = std::path::absolute(folder);
-            Url::from_path(&path.with_context(|| format!("cannot find the folder {}", folder.display()))?)?
-        }
-    };
-    // What is not Unicode is no URL.
-    let variables =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Project::in_places(Arc::new(LanceStore::default()), Places::new(root).with_variables(variables)?))
 }
 
 #[derive(Args, Clone)]
@@ -167,7 +156,7 @@ struct DemoArgs {
     #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
     data: PathBuf,
     /// Folder of the project that is written
-    #[arg(long, default_value = "tlc-demo")]
+    #[arg(long, default_value = DEFAULT_PROJECT)]
     out: PathBuf,
     /// Continue this run instead of beginning another
     #[arg(long, value_name = "RUN")]
@@ -272,7 +261,8 @@ struct CollectArgs {
     /// A folder of images; sub-folders are classes
     #[arg(long, value_name = "DIR", required_unless_present_any = ["npy", "table"], conflicts_with_all = ["npy", "table"])]
     images: Option<PathBuf>,
-    /// A table with pictures or tensors, and labels if it has the column
+    /// A table with pictures or tensors, and labels if it has the column: a folder or a URL, or its place in the project or
+    /// below an alias
     #[arg(long, value_name = "URL", conflicts_with_all = ["npy", "labels"])]
     table: Option<String>,
     /// The table's column to run the model on [default: the one with the role image, or the only usable one]

@@ -1,15 +1,19 @@
 //! `tlc plot`: pictures of a run's or a table's layouts.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tlc::core::{NumberRole, Progress};
+use tlc::core::{NumberRole, Progress, distinct};
 use tlc::view::plot::{scatter_of, to_text, write_contact_sheet, write_gif};
 use tlc::view::{Scene, SceneColumn, SceneLayout};
 
 use super::scene::{self, WhatArgs};
+
+/// The picture of all pictures.
+const SHEET: &str = "contact-sheet";
 
 /// What is drawn.
 #[derive(Args)]
@@ -53,12 +57,13 @@ pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let n_pictures: usize = layouts.iter().map(|layout| layout.tables.len()).sum();
     let task = progress.task("draw", n_pictures as u64);
+    let (pictures, films) = (picture_names(&scene, &layouts), film_names(&scene, &layouts));
     let mut sheet = Vec::new();
     for layout in &layouts {
         for dataset in 0..scene.datasets.len() {
-            let row = draw_row(&scene, layout, dataset, color, &args.out, &task)?;
+            let row = draw_row(&scene, layout, dataset, color, (&args.out, &pictures), &task)?;
             if args.gif && row.len() > 1 {
-                let file = args.out.join(format!("{}-{}.gif", scene.datasets[dataset].name, layout.name));
+                let file = args.out.join(format!("{}.gif", films[&(layout.name.as_str(), dataset)]));
                 write_gif(&file, &row, Duration::from_millis(args.delay.into()))?;
                 say!("{} epochs, one after the other: {}", row.len(), file.display());
             }
@@ -69,11 +74,50 @@ pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
     }
     say!("{n_pictures} pictures, each as .png and .svg: {}", args.out.display());
     if n_pictures > 1 {
-        let path = args.out.join("contact-sheet.png");
+        let path = args.out.join(format!("{SHEET}.png"));
         write_contact_sheet(&path, &scene.title, &sheet)?;
         say!("all of them at once: {}", path.display());
     }
     Ok(())
+}
+
+/// The names of files, without what they end with, by layout and table or dataset. No two are the same.
+type Names<'a> = BTreeMap<(&'a str, usize), String>;
+
+/// Of each picture, by dataset, epoch and layout; where several tables would share one, by table as well.
+fn picture_names<'a>(scene: &Scene, layouts: &[&'a SceneLayout]) -> Names<'a> {
+    let of_layout = |layout: &&'a SceneLayout| {
+        let name = layout.name.as_str();
+        layout.tables.iter().map(move |&table| (name, table)).collect::<Vec<_>>()
+    };
+    names(layouts.iter().flat_map(of_layout).collect(), |(layout, table), is_long| {
+        let table = &scene.tables[table];
+        let dataset = &scene.datasets[table.dataset].name;
+        let epoch = table.epoch.map(|epoch| format!("-epoch-{epoch}")).unwrap_or_default();
+        let more = if is_long { format!("-{}", table.name) } else { String::new() };
+        format!("{dataset}{epoch}{more}-{layout}")
+    })
+}
+
+/// Of each GIF, by dataset and layout.
+fn film_names<'a>(scene: &Scene, layouts: &[&'a SceneLayout]) -> Names<'a> {
+    let of_layout = |layout: &&'a SceneLayout| {
+        let name = layout.name.as_str();
+        (0..scene.datasets.len()).map(|dataset| (name, dataset)).collect::<Vec<_>>()
+    };
+    let name = |(layout, dataset): (&str, usize), _| format!("{}-{layout}", scene.datasets[dataset].name);
+    names(layouts.iter().flat_map(of_layout).collect(), name)
+}
+
+/// Names by `name`, or the longer ones that it gives for `true`, in characters that files may have.
+fn names<'a>(keys: Vec<(&'a str, usize)>, name: impl Fn((&'a str, usize), bool) -> String) -> Names<'a> {
+    let plain = |c: char| if c.is_control() || "/\\:*?\"<>|".contains(c) { '-' } else { c };
+    let name = |key, is_long| -> String { name(key, is_long).chars().map(plain).collect() };
+    let sheet = std::iter::once(SHEET.to_owned());
+    let short: Vec<String> = sheet.chain(keys.iter().map(|&key| name(key, false))).collect();
+    // The first is taken.
+    let distinct = distinct(&short, |place| place.checked_sub(1).map_or(SHEET.to_owned(), |key| name(keys[key], true)));
+    keys.into_iter().zip(distinct.into_iter().skip(1)).collect()
 }
 
 /// Draws one layout of one dataset, epoch by epoch.
@@ -82,15 +126,15 @@ fn draw_row(
     layout: &SceneLayout,
     dataset: usize,
     color: Option<&SceneColumn>,
-    out: &Path,
+    (out, names): (&Path, &Names<'_>),
     task: &tlc::core::Task,
 ) -> anyhow::Result<Vec<tlc::view::plot::Scatter>> {
     let mut row = Vec::new();
     for &table in layout.tables.iter().filter(|&&table| scene.tables[table].dataset == dataset) {
         let plot = scatter_of(scene, layout, table, color)?;
-        let file = out.join(format!("{}-{}", scene.tables[table].name, layout.name));
-        plot.write_svg(&file.with_extension("svg"))?;
-        plot.write_png(&file.with_extension("png"))?;
+        let name = &names[&(layout.name.as_str(), table)];
+        plot.write_svg(&out.join(format!("{name}.svg")))?;
+        plot.write_png(&out.join(format!("{name}.png")))?;
         row.push(plot);
         task.advance(1)?;
     }

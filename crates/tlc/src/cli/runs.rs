@@ -5,6 +5,7 @@ use tlc::core::Progress;
 use tlc::run::{FitRows, FitSize, ListedRun, MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
 
 use super::ProjectArgs;
+use super::place::resolve;
 
 /// One run.
 #[derive(Args)]
@@ -45,7 +46,8 @@ pub(crate) struct RunsArgs {
 pub(crate) struct ReduceArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Fit on the newest table that describes this table, and apply to all; if not given, one model per dataset
+    /// Fit on the newest table that describes this table, and apply to all; if not given, one model per dataset. A folder or
+    /// a URL, or its place in the project or below an alias
     #[arg(long, value_name = "URL")]
     foreign_table: Option<String>,
     /// Method of reduction
@@ -134,7 +136,10 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
     options.fit_rows = FitRows { size: args.fit_rows, stratify_by: args.fit_stratify.clone(), seed: args.fit_seed };
     options.piece_rows = args.piece_rows;
     let mapping = match &args.foreign_table {
-        Some(url) => run.reduce_embeddings_by_foreign_table_url(&url.parse()?, &options, progress)?,
+        Some(table) => {
+            let table = resolve(run.project().places(), table)?;
+            run.reduce_embeddings_by_foreign_table_url(&table, &options, progress)?
+        }
         None => run.reduce_embeddings_per_dataset(&options, progress)?,
     };
     if mapping.is_empty() {

@@ -10,13 +10,14 @@ use arrow_schema::{DataType, Field, Schema};
 use serde_json::json;
 use tch::{Kind, Tensor};
 use tlc::collect::{Dataset, Inputs, TensorDataset};
-use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, Url, digest};
+use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, digest};
 use tlc::datasets::{ImageFolder, Preparation, TableDataset};
 use tlc::run::Project;
 use tlc::table::LanceStore;
 
 use super::CollectArgs;
 use super::bars::Screen;
+use super::place::resolve;
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// How many skipped files are named.
@@ -52,22 +53,13 @@ fn preparation(args: &CollectArgs) -> anyhow::Result<Preparation> {
 }
 
 fn of_table(url: &str, args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
-    let url = table_url(url, project)?;
+    let url = resolve(project.places(), url)?;
     let store = Arc::new(LanceStore::default());
     let dataset = TableDataset::open(store, &url, args.column.as_deref(), preparation(args)?)?;
     let class_names = dataset.class_names().to_vec();
     let n_classes = (dataset.has_labels() && !class_names.is_empty()).then_some(class_names.len() as i64);
     let name = Box::new(|id: usize| format!("row {id}"));
     Ok(Samples { dataset: Box::new(dataset), class_names, n_classes, name, undecodable: Vec::new() })
-}
-
-/// A URL, also below an alias, or a path as people type it.
-fn table_url(text: &str, project: &Project) -> anyhow::Result<Url> {
-    match text.parse::<Url>() {
-        Ok(url) if text.starts_with('<') => Ok(project.places().expanded(&url)?),
-        Ok(url) if text.contains("://") => Ok(url),
-        _ => Ok(Url::from_path(&std::path::absolute(text)?)?),
-    }
 }
 
 fn of_folder(folder: &Path, args: &CollectArgs, project: &Project, screen: &Screen) -> anyhow::Result<Samples> {
@@ -153,7 +145,7 @@ fn name_and_file(array: &str) -> (Option<&str>, &Path) {
     }
 }
 
-/// The table of samples, written unless the project has it.
+/// The table of samples, called after their `source`; written unless the project has it, with the same labels and classes.
 fn table(
     project: &Project,
     source: &Path,
@@ -175,6 +167,7 @@ fn table(
     let source = std::fs::canonicalize(source).with_context(|| format!("cannot find {}", source.display()))?;
     let name = if source.is_dir() { source.file_name() } else { source.file_stem() };
     let name: String = name.unwrap_or_default().to_string_lossy().chars().map(plain).collect();
-    let lineage = Lineage::new(PRODUCER, operation);
-    Ok(project.create_table(&name, "samples", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?.as_input())
+    let content = digest::of_batch(&rows).map_err(anyhow::Error::msg)?;
+    let lineage = Lineage::new(PRODUCER, operation.with(Operation::CONTENT, content));
+    Ok(project.create_table(&name, &name, &schema, &lineage, Box::new([Ok(rows)].into_iter()))?.as_input())
 }

@@ -12,14 +12,15 @@ use tlc::table::{FileFormat, LanceStore};
 use tlc::view::Scene;
 use tlc::view::server::Source;
 
-use super::tables::{nearest_project, nearest_project_above};
-use super::{ProjectArgs, open_project};
+use super::ProjectArgs;
+use super::place::{is_below_alias, nearest_above, open_project, resolve};
 
 /// What is looked at.
 #[derive(Args, Clone)]
 pub(crate) struct WhatArgs {
-    /// A run's name; a table's or project's folder or URL; or a file of another program with embeddings or columns x
-    /// and y: Parquet, CSV, Arrow, npy, safetensors, Lance [default: the project's newest run]
+    /// A run's name; a table's or project's folder or URL, also below an alias as <DATA>/train.lance; a table's place in
+    /// the project; or a file of another program with embeddings or columns x and y: Parquet, CSV, Arrow, npy,
+    /// safetensors, Lance [default: the project's newest run]
     pub(crate) what: Option<String>,
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
@@ -61,6 +62,15 @@ pub(crate) fn open(args: &WhatArgs, progress: &Progress) -> anyhow::Result<Scene
 pub(crate) fn source(args: &WhatArgs) -> anyhow::Result<Source> {
     let Some(what) = &args.what else { return newest_run(args.project.open()?) };
     let is_table = what.trim_end_matches('/').ends_with(".lance");
+    if is_below_alias(what) {
+        let project = args.project.open()?;
+        let url = resolve(project.places(), what)?;
+        return match url.to_path() {
+            Some(path) if ForeignFile::is_foreign(&path) => file(&path, &args.file),
+            _ if is_table => Ok(Source::Table { project, url }),
+            _ => newest_run(open_project(Path::new(&url.to_string()))?),
+        };
+    }
     if what.contains("://") && !what.starts_with("file://") {
         return match is_table {
             true => table_at(what.parse()?),
@@ -82,7 +92,13 @@ pub(crate) fn source(args: &WhatArgs) -> anyhow::Result<Source> {
         return table_at(Url::from_path(&std::path::absolute(path)?)?);
     }
     let project = args.project.open()?;
-    let run = project.open_run(what).with_context(|| format!("{what:?} is no file, table or project either"))?;
+    let neither = || format!("{what:?} is no file, table or project either");
+    if is_table {
+        let url = resolve(project.places(), what)?;
+        project.store().info(&url).with_context(neither)?;
+        return Ok(Source::Table { project, url });
+    }
+    let run = project.open_run(what).with_context(neither)?;
     let run = run.name().to_owned();
     Ok(Source::Project { project, run })
 }
@@ -90,8 +106,9 @@ pub(crate) fn source(args: &WhatArgs) -> anyhow::Result<Source> {
 /// A table of the nearest project above it, or of the folder that it is in.
 pub(super) fn table_at(url: Url) -> anyhow::Result<Source> {
     let project = match url.to_path() {
-        Some(path) => nearest_project(&path).map(|folder| open_project(&folder)).transpose()?,
-        None => nearest_project_above(&url).ok(),
+        Some(_) => nearest_above(&url)?,
+        // Who may read a table may not be allowed to list the folders above it.
+        None => nearest_above(&url).unwrap_or_default(),
     };
     let folder = url.parent().with_context(|| format!("{url} is in no folder"))?;
     let project = project.unwrap_or_else(|| Project::new(Arc::new(LanceStore::default()), folder));

@@ -1,6 +1,6 @@
 //! Commands on tables: list, show, lineage, replay, import, delete.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
@@ -9,11 +9,9 @@ use tlc::core::{FieldRoles, Progress, Scan, Url, embedding_width, value_map};
 use tlc::run::{DoctorOptions, ListedRun, ListedTable, Project};
 use tlc::table::{Derivation, NewTable, Table};
 
-use super::open_project;
+use super::place::{self, DEFAULT_PROJECT, open_project};
 use super::runs::describe;
 
-/// A project's folder is known by these.
-const FOLDERS: [&str; 2] = ["datasets", "runs"];
 /// Vectors wider than this are not printed.
 const WIDEST_SHOWN: usize = 4;
 
@@ -21,7 +19,7 @@ const WIDEST_SHOWN: usize = 4;
 #[derive(Args)]
 pub(crate) struct LsArgs {
     /// A project's folder or URL
-    #[arg(default_value = "tlc-demo")]
+    #[arg(default_value = DEFAULT_PROJECT)]
     project: PathBuf,
 }
 
@@ -78,7 +76,7 @@ pub(crate) struct RmArgs {
 #[derive(Args)]
 pub(crate) struct DoctorArgs {
     /// A project's folder or URL
-    #[arg(default_value = "tlc-demo")]
+    #[arg(default_value = DEFAULT_PROJECT)]
     project: PathBuf,
     /// Put right what can be; without it, findings are only printed
     #[arg(long)]
@@ -102,39 +100,14 @@ pub(crate) struct ImportArgs {
     #[arg(long)]
     description: Option<String>,
     /// The project's folder or URL
-    #[arg(long, default_value = "tlc-demo")]
+    #[arg(long, default_value = DEFAULT_PROJECT)]
     project: PathBuf,
 }
 
 impl TableArgs {
     /// The project and the table's place in it.
     pub(crate) fn open(&self) -> anyhow::Result<(Project, Url)> {
-        if self.table.starts_with('<') {
-            let project = open_project(self.project.as_deref().unwrap_or(Path::new("tlc-demo")))?;
-            let url = project.places().expanded(&self.table.parse()?)?;
-            return Ok((project, url));
-        }
-        if self.table.contains("://") && !self.table.starts_with("file://") {
-            let url = self.table.parse()?;
-            let project = match &self.project {
-                Some(project) => open_project(project)?,
-                None => nearest_project_above(&url)?,
-            };
-            return Ok((project, url));
-        }
-        let text = self.table.strip_prefix("file://").unwrap_or(&self.table);
-        let path = std::path::absolute(text)?;
-        let folder = match (&self.project, path.exists() || text.starts_with('/')) {
-            (Some(project), _) => project.clone(),
-            (None, true) => nearest_project(&path).with_context(|| {
-                format!("no folder above {} has datasets or runs; name the project with --project", path.display())
-            })?,
-            (None, false) => PathBuf::from("tlc-demo"),
-        };
-        let project = open_project(&folder)?;
-        let is_path = path.exists() || text.starts_with('/');
-        let url = if is_path { Url::from_path(&path)? } else { project.root().join(text)? };
-        Ok((project, url))
+        place::open(&self.table, self.project.as_deref())
     }
 
     pub(super) fn table(&self) -> anyhow::Result<(Project, Table)> {
@@ -142,23 +115,6 @@ impl TableArgs {
         let table = Table::from_url(project.shared_store(), &url)?;
         Ok((project, table))
     }
-}
-
-/// The nearest folder above that has datasets or runs.
-pub(super) fn nearest_project(path: &Path) -> Option<PathBuf> {
-    let is_project = |folder: &&Path| FOLDERS.iter().any(|name| folder.join(name).is_dir());
-    path.ancestors().skip(1).find(is_project).map(Path::to_owned)
-}
-
-/// The same in an object store.
-pub(super) fn nearest_project_above(table: &Url) -> anyhow::Result<Project> {
-    for folder in std::iter::successors(table.parent(), Url::parent) {
-        let project = open_project(Path::new(&folder.to_string()))?;
-        if project.store().list_folders(&folder)?.iter().any(|name| FOLDERS.contains(&name.as_str())) {
-            return Ok(project);
-        }
-    }
-    bail!("no folder above {table} has datasets or runs; name the project with --project")
 }
 
 pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
@@ -291,7 +247,7 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<()> {
     if let Some(description) = &args.description {
         new = new.description(description);
     }
-    let folder = project.root().join("datasets")?.join(&args.dataset)?;
+    let folder = project.dataset_folder(&args.dataset)?;
     let table = Table::from_file(project.shared_store(), &folder, new, &args.file)?;
     say!("{}\n{} rows, {} columns", table.url(), table.rows(), table.columns().len());
     Ok(())

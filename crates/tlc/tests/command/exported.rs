@@ -48,7 +48,11 @@ impl Place {
 
     /// Pictures of 12 × 10 in one folder per class.
     fn pictures(&self, classes: &[(&str, usize)]) -> String {
-        let folder = self.at("pictures");
+        self.pictures_in("pictures", classes)
+    }
+
+    fn pictures_in(&self, folder: &str, classes: &[(&str, usize)]) -> String {
+        let folder = self.at(folder);
         for (class, n) in classes {
             fs::create_dir_all(folder.join(class)).expect("writable");
             for i in 0..*n {
@@ -221,6 +225,75 @@ fn a_folder_of_pictures_becomes_a_table_with_its_sub_folders_as_classes() {
 }
 
 #[test]
+fn corrected_labels_make_another_table_of_samples() {
+    let place = Place::new();
+    let folder = place.pictures(&[("a", 3)]);
+    let csv = place.at("labels.csv");
+    let described = |labels: [&str; 3]| {
+        let rows: Vec<String> = labels.iter().enumerate().map(|(i, label)| format!("a/{i}.png,{label}")).collect();
+        fs::write(&csv, format!("file,label\n{}\n", rows.join("\n"))).expect("writable");
+        let args = ["--images", &folder, "--size", "8", "--layers", "pool", "--labels", &csv.display().to_string()];
+        place.collect("plain_traced", "r", &args).expect("collected");
+        let metrics = project(place.0.path()).open_run("r").expect("there").metrics().expect("readable");
+        let url = metrics.last().and_then(|entry| entry.foreign_table.clone()).expect("it says what it describes");
+        let store = LanceStore::default();
+        let names = value_map(store.info(&url).expect("there").schema.field_with_name("label").expect("labelled"));
+        let rows = store.scan(&url, Scan::columns(["label"])).expect("readable").next().expect("rows").expect("whole");
+        let numbers = rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+        (url, numbers.iter().map(|number| names[number].clone()).collect::<Vec<_>>())
+    };
+    let (first, labels) = described(["cat", "dog", "cat"]);
+    assert_eq!(labels, ["cat", "dog", "cat"]);
+    let (corrected, labels) = described(["cat", "dog", "dog"]);
+    assert_eq!(labels, ["cat", "dog", "dog"]);
+    let (renamed, labels) = described(["cat", "wolf", "wolf"]);
+    assert_eq!(labels, ["cat", "wolf", "wolf"], "the same numbers");
+    assert!(corrected != first && renamed != corrected);
+    assert_eq!(described(["cat", "dog", "cat"]).0, first, "what is there is used");
+}
+
+#[test]
+fn every_epoch_of_every_folder_has_a_picture_of_its_own() {
+    let place = Place::new();
+    let folders = ["old/photos", "new/photos", "others"];
+    for folder in folders {
+        let folder = place.pictures_in(folder, &[("a", 4), ("bc", 2)]);
+        for epoch in ["{\"epoch\": 0}", "{\"epoch\": 1}"] {
+            let args = ["--images", &folder, "--size", "8", "--layers", "pool", "--constants", epoch];
+            place.collect("plain_traced", "r", &args).expect("collected");
+        }
+    }
+    let run = |args: &[&str]| {
+        let mut command = tlc();
+        command.args(args).args(["--project", "."]).current_dir(place.0.path());
+        output(command)
+    };
+    let (reduced, stdout, stderr) = run(&["reduce", "r", "--method", "pca"]);
+    assert!(reduced.status.success(), "{stdout}{stderr}");
+    let (drawn, stdout, stderr) = run(&["plot", "r", "--gif", "--out", "drawn"]);
+    assert!(drawn.status.success() && stdout.contains("6 pictures"), "{stdout}{stderr}");
+    let mut files: Vec<String> = fs::read_dir(place.at("drawn"))
+        .expect("drawn")
+        .map(|file| file.expect("readable").file_name().into_string().expect("text"))
+        .collect();
+    files.sort();
+    let mut expected = vec!["contact-sheet.png".to_owned()];
+    for dataset in ["others", "photos", "photos-2"] {
+        expected.push(format!("{dataset}-embeddings_14_pca.gif"));
+        for epoch in [0, 1] {
+            let picture = |kind: &str| format!("{dataset}-epoch-{epoch}-embeddings_14_pca.{kind}");
+            expected.extend([picture("png"), picture("svg")]);
+        }
+    }
+    expected.sort();
+    assert_eq!(files, expected);
+    let (unknown, _, stderr) = run(&["find", "duplicates", "r", "--dataset", "samples"]);
+    assert!(!unknown.status.success() && stderr.contains("datasets: photos, photos-2, others"), "{stderr}");
+    let (found, stdout, stderr) = run(&["find", "outliers", "r", "--dataset", "photos-2", "--epoch", "1"]);
+    assert!(found.status.success() && stdout.contains(" in photos-2, epoch 1,"), "{stdout}{stderr}");
+}
+
+#[test]
 fn grey_pictures_are_for_models_of_one_channel() {
     let place = Place::new();
     let folder = place.pictures(&[("a", 2)]);
@@ -349,6 +422,18 @@ fn rows_of_a_table_keep_their_numbers_labels_and_weights() {
         &counting.embeddings(1),
         &all.embeddings(1).index_select(0, &Tensor::from_slice(&[0_i64, 2, 3, 5]))
     ));
+
+    let described = &described["datasets/".len()..];
+    for (run, table) in [("within", format!("datasets/{described}")), ("alias", format!("<DATA>/{described}"))] {
+        let mut command = tlc();
+        command
+            .arg("collect")
+            .arg(model("shared_traced"))
+            .args(["--layers", "first", "--column", "x", "--table", &table]);
+        command.args(["--run", run, "--project"]).arg(place.0.path()).env("TLC_ALIAS_DATA", place.at("datasets"));
+        let (result, stdout, stderr) = output(command);
+        assert!(result.status.success() && stdout.contains("6 rows in"), "{table}: {stdout}{stderr}");
+    }
 
     let error = collect("bad", &["--table", &url]).expect_err("two columns of tensors");
     assert!(error.contains("x, other"), "{error}");

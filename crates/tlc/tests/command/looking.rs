@@ -255,6 +255,34 @@ fn conditions_and_rows_are_of_the_table_and_not_of_its_picture() {
 }
 
 #[test]
+fn a_tables_own_names_of_classes_are_shown_before_those_of_the_table_that_it_describes() {
+    let folder = Folder::new();
+    let toys = toys(&folder);
+    let column = |name: &str, role, names: &[(i64, &str)], values: Vec<i64>| {
+        let names = names.iter().map(|(number, name)| (*number, (*name).to_owned())).collect();
+        let field = Field::new(name, DataType::Int64, false).with_role(role).with_value_map(&names);
+        Column { field, values: Arc::new(Int64Array::from(values)) }
+    };
+    let ids = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
+    let columns = vec![
+        Column { field: ids, values: Arc::new(Int64Array::from(vec![0, 1, 2])) },
+        column("input_table_id", NumberRole::ForeignTableId, &[(0, toys.to_string().as_str())], vec![0; 3]),
+        column("label", NumberRole::Label, &[(0, "cat"), (1, "dog")], vec![0, 1, 2]),
+    ];
+    let place = toys.parent().expect("a folder");
+    let metrics = Table::from_columns(Arc::new(LanceStore::default()), &place, NewTable::new("metrics"), columns);
+    let metrics = metrics.expect("new").url().to_string();
+    let select = folder.command(&["select", "--table", &metrics, "--where", "label IS NOT NULL", "--out", "rows.json"]);
+    let (result, stdout, stderr) = output(select);
+    assert!(result.status.success(), "{stdout}{stderr}");
+    let rows: Value = serde_json::from_str(&folder.read("rows.json")).expect("JSON");
+    let labels: Vec<&str> = rows.as_array().expect("a list").iter().filter_map(|row| row["label"].as_str()).collect();
+    assert_eq!(labels, ["cat", "dog", "ant"], "the third has no other name");
+    let first = "0 is \"cat\", and \"zebra\" elsewhere";
+    assert!(stderr.contains("tables name classes differently") && stderr.contains(first), "{stderr}");
+}
+
+#[test]
 fn who_stops_reading_is_no_error_but_a_full_disk_is() {
     let folder = Folder::new();
     let mut child = folder.command(&["plugins"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");

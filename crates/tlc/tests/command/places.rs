@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tlc::core::Column;
-use tlc::run::RunError;
+use tlc::core::{Column, Progress};
+use tlc::run::{ReduceOptions, RunError, reduce_embeddings};
 use tlc::table::{NewTable, Table};
 
 use super::faults::{check_tables, run_with_embeddings, urls};
@@ -170,6 +170,78 @@ fn other_spellings_of_a_place_are_that_place() {
     by_alias.env("TLC_ALIAS_RUN", folder.path().join("p/runs/r"));
     let (result, stdout, stderr) = output(by_alias);
     assert!(result.status.success() && stdout.starts_with(&table.to_string()), "{stdout}{stderr}");
+}
+
+#[test]
+fn an_import_stays_in_the_folder_of_its_dataset() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("rows.csv"), "id,value\n1,2.5\n").expect("writable");
+    for dataset in ["../runs/x", "../../elsewhere", "rows.lance"] {
+        let (code, _, stderr) = run_in(folder.path(), &["import", "rows.csv", "--dataset", dataset, "--project", "p"]);
+        assert!(code == Some(1) && stderr.starts_with("error: dataset name "), "{dataset}: {stderr}");
+        assert!(!folder.path().join("p").exists() && !folder.path().join("elsewhere").exists(), "{dataset}");
+    }
+    let (code, stdout, stderr) =
+        run_in(folder.path(), &["import", "rows.csv", "--dataset", "rows", "--name", "../../x", "--project", "p"]);
+    assert!(code == Some(0) && stdout.contains("/p/datasets/rows/"), "{stdout}{stderr}");
+}
+
+#[test]
+fn a_reduction_leaves_nothing_where_it_cannot_be_seen_what_needs_its_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (project, root) = (project(folder.path()), folder.path());
+    run_with_embeddings(&project, "r");
+    fs::create_dir(root.join("datasets")).expect("writable");
+    fs::rename(root.join("runs/r/metrics"), root.join("datasets/toys")).expect("one disk");
+    // What is no folder cannot be listed.
+    fs::remove_dir_all(root.join("runs")).expect("ours");
+    fs::write(root.join("runs"), b"").expect("writable");
+    let toys = project.dataset_folder("toys").expect("a name");
+    let tables = project.store().list_tables(&toys).expect("listable");
+    let mut options = ReduceOptions::new([tlc::create_reducer("pca", []).expect("known")]);
+    options.delete_source_tables = Some(true);
+    let error = reduce_embeddings(&project, &tables[0], &options, &Progress::default()).expect_err("no folder");
+    assert!(error.to_string().contains("runs"), "{error}");
+    assert_eq!(project.store().list_tables(&toys).expect("listable"), tables);
+    let models = toys.join("models").expect("a name");
+    assert_eq!(project.store().list_folders(&models).expect("listable"), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_looked_at_may_lie_below_an_alias_or_in_the_project() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = project(&folder.path().join("p"));
+    let run = run_with_embeddings(&project, "r");
+    let name = urls(&run)[0].file_name().to_owned();
+    fs::write(folder.path().join("points.csv"), "x,y\n1,2.5\n3,4\n").expect("writable");
+    let run_there = |args: &[&str]| {
+        let mut command = tlc();
+        command.args(args).args(["--project", "p"]).current_dir(folder.path());
+        command.env("TLC_ALIAS_DATA", folder.path().join("p/runs/r")).env("TLC_ALIAS_FILES", folder.path());
+        let (result, stdout, stderr) = output(command);
+        (result.status.code(), stdout, stderr)
+    };
+    for place in [format!("<DATA>/metrics/{name}"), format!("runs/r/metrics/{name}")] {
+        let (code, stdout, stderr) = run_there(&["select", "--table", &place, "--where", "example_id < 3"]);
+        assert!(code == Some(0) && stdout.lines().count() == 4, "{place}: {stdout}{stderr}");
+        let file = folder.path().join("rows.csv").display().to_string();
+        let (code, stdout, stderr) = run_there(&["select", &place, "--where", "example_id < 3", "--out", &file]);
+        assert!(code == Some(0) && stdout.contains("3 rows"), "{place}: {stdout}{stderr}");
+    }
+    let (code, stdout, stderr) = run_there(&["plot", "<FILES>/points.csv", "--out", "drawn"]);
+    assert!(code == Some(0) && stdout.contains("1 pictures"), "{stdout}{stderr}");
+    for (place, reason) in [
+        ("<NONE>/x.lance", "set TLC_ALIAS_NONE to its folder"),
+        ("<DATA>/metrics/x.lance", "nothing is stored at"),
+        ("runs/r/metrics/x.lance", "is no file, table or project either"),
+    ] {
+        let (code, _, stderr) = run_there(&["find", "outliers", place]);
+        assert!(code == Some(1) && stderr.contains(reason), "{place}: {stderr}");
+    }
+    // What the tables describe, as the reduction names it.
+    let (code, stdout, stderr) =
+        run_there(&["reduce", "r", "--method", "pca", "--foreign-table", "<FILES>/p/datasets/toys/train.lance"]);
+    assert!(code == Some(0) && stdout.contains("->"), "{stdout}{stderr}");
 }
 
 #[test]

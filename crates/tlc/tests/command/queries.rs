@@ -36,6 +36,31 @@ fn a_model_is_applied_to_a_table_and_the_result_can_be_asked_about() {
     let (again, _, stderr) = run_command(&apply);
     assert!(!again.status.success() && stderr.contains("already exists"), "{stderr}");
 
+    // From the project on or below an alias, and of the nearest project above the table, whose places lineage names.
+    let spelled = |args: &[&str]| {
+        let mut command = tlc();
+        command.args(args).current_dir(folder.path().parent().expect("not the root"));
+        command.env("TLC_ALIAS_RUN", folder.path().join("runs/r")).env("TLC_ALIAS_OUT", folder.path().join("datasets"));
+        output(command)
+    };
+    let (model_in_run, root) = (format!("<RUN>/models/{name}"), folder.path().display().to_string());
+    let source_in_run = format!("runs/r/metrics/{}", urls(&run)[0].file_name());
+    let within = ["apply", &model_in_run, "--table", &source_in_run, "--out", "datasets/toys/within.lance"];
+    for (args, made) in [
+        ([&within[..], &["--project", &root]].concat(), "within"),
+        (vec!["apply", &model_in_run, "--table", &source, "--out", "<OUT>/toys/nearest.lance"], "nearest"),
+    ] {
+        let (result, stdout, stderr) = spelled(&args);
+        assert!(result.status.success(), "{args:?}: {stdout}{stderr}");
+        let url = project.root().join(&format!("datasets/toys/{made}.lance")).expect("valid");
+        let made = project.store().info(&url).expect("made");
+        assert_eq!(made.digest, info.digest);
+        let lineage = made.lineage().expect("it says so");
+        assert_eq!(lineage.inputs[0].url.to_string(), source_in_run);
+        let models: Vec<String> = lineage.models.values().map(|model| model.url.to_string()).collect();
+        assert_eq!(models, [format!("runs/r/models/{name}")]);
+    }
+
     let (counted, stdout, stderr) = run_command(&["sql", "select count(*) as n, min(example_id) from applied"]);
     assert!(counted.status.success() && stdout.contains(&format!("| {} ", info.rows)), "{stdout}{stderr}");
     let csv = folder.path().join("rows.csv").display().to_string();

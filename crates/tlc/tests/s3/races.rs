@@ -72,8 +72,8 @@ fn all_get_a_neighbour(store: Arc<dyn TableStore>, root: &Url) {
 fn all_share_a_table(store: Arc<dyn TableStore>, root: &Url) {
     for round in 0..ROUNDS / 10 {
         let project = Project::new(store.clone(), root.join(&format!("shared-{round}")).expect("a path"));
-        let urls = at_once(|writer| {
-            let Column { field, values } = values(writer);
+        let urls = at_once(|_| {
+            let Column { field, values } = values(0);
             let lineage = Lineage::new("races/1", Operation::new("race", 1));
             let schema = Schema::new(vec![field]);
             let rows = arrow_array::RecordBatch::try_new(Arc::new(schema.clone()), vec![values]).expect("one column");

@@ -19,8 +19,10 @@ use tlc::run::{Project, ReduceOptions, Run, RunStatus};
 use tlc::view::server::Source;
 
 use self::train::{Split, Trainer};
+use super::DemoArgs;
 use super::bars::Screen;
-use super::{DemoArgs, open_project};
+use super::ending::ended;
+use super::place::open_project;
 
 const COLLECT_BATCH: usize = 500;
 
@@ -65,12 +67,7 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen, progress: &Progress) -> anyh
     let finished = demo
         .train_and_collect(&mut trainer, [&train, &validation])
         .and_then(|()| demo.reduce_and_show(&train.table.url, &options));
-    let status = if finished.is_ok() { RunStatus::Completed } else { RunStatus::Interrupted };
-    if let Err(error) = demo.run.set_status(status) {
-        // On a full disk, say; what stopped the demo matters more.
-        tracing::warn!(%error, "cannot record how the run ended");
-    }
-    finished.with_context(|| {
+    ended(&demo.run, finished).with_context(|| {
         let (name, out) = (demo.run.name(), args.out.display());
         let tlc = std::env::current_exe().map_or_else(|_| "tlc".to_owned(), |path| path.display().to_string());
         format!(
