@@ -1,23 +1,22 @@
 //! Throw-away folders of node packages, each with exactly what its lock file pins.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::{cargo, places, setup};
 
-/// The folder `name` in the cache, with the packages that the lock file in `pins` asks for.
-pub(crate) fn environment(name: &str, pins: &Path) -> Result<PathBuf> {
+/// Puts what the lock file in `pins` asks for into the folder `name` of the cache.
+pub(crate) fn environment(name: &str, pins: &Path) -> Result<()> {
     setup::install_node()?;
     let folder = places::cache()?.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for file in ["package.json", "package-lock.json"] {
         fs::copy(pins.join(file), folder.join(file)).with_context(|| format!("cannot copy {file}"))?;
     }
-    install(&folder)?;
-    Ok(folder)
+    install(&folder)
 }
 
 /// Installs what the lock file in `folder` pins. npm begins from nothing, so it is called only if something else is wanted
