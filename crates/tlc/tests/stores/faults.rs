@@ -30,16 +30,25 @@ on_server! {
     no_change_of_a_record_is_lost_or_made_twice,
     a_store_that_does_not_honour_conditions_is_refused,
 }
-on_server! {
-    azure, Azure:
-    a_table_is_there_whole_or_not_at_all,
-    a_creation_or_deletion_that_ends_at_any_request_leaves_a_whole_table_or_none,
-    a_reduction_loses_no_source_before_its_successor_is_there,
-    a_reduction_whose_writes_are_done_unknown_to_it_loses_nothing,
-    no_change_of_a_record_is_lost_or_made_twice,
-    a_store_that_does_not_honour_conditions_is_refused,
-}
 on_server!(gcs, Gcs: a_store_that_does_not_honour_conditions_is_refused);
+
+/// The same on Azure: at once, since most of the time is spent in waiting.
+#[test]
+fn what_holds_on_s3_under_faults_holds_on_azure() {
+    let tests: [fn(Server); 6] = [
+        a_table_is_there_whole_or_not_at_all,
+        a_creation_or_deletion_that_ends_at_any_request_leaves_a_whole_table_or_none,
+        a_reduction_loses_no_source_before_its_successor_is_there,
+        a_reduction_whose_writes_are_done_unknown_to_it_loses_nothing,
+        no_change_of_a_record_is_lost_or_made_twice,
+        a_store_that_does_not_honour_conditions_is_refused,
+    ];
+    std::thread::scope(|scope| {
+        for test in tests {
+            scope.spawn(move || test(Server::Azure));
+        }
+    });
+}
 
 const N_ROWS: usize = 500;
 const WIDTH: usize = 8;
@@ -132,17 +141,19 @@ fn a_creation_or_deletion_that_ends_at_any_request_leaves_a_whole_table_or_none(
     let root = server.bucket("cuts").join("p").expect("a path");
     let direct = server.store();
     // The first write into a bucket tries out its conditions, which is not of interest here.
-    let warm = |proxy: &Proxy| {
+    let cut_later = |number| {
+        let first = Arc::new(AtomicU64::new(u64::MAX));
+        let proxy = Proxy::cut_at(server.address(), first.clone());
         let store = server.store_at(proxy.address);
         let object = root.join(&format!("warm-{}", proxy.address.port())).expect("a path");
         store.write_object(&object, b"{}", WriteCondition::Absent).expect("writable");
+        first.store(proxy.n_requests() + number, Ordering::Relaxed);
         store
     };
-    const WARMING: u64 = 6;
     let mut n_cuts = 0;
-    for number in WARMING.. {
+    for number in 0.. {
         let url = root.join(&format!("created-{number}.lance")).expect("a path");
-        let created = create(&warm(&Proxy::cut_at(server.address(), number)), &url, number);
+        let created = create(&cut_later(number), &url, number);
         assert!(created.is_err() || is_there(&direct, &url), "cut at {number}");
         is_there(&direct, &url);
         direct.delete_folder(&url).expect("removable");
@@ -156,7 +167,8 @@ fn a_creation_or_deletion_that_ends_at_any_request_leaves_a_whole_table_or_none(
     for number in 0.. {
         let url = root.join(&format!("deleted-{number}.lance")).expect("a path");
         create(&direct, &url, number).expect("writable");
-        let deleted = server.store_at(Proxy::cut_at(server.address(), number).address).delete(&url);
+        let proxy = Proxy::cut_at(server.address(), Arc::new(AtomicU64::new(number)));
+        let deleted = server.store_at(proxy.address).delete(&url);
         if is_there(&direct, &url) {
             assert!(deleted.is_err(), "cut at {number}");
             direct.delete(&url).expect("deletable");
@@ -327,6 +339,8 @@ fn a_store_that_does_not_honour_conditions_is_refused(server: Server) {
         assert!(message.contains(&format!("its server does not honour {name} on writes")), "{message}");
         let object = root.join("p/run.json").expect("a path");
         assert!(store.write_object(&object, b"{}", WriteCondition::Absent).is_err());
-        assert_eq!(store.size_bytes(&root).expect("measurable"), 0, "nothing is left of the attempts");
+        // Azurite deletes nothing for a token, so there the objects stay that conditions were tried out on.
+        let left = if server == Server::Azure { 2 } else { 0 };
+        assert_eq!(store.size_bytes(&root).expect("measurable"), left, "nothing is left of the attempts");
     }
 }

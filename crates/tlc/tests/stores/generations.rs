@@ -30,7 +30,6 @@ pub(crate) fn before(upstream: SocketAddr) -> SocketAddr {
 fn serve(mut client: TcpStream, upstream: SocketAddr) -> std::io::Result<()> {
     let Some(mut request) = Request::read(&client)? else { return Ok(()) };
     request.head = request.head.iter().map(|line| to_s3(line)).collect();
-    request.head.push(SIGNED.to_owned());
     let answer = request.ask(upstream)?;
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(answer.len());
     let head: Vec<String> = String::from_utf8_lossy(&answer[..end]).split("\r\n").map(from_s3).collect();
@@ -44,6 +43,7 @@ fn to_s3(line: &str) -> String {
         Some(("x-goog-if-generation-match", "0\r\n")) => "If-None-Match: *\r\n".to_owned(),
         Some(("x-goog-if-generation-match", generation)) => format!("If-Match: \"{}\"\r\n", generation.trim()),
         Some((name, value)) if name.starts_with("x-goog-") => format!("{}: {value}", name.replace("goog", "amz")),
+        Some(("authorization", _)) => SIGNED.to_owned(),
         Some(_) => line.to_owned(),
         // Google's client encodes more of a path than moto reads.
         None => line.replace("%2D", "-").replace("%2E", ".").replace("%2F", "/").replace("%5F", "_"),

@@ -47,6 +47,7 @@ type Plan = dyn Fn(u64) -> Fate + Send + Sync;
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
+    n_requests: Arc<AtomicU64>,
     n_faults: Arc<AtomicU64>,
 }
 
@@ -57,10 +58,10 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound");
         let (n_requests, n_faults) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let plan: Arc<Plan> = Arc::new(plan);
-        let counted = n_faults.clone();
+        let (n_seen, n_hit) = (n_requests.clone(), n_faults.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (plan, n_requests, n_faults) = (plan.clone(), n_requests.clone(), counted.clone());
+                let (plan, n_requests, n_faults) = (plan.clone(), n_seen.clone(), n_hit.clone());
                 std::thread::spawn(move || {
                     let number = n_requests.fetch_add(1, Ordering::Relaxed);
                     let fate = plan(number);
@@ -70,7 +71,7 @@ impl Proxy {
                 });
             }
         });
-        Self { address, n_faults }
+        Self { address, n_requests, n_faults }
     }
 
     /// With a fault in `share` of all requests, of a kind that `seed` decides.
@@ -82,13 +83,18 @@ impl Proxy {
         })
     }
 
-    /// As if the client were killed before its request with this number, but it lives and sees that nothing works.
-    pub(crate) fn cut_at(upstream: SocketAddr, number: u64) -> Self {
-        Self::before(upstream, move |request| match request < number {
+    /// As if the client were killed before its request with the number that `first` then holds, but it lives and sees that
+    /// nothing works.
+    pub(crate) fn cut_at(upstream: SocketAddr, first: Arc<AtomicU64>) -> Self {
+        Self::before(upstream, move |request| match request < first.load(Ordering::Relaxed) {
             true => Fate::Pass,
             // A refusal that is not worth another attempt.
             false => Fate::Refused("400 Bad Request", "Cut"),
         })
+    }
+
+    pub(crate) fn n_requests(&self) -> u64 {
+        self.n_requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn n_faults(&self) -> u64 {

@@ -146,7 +146,7 @@ impl Server {
             Server::Gcs => &[
                 ("GOOGLE_BASE_URL", &endpoint),
                 ("GOOGLE_ALLOW_HTTP", "true"),
-                ("GOOGLE_SKIP_SIGNATURE", "true"),
+                ("GOOGLE_BEARER_TOKEN", SECRET),
                 ("GOOGLE_TIMEOUT", "1s"),
             ],
         };
