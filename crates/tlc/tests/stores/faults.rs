@@ -208,7 +208,7 @@ fn urls(run: &Run) -> Vec<Url> {
 fn a_reduction_loses_no_source_before_its_successor_is_there(server: Server) {
     let root = server.bucket("reductions").join("p").expect("a path");
     let [n_failed, n_faults] = [const { AtomicU64::new(0) }; 2];
-    let n_rounds = server.rounds(24);
+    let (n_rounds, n_attempts) = (server.rounds(24), server.rounds(3));
     rounds(n_rounds, |round| {
         let root = root.join(&format!("round-{round}")).expect("a path");
         let direct = Project::new(Arc::new(server.store()), root.clone());
@@ -219,7 +219,7 @@ fn a_reduction_loses_no_source_before_its_successor_is_there(server: Server) {
             project.open_run("r")?.reduce_embeddings_per_dataset(&options, &Progress::default())?;
             Ok(())
         };
-        for attempt in 0..3 {
+        for attempt in 0..n_attempts {
             let proxy = Proxy::faulty(server.address(), 1000 + 10 * round + attempt, 0.1 + 0.05 * (round % 6) as f64);
             let done = reduce(&Project::new(Arc::new(server.store_at(proxy.address)), root.clone()));
             n_faults.fetch_add(proxy.n_faults(), Ordering::Relaxed);
@@ -250,7 +250,7 @@ fn a_reduction_loses_no_source_before_its_successor_is_there(server: Server) {
         assert_eq!(replaced, expected, "round {round}: each once");
     });
     let [n_failed, n_faults] = [n_failed, n_faults].map(AtomicU64::into_inner);
-    println!("{n_faults} faults; {n_failed} of {} reductions failed, and were repeated", 3 * n_rounds);
+    println!("{n_faults} faults; {n_failed} of {} reductions failed, and were repeated", n_rounds * n_attempts);
     assert!(n_faults >= server.rounds(200) && n_failed >= server.rounds(3), "{n_faults} faults, {n_failed} failed");
 }
 
