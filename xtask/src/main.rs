@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod check;
 mod doctor;
+mod node;
 mod page;
 mod parity;
 mod places;
@@ -72,8 +73,10 @@ fn main() -> Result<()> {
         }
         Command::Test { args } => {
             setup::run()?;
-            // The tests of object stores start a server of their own.
-            python::environment("s3-server", &places::workspace().join("crates/tlc/tests/s3/requirements.txt"))?;
+            // The tests of object stores start servers of their own.
+            let servers = places::workspace().join("crates/tlc/tests/stores");
+            python::environment("s3-server", &servers.join("requirements.txt"))?;
+            node::environment("azure-server", &servers.join("azurite"))?;
             cargo::run(&[&["test", "--no-fail-fast"], &EVERYTHING[..]].concat(), &args)?;
             // Whoever names tests means those of cargo.
             if args.is_empty() { page::test() } else { Ok(()) }

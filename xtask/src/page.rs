@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::node::{self, npm};
 use crate::{EVERYTHING, cargo, places, setup};
 
 const FOLDER: &str = "crates/tlc-view/web";
@@ -72,18 +73,8 @@ fn copy() -> Result<PathBuf> {
     for name in names_in(&from)?.iter().filter(|name| !matches!(name.as_str(), "node_modules" | "dist")) {
         copy_tree(&from.join(name), &to.join(name))?;
     }
-    // npm ci begins from nothing, so it is called only if something else is wanted than is there.
-    let wanted = fs::read(from.join("package-lock.json")).context("the page has no package-lock.json")?;
-    let installed = to.join("node_modules/tlc-package-lock.json");
-    if fs::read(&installed).ok() != Some(wanted.clone()) {
-        npm(&to, &["ci", "--no-audit", "--no-fund", "--silent"])?;
-        fs::write(installed, wanted)?;
-    }
+    node::install(&to)?;
     Ok(to)
-}
-
-fn npm(folder: &Path, args: &[&str]) -> Result<()> {
-    cargo::finish(Command::new("npm").args(args).current_dir(folder))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {

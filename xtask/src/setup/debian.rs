@@ -17,10 +17,10 @@ pub(crate) const PACKAGES: [(&str, &str); 7] = [
     ("dataset-fashion-mnist", "the demo's images"),
 ];
 
-/// What works on the page need, and tests of it: nobody else needs node.
+/// What tests need, and work on the page: nobody else needs node.
 pub(crate) const PAGE_PACKAGES: [(&str, &str); 3] = [
-    ("nodejs", "builds the page and runs its tests"),
-    ("npm", "installs what the page is built with"),
+    ("nodejs", "runs the Azure server of the tests, builds the page and runs its tests"),
+    ("npm", "installs that server, and what the page is built with"),
     ("chromium-headless-shell", "the browser of the page's tests"),
 ];
 
@@ -41,13 +41,22 @@ pub(crate) fn install() -> Result<()> {
 
 /// Installs what is missing of node, npm and a browser, wherever they come from.
 pub(crate) fn install_for_page() -> Result<()> {
-    let has_browser = has_command("chromium-headless-shell") || has_command("chromium") || has_own_browser();
+    install_unless_found(&PAGE_PACKAGES.map(|(package, _)| package))
+}
+
+/// The same of node and npm alone.
+pub(crate) fn install_node() -> Result<()> {
+    install_unless_found(&["nodejs", "npm"])
+}
+
+fn install_unless_found(packages: &[&str]) -> Result<()> {
+    let has_browser = || has_command("chromium-headless-shell") || has_command("chromium") || has_own_browser();
     let is_missing = |package: &&str| match *package {
         "nodejs" => !has_command("node"),
         "npm" => !has_command("npm"),
-        _ => !has_browser,
+        _ => !has_browser(),
     };
-    let missing: Vec<&str> = PAGE_PACKAGES.iter().map(|(package, _)| *package).filter(is_missing).collect();
+    let missing: Vec<&str> = packages.iter().copied().filter(is_missing).collect();
     if missing.is_empty() || has_dpkg() {
         return install_packages(&missing);
     }

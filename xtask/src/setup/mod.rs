@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::places::{self, Libtorch};
 
-pub(crate) use debian::{PACKAGES, PAGE_PACKAGES, install_for_page, is_installed};
+pub(crate) use debian::{PACKAGES, PAGE_PACKAGES, install_for_page, install_node, is_installed};
 pub(crate) use libtorch::is_sound as libtorch_is_sound;
 
 pub(crate) fn run() -> Result<()> {

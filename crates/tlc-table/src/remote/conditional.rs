@@ -122,19 +122,23 @@ impl Bucket {
     }
 
     async fn try_out(&self, key: &Path) -> Result<Option<&'static str>, Error> {
+        let [absent, unchanged] = match self.root.scheme() {
+            Some(Scheme::Gs) => ["x-goog-if-generation-match"; 2],
+            _ => ["If-None-Match", "If-Match"],
+        };
         let first = match self.put_if(key, b"1".to_vec(), &WriteCondition::Absent).await {
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => return Ok(Some("If-None-Match")),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => return Ok(Some(absent)),
             written => written?,
         };
         if self.overwrites(key, PutMode::Create).await? {
-            return Ok(Some("If-None-Match"));
+            return Ok(Some(absent));
         }
         match self.put_if(key, b"2".to_vec(), &WriteCondition::Unchanged(first.clone())).await {
-            Err(Error::Precondition { .. }) => return Ok(Some("If-Match")),
+            Err(Error::Precondition { .. }) => return Ok(Some(unchanged)),
             written => written?,
         };
         if self.overwrites(key, self.unchanged(key, &first)?).await? {
-            return Ok(Some("If-Match"));
+            return Ok(Some(unchanged));
         }
         Ok(None)
     }

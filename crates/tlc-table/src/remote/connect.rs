@@ -7,8 +7,7 @@ use object_store::ObjectStore;
 use object_store::{BackoffConfig, RetryConfig};
 use tlc_core::Scheme;
 
-/// Variables that name a server which speaks S3; the first that is set counts.
-const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+use super::endpoint;
 
 /// Where endpoints and credentials are found.
 #[derive(Clone)]
@@ -35,9 +34,9 @@ impl Environment {
         self.variables().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// The server that speaks S3, if it is not Amazon's, and the variable that names it.
-    pub(super) fn endpoint(&self) -> Option<(&'static str, String)> {
-        ENDPOINTS.into_iter().find_map(|name| Some((name, self.get(name)?)))
+    /// The server, if it is not the provider's own, and the variable that names it.
+    pub(super) fn endpoint(&self, scheme: Scheme) -> Option<(&'static str, String)> {
+        endpoint::variables(scheme).iter().find_map(|name| Some((*name, self.get(name)?)))
     }
 }
 
@@ -68,22 +67,30 @@ pub(super) fn connect(scheme: Scheme, name: &str, environment: &Environment) -> 
         Scheme::S3 => s3(name, environment),
         #[cfg(feature = "gcs")]
         Scheme::Gs => {
+            let endpoint = endpoint::checked(scheme, environment)?;
             let mut builder = object_store::gcp::GoogleCloudStorageBuilder::new();
             for (variable, value) in environment.variables() {
-                if let Some(key) = option(&variable, &["GOOGLE_", "SERVICE_ACCOUNT"]) {
+                if let Some(key) = option(scheme, &variable, &["GOOGLE_", "SERVICE_ACCOUNT"]) {
                     builder = builder.with_config(key, value);
                 }
+            }
+            if let Some(url) = endpoint {
+                builder = builder.with_base_url(&url);
             }
             let built = builder.with_bucket_name(name).with_retry(retries()).build();
             Ok(Arc::new(built.map_err(|error| unusable(scheme, error))?))
         }
         #[cfg(feature = "azure")]
         Scheme::Az => {
+            let endpoint = endpoint::checked(scheme, environment)?;
             let mut builder = object_store::azure::MicrosoftAzureBuilder::new();
             for (variable, value) in environment.variables() {
-                if let Some(key) = option(&variable, &["AZURE_", "MSI_ENDPOINT", "IDENTITY_ENDPOINT"]) {
+                if let Some(key) = option(scheme, &variable, &["AZURE_", "MSI_ENDPOINT", "IDENTITY_ENDPOINT"]) {
                     builder = builder.with_config(key, value);
                 }
+            }
+            if let Some(url) = endpoint {
+                builder = builder.with_endpoint(url);
             }
             let built = builder.with_container_name(name).with_retry(retries()).build();
             Ok(Arc::new(built.map_err(|error| unusable(scheme, error))?))
@@ -95,10 +102,11 @@ pub(super) fn connect(scheme: Scheme, name: &str, environment: &Environment) -> 
     }
 }
 
-/// The option that a variable sets.
+/// The option that a variable sets. Endpoints are set apart: of several variables only the one that was looked at.
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-fn option<K: std::str::FromStr>(variable: &str, prefixes: &[&str]) -> Option<K> {
-    if !prefixes.iter().any(|prefix| variable.starts_with(prefix)) {
+fn option<K: std::str::FromStr>(scheme: Scheme, variable: &str, prefixes: &[&str]) -> Option<K> {
+    let is_endpoint = endpoint::variables(scheme).contains(&variable);
+    if is_endpoint || !prefixes.iter().any(|prefix| variable.starts_with(prefix)) {
         return None;
     }
     variable.to_ascii_lowercase().parse().ok()
@@ -122,48 +130,20 @@ fn text(error: object_store::Error) -> String {
 fn s3(bucket: &str, environment: &Environment) -> Result<Arc<dyn ObjectStore>, String> {
     use object_store::aws::AmazonS3Builder;
 
-    let is_set = |names: &[&str]| names.iter().any(|name| environment.get(name).is_some());
-    let endpoint = environment.endpoint();
-    if let Some((name, url)) = &endpoint {
-        let authority = url.split("://").nth(1).unwrap_or(url).split('/').next().unwrap_or_default();
-        if authority.contains('@') {
-            return Err(format!(
-                "{name} holds a user or password; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
-            ));
-        }
-        let is_allowed = environment.get("AWS_ALLOW_HTTP").is_some_and(|it| is_true(&it));
-        if url.starts_with("http://") && !is_allowed {
-            return Err(format!(
-                "{name} is {url}, which is not encrypted; set AWS_ALLOW_HTTP=true to use it all the same"
-            ));
-        }
-        // Elsewhere than at Amazon no machine has a role to ask for.
-        let sources = ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"];
-        let others = ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_METADATA_ENDPOINT", "AWS_SKIP_SIGNATURE"];
-        if !is_set(&sources) && !is_set(&others) {
-            return Err(format!(
-                "there are no credentials for {url}: {}, or AWS_SKIP_SIGNATURE=true for a public bucket",
-                super::explain::how_to_sign(Scheme::S3)
-            ));
-        }
-    }
+    let endpoint = endpoint::checked(Scheme::S3, environment)?;
     let mut builder = AmazonS3Builder::new();
     let mut client = object_store::ClientOptions::new();
     for (variable, value) in environment.variables() {
-        // Of several only the one that was looked at above.
-        if ENDPOINTS.contains(&variable.as_str()) {
-            continue;
-        }
-        let Some(key) = option(&variable, &["AWS_"]) else { continue };
+        let Some(key) = option(Scheme::S3, &variable, &["AWS_"]) else { continue };
         if let object_store::aws::AmazonS3ConfigKey::Client(key) = &key {
             client = client.with_config(*key, value.clone());
         }
         builder = builder.with_config(key, value);
     }
-    if let Some((_, url)) = &endpoint {
+    let has_region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|name| environment.get(name).is_some());
+    if let Some(url) = endpoint {
         builder = builder.with_endpoint(url);
-    }
-    if endpoint.is_none() && !is_set(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
+    } else if !has_region {
         let region = crate::runtime::wait(|| object_store::aws::resolve_bucket_region(bucket, &client))
             .map_err(|panic| panic.to_string())?
             .map_err(|error| format!("its region cannot be found ({}); set AWS_REGION", text(error)))?;
@@ -171,11 +151,6 @@ fn s3(bucket: &str, environment: &Environment) -> Result<Arc<dyn ObjectStore>, S
     }
     let built = builder.with_bucket_name(bucket).with_retry(retries()).build();
     Ok(Arc::new(built.map_err(|error| unusable(Scheme::S3, error))?))
-}
-
-#[cfg(feature = "s3")]
-fn is_true(text: &str) -> bool {
-    ["1", "true", "on", "yes", "y"].contains(&text.to_ascii_lowercase().as_str())
 }
 
 #[cfg(all(test, feature = "s3", feature = "gcs", feature = "azure"))]

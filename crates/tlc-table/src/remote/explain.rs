@@ -30,6 +30,11 @@ pub(super) fn how_to_sign(scheme: Scheme) -> &'static str {
     }
 }
 
+/// What its provider calls a bucket.
+pub(super) fn bucket(scheme: Scheme) -> &'static str {
+    if scheme == Scheme::Az { "container" } else { "bucket" }
+}
+
 /// Whether it is the bucket that is not found.
 pub(super) fn tells_of_missing_bucket(error: &Error) -> bool {
     matches!(code_in(&error.to_string()), Some("NoSuchBucket" | "ContainerNotFound"))
@@ -45,7 +50,8 @@ fn sentence(url: &Url, error: &Error) -> String {
     let scheme = url.scheme().unwrap_or(Scheme::S3);
     let code = code_in(&text).map(|code| format!(" ({code})")).unwrap_or_default();
     if tells_of_missing_bucket(error) {
-        return format!("there is no bucket {:?}; create it first", url.authority().unwrap_or_default());
+        let name = url.authority().unwrap_or_default();
+        return format!("there is no {} {name:?}; create it first", bucket(scheme));
     }
     if ROLE_HOSTS.iter().any(|host| text.contains(host)) {
         return format!("there are no credentials, and this machine has no role; {}", how_to_sign(scheme));

@@ -9,6 +9,7 @@
 
 mod conditional;
 mod connect;
+mod endpoint;
 mod explain;
 mod provider;
 

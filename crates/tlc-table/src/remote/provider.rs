@@ -71,7 +71,8 @@ impl ObjectStoreProvider for Provider {
         let bucket = buckets.get(&root).map_err(|error| failed(error.to_string()))?;
         // Directory buckets of S3 Express list in no order; R2 wants parts of one size.
         let is_ordered = !base.authority().ends_with("--x-s3");
-        let is_of_constant_parts = buckets.environment.endpoint().is_some_and(|(_, url)| url.contains("r2.cloudflare"));
+        let is_of_constant_parts =
+            buckets.environment.endpoint(Scheme::S3).is_some_and(|(_, url)| url.contains("r2.cloudflare"));
         Ok(ObjectStore::new(
             bucket.objects.clone(),
             base,

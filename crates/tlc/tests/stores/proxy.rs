@@ -1,4 +1,4 @@
-//! A proxy on loopback before the S3 server, which does to requests what networks and busy servers do.
+//! A proxy on loopback before a server, which does to requests what networks and busy servers do.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use tlc::core::rng::Stream;
 
 /// What happens to a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Fate {
     /// It is passed on, and so is the answer.
     Pass,
     /// It is passed on without this header.
-    Without(&'static str),
+    Without(String),
     /// It is answered with a status and the code of an error, and not passed on.
     Refused(&'static str, &'static str),
     /// The connection is closed before it is passed on.
@@ -39,7 +39,7 @@ const FAULTS: [Fate; 8] = [
     Fate::Silence,
     Fate::AnswerLate,
 ];
-/// More than the `AWS_TIMEOUT` of the tests.
+/// More than the time-out of the tests' clients.
 const LATE: Duration = Duration::from_millis(1300);
 
 /// Decides by the number of a request.
@@ -47,6 +47,7 @@ type Plan = dyn Fn(u64) -> Fate + Send + Sync;
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
+    n_requests: Arc<AtomicU64>,
     n_faults: Arc<AtomicU64>,
 }
 
@@ -57,10 +58,10 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound");
         let (n_requests, n_faults) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let plan: Arc<Plan> = Arc::new(plan);
-        let counted = n_faults.clone();
+        let (n_seen, n_hit) = (n_requests.clone(), n_faults.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (plan, n_requests, n_faults) = (plan.clone(), n_requests.clone(), counted.clone());
+                let (plan, n_requests, n_faults) = (plan.clone(), n_seen.clone(), n_hit.clone());
                 std::thread::spawn(move || {
                     let number = n_requests.fetch_add(1, Ordering::Relaxed);
                     let fate = plan(number);
@@ -70,25 +71,30 @@ impl Proxy {
                 });
             }
         });
-        Self { address, n_faults }
+        Self { address, n_requests, n_faults }
     }
 
     /// With a fault in `share` of all requests, of a kind that `seed` decides.
     pub(crate) fn faulty(upstream: SocketAddr, seed: u64, share: f64) -> Self {
         let random = Stream::new(seed, "faults");
         Self::before(upstream, move |number| match random.uniform(number, 0) < share {
-            true => FAULTS[(random.uniform(number, 1) * FAULTS.len() as f64) as usize],
+            true => FAULTS[(random.uniform(number, 1) * FAULTS.len() as f64) as usize].clone(),
             false => Fate::Pass,
         })
     }
 
-    /// As if the client were killed before its request with this number, but it lives and sees that nothing works.
-    pub(crate) fn cut_at(upstream: SocketAddr, number: u64) -> Self {
-        Self::before(upstream, move |request| match request < number {
+    /// As if the client were killed before its request with the number that `first` then holds, but it lives and sees that
+    /// nothing works.
+    pub(crate) fn cut_at(upstream: SocketAddr, first: Arc<AtomicU64>) -> Self {
+        Self::before(upstream, move |request| match request < first.load(Ordering::Relaxed) {
             true => Fate::Pass,
             // A refusal that is not worth another attempt.
             false => Fate::Refused("400 Bad Request", "Cut"),
         })
+    }
+
+    pub(crate) fn n_requests(&self) -> u64 {
+        self.n_requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn n_faults(&self) -> u64 {
@@ -98,28 +104,7 @@ impl Proxy {
 
 /// One request of one connection, which is then closed.
 fn serve(mut client: TcpStream, upstream: SocketAddr, fate: Fate) -> std::io::Result<()> {
-    let mut reader = BufReader::new(client.try_clone()?);
-    let mut head = Vec::new();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        match name.as_str() {
-            "content-length" => length = line[name.len() + 1..].trim().parse().unwrap_or(0),
-            "connection" => continue,
-            _ if matches!(fate, Fate::Without(header) if header == name) => continue,
-            _ => {}
-        }
-        if line == "\r\n" {
-            break;
-        }
-        head.push(line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
+    let Some(mut request) = Request::read(&client)? else { return Ok(()) };
     match fate {
         Fate::Lost => return Ok(()),
         Fate::Silence => {
@@ -132,13 +117,10 @@ fn serve(mut client: TcpStream, upstream: SocketAddr, fate: Fate) -> std::io::Re
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             return client.write_all((head + &body).as_bytes());
         }
+        Fate::Without(ref header) => request.head.retain(|line| name_in(line) != *header),
         _ => {}
     }
-    let mut server = TcpStream::connect(upstream)?;
-    server.write_all(format!("{}Connection: close\r\n\r\n", head.concat()).as_bytes())?;
-    server.write_all(&body)?;
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer)?;
+    let answer = request.ask(upstream)?;
     match fate {
         Fate::AnswerLost => Ok(()),
         Fate::AnswerLate => {
@@ -148,4 +130,53 @@ fn serve(mut client: TcpStream, upstream: SocketAddr, fate: Fate) -> std::io::Re
         Fate::AnswerCut => client.write_all(&answer[..answer.len() / 2]),
         _ => client.write_all(&answer),
     }
+}
+
+/// A request, without its wish for the connection.
+pub(crate) struct Request {
+    /// Lines with their ends, without the empty one.
+    pub(crate) head: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// `None` if the client goes away instead.
+    pub(crate) fn read(client: &TcpStream) -> std::io::Result<Option<Self>> {
+        let mut reader = BufReader::new(client.try_clone()?);
+        let (mut head, mut length) = (Vec::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            if line == "\r\n" {
+                break;
+            }
+            let name = name_in(&line);
+            if name == "content-length" {
+                length = line[name.len() + 1..].trim().parse().unwrap_or(0);
+            }
+            if name != "connection" {
+                head.push(line);
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        Ok(Some(Self { head, body }))
+    }
+
+    /// The answer of the server at `upstream`, to its last byte.
+    pub(crate) fn ask(&self, upstream: SocketAddr) -> std::io::Result<Vec<u8>> {
+        let mut server = TcpStream::connect(upstream)?;
+        server.write_all(format!("{}Connection: close\r\n\r\n", self.head.concat()).as_bytes())?;
+        server.write_all(&self.body)?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// The name of a header, in small letters.
+fn name_in(line: &str) -> String {
+    line.split(':').next().unwrap_or_default().to_ascii_lowercase()
 }

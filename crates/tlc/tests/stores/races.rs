@@ -8,10 +8,14 @@ use tlc::core::{Column, Lineage, Operation, StoreError, TableStore, Url};
 use tlc::run::Project;
 use tlc::table::{IfExists, LanceStore, MemoryStore, NewTable, Table};
 
-use super::server::{address, bucket, store_at};
+use super::server::Server;
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 50;
+
+on_server!(s3, S3: of_eight_writers_one_wins, writers_of_several_processes_lose_no_update);
+on_server!(azure, Azure: of_eight_writers_one_wins, writers_of_several_processes_lose_no_update);
+on_server!(gcs, Gcs: of_eight_writers_one_wins, writers_of_several_processes_lose_no_update);
 
 /// What each of the writers gets of `work`, which all begin at once.
 fn at_once<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -35,8 +39,8 @@ fn values(writer: usize) -> Column {
 }
 
 /// One place: one of the writers gets it, and its rows stay.
-fn one_wins_a_place(store: &dyn TableStore, root: &Url) {
-    for round in 0..ROUNDS {
+fn one_wins_a_place(store: &dyn TableStore, root: &Url, rounds: usize) {
+    for round in 0..rounds {
         let url = root.join(&format!("place-{round}.lance")).expect("a path");
         let results = at_once(|writer| {
             let Column { field, values } = values(writer);
@@ -55,8 +59,8 @@ fn one_wins_a_place(store: &dyn TableStore, root: &Url) {
 }
 
 /// One name: each of the writers gets a table of its own, and all are there.
-fn all_get_a_neighbour(store: Arc<dyn TableStore>, root: &Url) {
-    for round in 0..ROUNDS / 10 {
+fn all_get_a_neighbour(store: Arc<dyn TableStore>, root: &Url, rounds: usize) {
+    for round in 0..rounds {
         let folder = root.join(&format!("neighbours-{round}")).expect("a path");
         let tables = at_once(|writer| {
             let new = NewTable::new("train").if_exists(IfExists::Rename);
@@ -69,8 +73,8 @@ fn all_get_a_neighbour(store: Arc<dyn TableStore>, root: &Url) {
 }
 
 /// One operation: all of the writers get the same table, and no other is left.
-fn all_share_a_table(store: Arc<dyn TableStore>, root: &Url) {
-    for round in 0..ROUNDS / 10 {
+fn all_share_a_table(store: Arc<dyn TableStore>, root: &Url, rounds: usize) {
+    for round in 0..rounds {
         let project = Project::new(store.clone(), root.join(&format!("shared-{round}")).expect("a path"));
         let urls = at_once(|_| {
             let Column { field, values } = values(0);
@@ -86,33 +90,35 @@ fn all_share_a_table(store: Arc<dyn TableStore>, root: &Url) {
     }
 }
 
-fn check(store: Arc<dyn TableStore>, root: &Url) {
-    one_wins_a_place(store.as_ref(), root);
-    all_get_a_neighbour(store.clone(), root);
-    all_share_a_table(store, root);
+pub(crate) fn check(store: Arc<dyn TableStore>, root: &Url, rounds: usize) {
+    one_wins_a_place(store.as_ref(), root, rounds);
+    all_get_a_neighbour(store.clone(), root, rounds.div_ceil(10));
+    all_share_a_table(store, root, rounds.div_ceil(10));
 }
 
-#[test]
-fn of_eight_writers_one_wins_on_s3() {
-    check(Arc::new(store_at(address())), &bucket("races").join("p").expect("a path"));
+fn of_eight_writers_one_wins(server: Server) {
+    let root = server.bucket("races").join("p").expect("a path");
+    check(Arc::new(server.store()), &root, server.rounds(ROUNDS as u64) as usize);
 }
 
 #[test]
 fn of_eight_writers_one_wins_on_local_disk() {
     let folder = tempfile::tempdir().expect("a folder");
-    check(Arc::new(LanceStore::default()), &Url::from_path(folder.path()).expect("an absolute path"));
+    check(Arc::new(LanceStore::default()), &Url::from_path(folder.path()).expect("an absolute path"), ROUNDS);
 }
 
 #[test]
 fn of_eight_writers_one_wins_in_memory() {
-    check(Arc::new(MemoryStore::default()), &"memory://races/p".parse().expect("a URL"));
+    check(Arc::new(MemoryStore::default()), &"memory://races/p".parse().expect("a URL"), ROUNDS);
 }
 
-/// Two stores, as two processes have: the writers of one process could be kept apart by what they share.
-#[test]
-fn writers_of_several_processes_lose_no_update() {
-    let root = bucket("updates").join("p").expect("a path");
-    let project = || Project::new(Arc::new(store_at(address())), root.clone());
+fn writers_of_several_processes_lose_no_update(server: Server) {
+    check_updates(|| Arc::new(server.store()), &server.bucket("updates").join("p").expect("a path"));
+}
+
+/// A store for each writer, as processes have: the writers of one process could be kept apart by what they share.
+pub(crate) fn check_updates(open: impl Fn() -> Arc<dyn TableStore> + Sync, root: &Url) {
+    let project = || Project::new(open(), root.clone());
     project().create_run("r", Default::default()).expect("creatable");
     at_once(|writer| {
         let run = project().open_run("r").expect("there");

@@ -1,0 +1,23 @@
+//! Projects on object stores: the store's contract, races, faults of the network, and errors that a user can act on.
+
+/// Makes tests of functions that take a server: a module of them per server.
+macro_rules! on_server {
+    ($module:ident, $server:ident: $($test:ident),+ $(,)?) => {
+        mod $module {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(crate::server::Server::$server);
+                }
+            )+
+        }
+    };
+}
+
+mod contract;
+mod errors;
+mod faults;
+mod generations;
+mod proxy;
+mod races;
+mod server;
