@@ -1,5 +1,7 @@
-//! Projects on S3: the store's contract, races, faults of the network, and errors that a user can act on.
+//! Projects on S3: the store's contract, races, faults of the network, errors that a user can act on, and jobs.
 
+#[cfg(feature = "cluster")]
+mod apply;
 mod errors;
 mod faults;
 mod proxy;
