@@ -131,7 +131,11 @@ impl Driver<'_> {
                     advanced = counted;
                 }
                 if self.done == self.tasks {
-                    return Ok(if status.is_ok_and(|it| it == Status::Successful) { Ended::Finished } else { Ended::Complete });
+                    return Ok(if status.is_ok_and(|it| it == Status::Successful) {
+                        Ended::Finished
+                    } else {
+                        Ended::Complete
+                    });
                 }
             }
             let seen = match status {
@@ -140,7 +144,9 @@ impl Driver<'_> {
                     "it runs, but no part was written".to_owned()
                 }
                 Ok(Status::Unknown) if known.elapsed() >= UNKNOWN => {
-                    return Ok(Ended::Stuck("its scheduler does not know it; it may have been started anew".to_owned()));
+                    return Ok(Ended::Stuck(
+                        "its scheduler does not know it; it may have been started anew".to_owned(),
+                    ));
                 }
                 Ok(Status::Unknown) => "its scheduler does not know it".to_owned(),
                 Ok(Status::Successful) => {

@@ -125,8 +125,7 @@ fn take_role(role: &str) -> Result<(), ClusterError> {
     let number = |i: usize| words[i].parse().expect("a number");
     match words[0] {
         "scheduler" => {
-            let options =
-                SchedulerOptions { executor_wait_secs: u64::from(number(2)), ..scheduler_options(number(1)) };
+            let options = SchedulerOptions { executor_wait_secs: u64::from(number(2)), ..scheduler_options(number(1)) };
             run_scheduler(&options, &Progress::default())
         }
         "executor" => run_executor(&executor_options(number(1), number(2))),

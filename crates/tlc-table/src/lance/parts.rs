@@ -124,7 +124,8 @@ impl LanceStore {
     pub fn keep_part(&self, url: &Url, key: Ulid, number: u64, part: TablePart) -> Result<TablePart, StoreError> {
         let backend = self.backend(url)?;
         need_begun(backend.as_ref(), url)?;
-        let content = serde_json::to_vec(&part).map_err(|error| StoreError::backend("describe a part of", url, error))?;
+        let content =
+            serde_json::to_vec(&part).map_err(|error| StoreError::backend("describe a part of", url, error))?;
         match backend.write_object(&record(url, key, number)?, &content, &WriteCondition::Absent) {
             Ok(_) => Ok(part),
             Err(StoreError::AlreadyExists { url: record }) => match self.kept_part(url, key, number)? {
