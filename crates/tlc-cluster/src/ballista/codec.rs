@@ -121,7 +121,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, Box<dyn std::error::Error>> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Unreadable> {
         let (made_by, rest) = block(bytes)?;
         let (node, schema) = block(rest)?;
         let schema = StreamReader::try_new(schema, None)?.schema();
@@ -129,8 +129,10 @@ impl<'a> Frame<'a> {
     }
 }
 
+type Unreadable = Box<dyn std::error::Error>;
+
 /// A length and as many bytes; and the rest.
-fn block(bytes: &[u8]) -> Result<(&[u8], &[u8]), Box<dyn std::error::Error>> {
+fn block(bytes: &[u8]) -> Result<(&[u8], &[u8]), Unreadable> {
     let (length, rest) = bytes.split_first_chunk().ok_or("it is cut")?;
     let length = usize::try_from(u64::from_le_bytes(*length))?;
     Ok(rest.split_at_checked(length).ok_or("it is cut")?)
