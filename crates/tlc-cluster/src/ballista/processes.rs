@@ -94,7 +94,8 @@ pub fn run_scheduler(options: &SchedulerOptions, progress: &Progress) -> Result<
     Engine::new()?.wait("run a scheduler", progress, || scheduler(options))?
 }
 
-/// Runs an executor until its process is told to stop (ctrl-C, SIGTERM): it finishes its tasks first.
+/// Runs an executor until its process is told to stop (ctrl-C, SIGTERM): it finishes its tasks first. It also ends when
+/// its scheduler tells it to, having thought it dead for want of signs of life.
 ///
 /// # Errors
 /// A scheduler that cannot be reached; ports that are taken.
