@@ -1,6 +1,7 @@
 //! Applying a fitted model to a whole table: one plan, run by this process or by a cluster, and one commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -14,10 +15,12 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PhysicalExpr};
 use futures::TryStreamExt;
 use serde_json::json;
+use tlc_core::ulid::Ulid;
 use tlc_core::{
     ColumnLineage, ColumnSource, FieldRoles, FittedReducer, Lineage, LineageInput, ModelRef, NumberRole, Operation,
     Progress, StoreError, TableInfo, TableStore, Url, columns_with_role, embedding_field, embedding_width,
 };
+use tlc_table::TableInParts;
 
 use crate::plan::{PinnedTable, RowsExec, WriteExec, columns_of, parts_in_order, ranges_of};
 use crate::runtime::Engine;
@@ -61,6 +64,9 @@ pub struct Apply {
     pub project: Option<tlc_core::Places>,
     /// Rows per task, at least 1. Default 250,000: some hundred tasks for as many million rows, seconds to repeat one.
     pub rows_per_task: u64,
+    /// How long a cluster may take until one more task is done: longer than a task takes, and than it takes to notice
+    /// that an executor is lost. Then the job is submitted again, three times in a row at most. Default 5 minutes.
+    pub patience: Duration,
 }
 
 /// Where a job runs.
@@ -87,6 +93,7 @@ impl Apply {
             keep_embeddings: false,
             project: None,
             rows_per_task: 250_000,
+            patience: Duration::from_secs(300),
         }
     }
 
@@ -98,8 +105,8 @@ impl Apply {
     ///
     /// # Errors
     /// A model that cannot be loaded, or does not fit the table; a table that is there already, or is being written by
-    /// another job; a source that changes meanwhile; a cluster that cannot be reached or gives up; cancellation. Then
-    /// nothing of the new table is visible.
+    /// another job; a source that changes meanwhile; a cluster that cannot be reached, is of another version, gives up or
+    /// does not go on; cancellation, which cancels the job on the cluster, too. Then nothing of the new table is visible.
     pub fn run(&self, place: &Where, progress: &Progress) -> Result<TableInfo, ClusterError> {
         if !self.out.file_name().ends_with(".lance") {
             let reason = "the name of a table ends in .lance, by which projects find it".to_owned();
@@ -111,13 +118,12 @@ impl Apply {
         let form = Form::of(self, &source, fitted.as_ref(), &digest)?;
         let place = Place::of(place)?;
         let table = models::store().begin_parts(&self.out)?;
-        let plan = form.plan(self, &source, &digest)?;
+        let plan = form.plan(self, &source, &digest, table.key())?;
         let n_tasks = plan.output_partitioning().partition_count();
-        let written = match n_tasks {
-            0 => Vec::new(),
-            _ => place.run(plan, source.rows, progress)?,
-        };
-        let parts = parts_in_order(&self.out, n_tasks, &written)?;
+        if n_tasks > 0 {
+            place.run(self, plan, &table, source.rows, progress)?;
+        }
+        let parts = parts_in_order(&self.out, table.key(), n_tasks)?;
         Ok(table.commit(&form.schema, parts, progress)?)
     }
 }
@@ -142,17 +148,22 @@ impl Place {
         }
     }
 
+    /// Until all parts of `table` are written.
+    #[cfg_attr(not(feature = "ballista"), expect(unused_variables, reason = "a cluster needs more than this process"))]
     fn run(
         &self,
+        job: &Apply,
         plan: Arc<dyn ExecutionPlan>,
+        table: &TableInParts,
         rows: u64,
         progress: &Progress,
-    ) -> Result<Vec<RecordBatch>, ClusterError> {
+    ) -> Result<(), ClusterError> {
         match self {
             Self::Here(engine) => run_here(engine, &plan, rows, progress),
             #[cfg(feature = "ballista")]
             Self::Cluster(engine, address) => {
-                engine.wait("run the job on the cluster", progress, || crate::ballista::run(address, plan))?
+                let job = crate::ballista::Job { plan, table, out: &job.out, rows, patience: job.patience };
+                crate::ballista::run(engine, address, &job, progress)
             }
         }
     }
@@ -164,22 +175,22 @@ fn run_here(
     plan: &Arc<dyn ExecutionPlan>,
     rows: u64,
     progress: &Progress,
-) -> Result<Vec<RecordBatch>, ClusterError> {
+) -> Result<(), ClusterError> {
     let n_tasks = plan.output_partitioning().partition_count();
     let task = progress.task("apply", rows);
-    let (mut written, mut done) = (Vec::new(), 0);
+    let mut done = 0;
     for partition in 0..n_tasks {
         let plan = plan.clone();
         let batches: Result<Vec<RecordBatch>, DataFusionError> =
             engine.wait("apply the model", progress, || async move {
                 plan.execute(partition, Arc::new(TaskContext::default()))?.try_collect().await
             })?;
-        written.extend(batches.map_err(|error| ClusterError::engine("apply the model", error))?);
+        batches.map_err(|error| ClusterError::engine("apply the model", error))?;
         let until = rows * (partition as u64 + 1) / n_tasks as u64;
         task.advance(until - done)?;
         done = until;
     }
-    Ok(written)
+    Ok(())
 }
 
 /// The columns of the new table, and where they come from.
@@ -221,8 +232,14 @@ impl Form {
         Ok(Self { source: column, target, n_components, kept, schema })
     }
 
-    /// Rows → kept columns and the model's answer → parts.
-    fn plan(&self, job: &Apply, source: &TableInfo, digest: &str) -> Result<Arc<dyn ExecutionPlan>, ClusterError> {
+    /// Rows → kept columns and the model's answer → parts, kept under `key`.
+    fn plan(
+        &self,
+        job: &Apply,
+        source: &TableInfo,
+        digest: &str,
+        key: Ulid,
+    ) -> Result<Arc<dyn ExecutionPlan>, ClusterError> {
         let made = |error: DataFusionError| ClusterError::engine("plan the job", error);
         let is_kept = |name: &str| self.kept.iter().any(|field| field.name() == name);
         let columns = columns_of(&source.schema, |name| is_kept(name) || name == self.source);
@@ -247,7 +264,7 @@ impl Form {
         }
         expressions.push(ProjectionExpr { expr: Arc::new(placed.map_err(made)?), alias: self.target.clone() });
         let placed = Arc::new(ProjectionExec::try_new(expressions, rows).map_err(made)?);
-        Ok(Arc::new(WriteExec::new(job.out.clone(), self.schema.clone(), placed)))
+        Ok(Arc::new(WriteExec::new(job.out.clone(), key, self.schema.clone(), placed)))
     }
 }
 

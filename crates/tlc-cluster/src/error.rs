@@ -73,12 +73,24 @@ pub enum ClusterError {
         reason: String,
     },
     /// A process of another version takes part in a job.
-    #[error("the job was made by {job}, but this executor is {here}; use one version of tlc on the whole cluster")]
+    #[error("the job was made by {job}, but this {process} is {here}; use one version of tlc on the whole cluster")]
     Version {
         /// What made the job.
         job: String,
+        /// Scheduler or executor.
+        process: &'static str,
         /// What was to run it.
-        here: String,
+        here: &'static str,
+    },
+    /// A part of a job that a process cannot read.
+    #[error("a part of the job cannot be read: {reason}; this {process} is {here}, and the whole cluster must be")]
+    Node {
+        /// What is wrong with it.
+        reason: String,
+        /// Scheduler or executor.
+        process: &'static str,
+        /// What was to run it.
+        here: &'static str,
     },
     /// A text that is no address of a cluster.
     #[error("{text:?} is no address of a cluster: {reason}; df://host:port is needed, such as df://127.0.0.1:50050")]
@@ -97,13 +109,56 @@ pub enum ClusterError {
         #[source]
         source: std::io::Error,
     },
+    /// Somebody answers there, but not as a scheduler does.
+    #[error("the cluster {address} does not answer as a scheduler of {expected} does: {reason}")]
+    Answer {
+        /// Its address.
+        address: String,
+        /// The version of this process.
+        expected: &'static str,
+        /// What was answered.
+        reason: String,
+    },
+    /// A job that the scheduler does not take.
+    #[error("the cluster {address} refuses the job: {reason}")]
+    Refused {
+        /// Its address.
+        address: String,
+        /// What the scheduler says.
+        reason: String,
+    },
     /// A job that the cluster gave up.
-    #[error("the cluster {address} gave the job up: {reason}")]
+    #[error("the cluster {address} gave job {job} up, with {done} of {tasks} parts written: {reason}")]
     Job {
         /// Its address.
         address: String,
+        /// What the cluster calls the job.
+        job: String,
+        /// Parts that were written.
+        done: u64,
+        /// Parts in all.
+        tasks: u64,
         /// What the cluster says.
         reason: String,
+    },
+    /// A job that does not go on, and did not when it was submitted again.
+    #[error(
+        "the cluster {address} does not get on with job {job}, with {done} of {tasks} parts written: {reason}; it was \
+         submitted {attempts} times"
+    )]
+    Stalled {
+        /// Its address.
+        address: String,
+        /// What the cluster calls the job that was submitted last.
+        job: String,
+        /// Parts that were written.
+        done: u64,
+        /// Parts in all.
+        tasks: u64,
+        /// What was seen of it.
+        reason: String,
+        /// How often it was submitted.
+        attempts: u32,
     },
     /// A query that cannot be answered.
     #[error("cannot answer the query: {reason}")]

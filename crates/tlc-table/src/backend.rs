@@ -45,6 +45,9 @@ pub(crate) trait Backend: Send + Sync {
 
     fn list_folders(&self, folder: &Url) -> Result<Vec<String>, StoreError>;
 
+    /// The names of the objects in `folder`, sorted; none if there is no such folder.
+    fn list_objects(&self, folder: &Url) -> Result<Vec<String>, StoreError>;
+
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError>;
 
     fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError>;

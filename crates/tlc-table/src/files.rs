@@ -87,6 +87,11 @@ impl Backend for LocalFiles {
         visible_names_in(&local_path(folder)?, Path::is_dir).map_err(|error| StoreError::backend("list", folder, error))
     }
 
+    fn list_objects(&self, folder: &Url) -> Result<Vec<String>, StoreError> {
+        visible_names_in(&local_path(folder)?, Path::is_file)
+            .map_err(|error| StoreError::backend("list", folder, error))
+    }
+
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
         let path = local_path(folder)?;
         let is_left = is_leftover(&path.file_name().unwrap_or_default().to_string_lossy());

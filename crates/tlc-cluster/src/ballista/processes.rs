@@ -12,11 +12,11 @@ use ballista_core::config::TaskSchedulingPolicy;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
-use ballista_scheduler::scheduler_process::start_server;
+use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service};
 use tlc_core::Progress;
 
-use super::ClusterAddress;
 use super::codec::NodeCodec;
+use super::{ClusterAddress, keeper};
 use crate::ClusterError;
 use crate::runtime::Engine;
 
@@ -36,11 +36,19 @@ pub struct SchedulerOptions {
     pub host: Option<String>,
     /// Seconds without a sign of life until an executor's tasks are given to others. Default 30.
     pub executor_timeout_secs: u64,
+    /// Seconds that jobs wait while there is no executor at all; then they are given up. Default 60.
+    pub executor_wait_secs: u64,
 }
 
 impl Default for SchedulerOptions {
     fn default() -> Self {
-        Self { bind: Ipv4Addr::LOCALHOST.into(), port: SCHEDULER_PORT, host: None, executor_timeout_secs: 30 }
+        Self {
+            bind: Ipv4Addr::LOCALHOST.into(),
+            port: SCHEDULER_PORT,
+            host: None,
+            executor_timeout_secs: 30,
+            executor_wait_secs: 60,
+        }
     }
 }
 
@@ -53,11 +61,11 @@ pub struct ExecutorOptions {
     pub bind: IpAddr,
     /// By which name scheduler and clients reach it. Default: the address where it listens.
     pub host: Option<String>,
-    /// Its port for results; the next one is for tasks. Default 50051.
+    /// Its port for what tasks answer; the next one is for tasks. Default 50051.
     pub port: u16,
     /// Tasks at once. Default 1, since one uses all cores.
     pub tasks: usize,
-    /// Where results lie until they are fetched; some hundred bytes per task. Default: a temporary folder.
+    /// Where Ballista keeps what tasks answer; some hundred bytes each. Default: a temporary folder.
     pub work_dir: Option<PathBuf>,
     /// Seconds between signs of life; well below the scheduler's timeout. Default 5.
     pub heartbeat_secs: u64,
@@ -86,7 +94,8 @@ pub fn run_scheduler(options: &SchedulerOptions, progress: &Progress) -> Result<
     Engine::new()?.wait("run a scheduler", progress, || scheduler(options))?
 }
 
-/// Runs an executor until its process is told to stop (ctrl-C, SIGTERM): it finishes its tasks first.
+/// Runs an executor until its process is told to stop (ctrl-C, SIGTERM): it finishes its tasks first. It also ends when
+/// its scheduler tells it to, having thought it dead for want of signs of life.
 ///
 /// # Errors
 /// A scheduler that cannot be reached; ports that are taken.
@@ -129,12 +138,17 @@ async fn scheduler(options: &SchedulerOptions) -> Result<(), ClusterError> {
         task_distribution: TaskDistributionPolicy::RoundRobin,
         executor_timeout_seconds: timeout,
         expire_dead_executor_interval_seconds: timeout.div_ceil(3),
-        override_physical_codec: Some(Arc::new(NodeCodec::default())),
+        override_physical_codec: Some(Arc::new(NodeCodec::of_scheduler())),
         ..SchedulerConfig::default()
     };
     let failed = |error| ClusterError::engine("run a scheduler", error);
     let cluster = BallistaCluster::new_from_config(&config).await.map_err(failed)?;
-    start_server(cluster, SocketAddr::new(options.bind, options.port), Arc::new(config)).await.map_err(failed)
+    let server: keeper::Server = create_scheduler(cluster.clone(), Arc::new(config)).await.map_err(failed)?;
+    let patience = Duration::from_secs(options.executor_wait_secs);
+    tokio::select! {
+        ended = start_grpc_service(SocketAddr::new(options.bind, options.port), server.clone()) => ended.map_err(failed),
+        never = keeper::keep(server.clone(), cluster.cluster_state(), patience) => match never {},
+    }
 }
 
 async fn executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
@@ -153,7 +167,7 @@ async fn executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(work_dir.to_string_lossy().into_owned()),
         executor_heartbeat_interval_seconds: options.heartbeat_secs.max(1),
-        override_physical_codec: Some(Arc::new(NodeCodec::default())),
+        override_physical_codec: Some(Arc::new(NodeCodec::of_executor())),
         ..ExecutorProcessConfig::default()
     };
     start_executor_process(Arc::new(config)).await.map_err(|error| ClusterError::engine("run an executor", error))

@@ -19,14 +19,10 @@ use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{Partitioning, PlanProperties};
 
-/// What each process of a cluster must be.
-pub(crate) const VERSION: &str =
-    concat!("tlc-cluster ", env!("CARGO_PKG_VERSION"), " on DataFusion and Ballista 54.1.0");
-
 /// Batches that wait between a node's thread and its reader.
 const QUEUED_BATCHES: usize = 2;
 
-fn properties(schema: SchemaRef, n_partitions: usize, emission: EmissionType) -> Arc<PlanProperties> {
+pub(crate) fn properties(schema: SchemaRef, n_partitions: usize, emission: EmissionType) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema),
         Partitioning::UnknownPartitioning(n_partitions),

@@ -20,7 +20,7 @@ use datafusion::physical_plan::{
 use serde::{Deserialize, Serialize};
 use tlc_core::{TableInfo, TableStore, Url};
 
-use super::{QUEUED_BATCHES, VERSION, properties};
+use super::{QUEUED_BATCHES, properties};
 use crate::ClusterError;
 use crate::models::store;
 
@@ -60,8 +60,6 @@ pub(crate) fn ranges_of(rows: u64, each: u64) -> Vec<Range<u64>> {
 /// Reads some columns of a table; each partition is a range of its rows, in order.
 #[derive(Debug, Clone)]
 pub(crate) struct RowsExec {
-    /// Who made the plan.
-    made_by: String,
     table: PinnedTable,
     ranges: Vec<Range<u64>>,
     properties: Arc<PlanProperties>,
@@ -70,7 +68,6 @@ pub(crate) struct RowsExec {
 /// What of a [`RowsExec`] travels beside its schema.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RowsSpec {
-    made_by: String,
     table: PinnedTable,
     ranges: Vec<(u64, u64)>,
 }
@@ -78,24 +75,20 @@ pub(crate) struct RowsSpec {
 impl RowsExec {
     /// The columns of `schema`, which the table has.
     pub(crate) fn new(table: PinnedTable, schema: SchemaRef, ranges: Vec<Range<u64>>) -> Self {
-        Self::made_by(VERSION.to_owned(), table, schema, ranges)
-    }
-
-    fn made_by(made_by: String, table: PinnedTable, schema: SchemaRef, ranges: Vec<Range<u64>>) -> Self {
         let properties = properties(schema, ranges.len(), EmissionType::Incremental);
-        Self { made_by, table, ranges, properties }
+        Self { table, ranges, properties }
     }
 
     #[cfg_attr(not(feature = "ballista"), expect(dead_code, reason = "plans of one process do not travel"))]
     pub(crate) fn spec(&self) -> RowsSpec {
         let ranges = self.ranges.iter().map(|range| (range.start, range.end)).collect();
-        RowsSpec { made_by: self.made_by.clone(), table: self.table.clone(), ranges }
+        RowsSpec { table: self.table.clone(), ranges }
     }
 
     #[cfg_attr(not(feature = "ballista"), expect(dead_code, reason = "plans of one process do not travel"))]
     pub(crate) fn from_spec(spec: RowsSpec, schema: SchemaRef) -> Self {
         let ranges = spec.ranges.into_iter().map(|(start, end)| start..end).collect();
-        Self::made_by(spec.made_by, spec.table, schema, ranges)
+        Self::new(spec.table, schema, ranges)
     }
 }
 
@@ -131,13 +124,10 @@ impl ExecutionPlan for RowsExec {
         let Some(range) = self.ranges.get(partition).cloned() else {
             return internal_err!("RowsExec has {} partitions, {partition} was asked for", self.ranges.len());
         };
-        let (made_by, table, schema) = (self.made_by.clone(), self.table.clone(), self.schema());
+        let (table, schema) = (self.table.clone(), self.schema());
         let mut builder = RecordBatchReceiverStream::builder(schema.clone(), QUEUED_BATCHES);
         let sender = builder.tx();
         builder.spawn_blocking(move || {
-            if made_by != VERSION {
-                return Err(ClusterError::Version { job: made_by, here: VERSION.to_owned() }.into());
-            }
             table.check()?;
             for batch in batches(&table, &schema, range)? {
                 if sender.blocking_send(batch).is_err() {

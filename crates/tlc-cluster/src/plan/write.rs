@@ -1,12 +1,13 @@
-//! The root: each task writes its rows into a part of a new table, and says which.
+//! The root: each task writes its rows into a part of a new table, and says so beside it.
+//!
+//! A task may run any number of times, also at once, on executors that know nothing of each other: the first that is
+//! done counts, and one that finds its part written has nothing to do. So a job can be submitted again at any time.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::UInt64Type;
-use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::internal_err;
 use datafusion::error::Result;
@@ -17,6 +18,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use futures::StreamExt;
+use tlc_core::ulid::Ulid;
 use tlc_core::{StoreError, Url};
 use tlc_table::TablePart;
 use tokio::runtime::Handle;
@@ -25,14 +27,18 @@ use super::{QUEUED_BATCHES, properties};
 use crate::ClusterError;
 use crate::models::store;
 
-/// Writes what its child gives into parts of the table at `out`, one for each partition, and gives one row for each:
-/// its number and the [`TablePart`] as JSON.
+/// Readers of what is said of the parts, which is much waiting for a distant store.
+const READERS: usize = 16;
+
+/// Writes what its child gives into parts of the table at `out`, one for each partition, which are kept under `key`.
+/// Gives one row for each, its number: whoever waits looks at the parts.
 ///
 /// Columns of structs are taken apart into their fields, which tables do not have: so one call of a model fills several
 /// columns.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteExec {
     pub(crate) out: Url,
+    pub(crate) key: Ulid,
     /// The columns of the table, by which the child's are renamed.
     pub(crate) columns: SchemaRef,
     input: Arc<dyn ExecutionPlan>,
@@ -40,19 +46,15 @@ pub(crate) struct WriteExec {
 }
 
 impl WriteExec {
-    pub(crate) fn new(out: Url, columns: SchemaRef, input: Arc<dyn ExecutionPlan>) -> Self {
+    pub(crate) fn new(out: Url, key: Ulid, columns: SchemaRef, input: Arc<dyn ExecutionPlan>) -> Self {
         let n_partitions = input.output_partitioning().partition_count();
         let properties = properties(written(), n_partitions, EmissionType::Final);
-        Self { out, columns, input, properties }
+        Self { out, key, columns, input, properties }
     }
 }
 
-/// What is said of each part.
 fn written() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("partition", DataType::UInt64, false),
-        Field::new("part", DataType::Utf8, false),
-    ]))
+    Arc::new(Schema::new(vec![Field::new("part", DataType::UInt64, false)]))
 }
 
 impl DisplayAs for WriteExec {
@@ -85,31 +87,34 @@ impl ExecutionPlan for WriteExec {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         match <[_; 1]>::try_from(children) {
-            Ok([input]) => Ok(Arc::new(Self::new(self.out.clone(), self.columns.clone(), input))),
+            Ok([input]) => Ok(Arc::new(Self::new(self.out.clone(), self.key, self.columns.clone(), input))),
             Err(children) => internal_err!("WriteExec has one child, {} were given", children.len()),
         }
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let mut input = self.input.execute(partition, context)?;
-        let (out, columns) = (self.out.clone(), self.columns.clone());
+        let task = self.clone();
         let mut builder = RecordBatchReceiverStream::builder(written(), QUEUED_BATCHES);
         let sender = builder.tx();
         builder.spawn_blocking(move || {
-            let runtime = Handle::current();
-            let rows = std::iter::from_fn(|| {
-                if sender.is_closed() {
-                    return Some(Err(StoreError::rows(&out, "nobody waits for them any more")));
-                }
-                let batch = runtime.block_on(input.next())?;
-                Some(batch.and_then(|batch| flat(&columns, &batch)).map_err(|error| StoreError::rows(&out, error)))
-            });
-            let part = store().write_part(&out, &columns, Box::new(rows)).map_err(ClusterError::from)?;
-            let part = serde_json::to_string(&part).map_err(|error| ClusterError::engine("describe a part", error))?;
-            let row: Vec<ArrayRef> =
-                vec![Arc::new(UInt64Array::from(vec![partition as u64])), Arc::new(StringArray::from(vec![part]))];
+            let (out, key, number) = (&task.out, task.key, partition as u64);
+            if store().kept_part(out, key, number).map_err(ClusterError::from)?.is_none() {
+                let mut input = task.input.execute(partition, context)?;
+                let runtime = Handle::current();
+                let rows = std::iter::from_fn(|| {
+                    if sender.is_closed() {
+                        return Some(Err(StoreError::rows(out, "nobody waits for them any more")));
+                    }
+                    let batch = runtime.block_on(input.next())?;
+                    let batch = batch.and_then(|batch| flat(&task.columns, &batch));
+                    Some(batch.map_err(|error| StoreError::rows(out, error)))
+                });
+                let part = store().write_part(out, &task.columns, Box::new(rows)).map_err(ClusterError::from)?;
+                store().keep_part(out, key, number, part).map_err(ClusterError::from)?;
+            }
+            let row: ArrayRef = Arc::new(UInt64Array::from(vec![number]));
             // Nobody waits if the send fails.
-            let _ = sender.blocking_send(Ok(RecordBatch::try_new(written(), row)?));
+            let _ = sender.blocking_send(Ok(RecordBatch::try_new(written(), vec![row])?));
             Ok(())
         });
         Ok(builder.build())
@@ -125,50 +130,66 @@ fn flat(columns: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(columns.clone(), batch.columns().iter().flat_map(parts).collect())?)
 }
 
-/// The parts that `n` tasks wrote, in the order of their rows.
-pub(crate) fn parts_in_order(out: &Url, n: usize, written: &[RecordBatch]) -> Result<Vec<TablePart>, ClusterError> {
-    let refused = |reason: String| ClusterError::Parts { url: out.clone(), reason };
-    let mut parts = BTreeMap::new();
-    for batch in written {
-        let numbers = batch.column(0).as_primitive_opt::<UInt64Type>();
-        let texts = batch.column(1).as_string_opt::<i32>();
-        let (Some(numbers), Some(texts)) = (numbers, texts) else {
-            return Err(refused("their answers have other columns".to_owned()));
-        };
-        for row in 0..batch.num_rows() {
-            let part: TablePart = serde_json::from_str(texts.value(row)).map_err(|error| {
-                refused(format!("the answer of task {} is unreadable: {error}", numbers.value(row)))
-            })?;
-            if parts.insert(numbers.value(row), part).is_some() {
-                return Err(refused(format!("task {} answered twice", numbers.value(row))));
-            }
-        }
-    }
-    if !parts.keys().copied().eq(0..n as u64) {
-        return Err(refused(format!("{n} tasks were given, {} answered: {:?}", parts.len(), parts.keys())));
-    }
-    Ok(parts.into_values().collect())
+/// The `n` parts that were kept under `key`, in the order of their rows.
+pub(crate) fn parts_in_order(out: &Url, key: Ulid, n: usize) -> Result<Vec<TablePart>, ClusterError> {
+    let part = |number: u64| match store().kept_part(out, key, number)? {
+        Some(part) => Ok(part),
+        None => Err(ClusterError::Parts { url: out.clone(), reason: format!("part {number} of {n} is missing") }),
+    };
+    let numbers: Vec<u64> = (0..n as u64).collect();
+    let parts: Result<Vec<Vec<TablePart>>, ClusterError> = std::thread::scope(|scope| {
+        let share = |numbers: &[u64]| numbers.iter().map(|number| part(*number)).collect::<Result<Vec<_>, _>>();
+        let shares = numbers.chunks(n.div_ceil(READERS).max(1));
+        let readers: Vec<_> = shares.map(|numbers| scope.spawn(move || share(numbers))).collect();
+        readers.into_iter().map(|reader| reader.join().expect("a store returns its panics")).collect()
+    });
+    Ok(parts?.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use datafusion::physical_plan::empty::EmptyExec;
+    use futures::TryStreamExt;
+    use tlc_core::{BatchStream, Lineage, Operation, Progress, TableStore};
+
     use super::*;
 
-    fn answer(partition: u64, rows: u64) -> RecordBatch {
-        let part = format!(r#"{{"rows":{rows},"fragments":[]}}"#);
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(UInt64Array::from(vec![partition])), Arc::new(StringArray::from(vec![part]))];
-        RecordBatch::try_new(written(), columns).expect("two columns")
+    fn schema() -> SchemaRef {
+        let schema = Schema::new(vec![Field::new("id", DataType::UInt64, false)]);
+        Arc::new(Lineage::new("test/1", Operation::new("made-up", 1)).write_into(&schema))
     }
 
-    #[test]
-    fn answers_are_put_in_order_and_each_is_there_once() {
-        let out: Url = "file:///t.lance".parse().expect("a URL");
-        let parts = parts_in_order(&out, 3, &[answer(2, 30), answer(0, 10), answer(1, 20)]).expect("complete");
-        assert_eq!(parts.iter().map(TablePart::rows).collect::<Vec<_>>(), [10, 20, 30]);
-        let missing = parts_in_order(&out, 3, &[answer(2, 30), answer(0, 10)]).expect_err("one is missing");
-        assert!(missing.to_string().contains("3 tasks were given, 2 answered"), "{missing}");
-        let twice = parts_in_order(&out, 1, &[answer(0, 30), answer(0, 10)]).expect_err("one too many");
-        assert!(twice.to_string().contains("task 0 answered twice"), "{twice}");
+    fn rows(schema: &SchemaRef, ids: std::ops::Range<u64>) -> BatchStream<'static> {
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(UInt64Array::from_iter_values(ids))]);
+        Box::new([Ok(batch.expect("one column"))].into_iter())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_task_whose_part_is_written_has_nothing_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
+        let (schema, table) = (schema(), store().begin_parts(&out).expect("a free place"));
+        let keep = |number: u64, ids| {
+            let part = store().write_part(&out, &schema, rows(&schema, ids)).expect("writable");
+            store().keep_part(&out, table.key(), number, part).expect("the first")
+        };
+        keep(1, 10..30);
+        let missing = parts_in_order(&out, table.key(), 2).expect_err("one is missing").to_string();
+        assert!(missing.contains("part 0 of 2 is missing"), "{missing}");
+        // Whoever ran this task would write a part without rows.
+        let nothing = Arc::new(EmptyExec::new(schema.clone()).with_partitions(2));
+        let task = Arc::new(WriteExec::new(out.clone(), table.key(), schema.clone(), nothing));
+        let run = |number: usize| task.execute(number, Arc::new(TaskContext::default())).expect("it begins");
+        let said: Vec<RecordBatch> = run(1).try_collect().await.expect("it ends");
+        assert_eq!(said[0].column(0).as_ref(), &UInt64Array::from(vec![1]));
+        keep(0, 0..10);
+        let parts = parts_in_order(&out, table.key(), 2).expect("complete");
+        assert_eq!(parts.iter().map(TablePart::rows).collect::<Vec<_>>(), [10, 20]);
+        // A task of an attempt that was given up finds no place, and makes none.
+        drop(table);
+        run(0).try_collect::<Vec<_>>().await.expect_err("nobody waits for it");
+        assert!(!out.to_path().expect("local").exists());
+        assert!(store().info(&out).is_err());
+        store().begin_parts(&out).expect("free").commit(&schema, Vec::new(), &Progress::default()).expect("empty");
     }
 }

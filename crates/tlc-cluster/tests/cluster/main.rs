@@ -1,6 +1,7 @@
 //! Jobs in this process, on a cluster in this process, and on one of several processes.
 
 mod jobs;
+mod losses;
 mod processes;
 
 use std::sync::Arc;

@@ -1,9 +1,12 @@
 //! A table that several writers make together, perhaps on several machines: whoever begins it claims its place, each
 //! writer adds files that nobody sees yet, and one commit makes all of it visible.
 //!
-//! A part that is lost, or written twice since its writer was thought dead, leaves files that no manifest names; they
-//! are removed with the commit.
+//! Parts have numbers. A writer that has written one says so by a record in the table's folder, which only the first of
+//! several can write: so a part may be tried any number of times, by several writers at once, and counts once, and
+//! whoever waits sees how many there are. What the others wrote are files that no manifest names, like those of a writer
+//! that died; they are removed with the commit.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,12 +22,19 @@ use lance_table::io::commit::{CommitError, CommitHandler, ManifestLocation, Mani
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tlc_core::digest::TableDigest;
-use tlc_core::{BatchStream, Progress, Scan, StoreError, TableInfo, Url};
+use tlc_core::ulid::Ulid;
+use tlc_core::{BatchStream, Progress, Scan, StoreError, TableInfo, Url, WriteCondition};
 
 use super::write::{Place, commit, set_digest, write_files};
 use super::{LanceStore, new_session, read};
+use crate::backend::Backend;
 use crate::cause::{Cause, brief};
 use crate::runtime::wait;
+
+/// In the folder of a table that is being written: which parts are.
+const RECORDS: &str = "_tlc_parts";
+/// Ends the name of a record; before it is the part's number.
+const RECORD_SUFFIX: &str = ".json";
 
 /// Files with some rows of a table that is not committed yet. It can be serialised, to be sent to whoever commits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +55,7 @@ impl TablePart {
 pub struct TableInParts {
     session: Arc<Session>,
     place: Place,
+    key: Ulid,
 }
 
 impl std::fmt::Debug for TableInParts {
@@ -78,20 +89,20 @@ impl LanceStore {
     /// # Errors
     /// [`StoreError::AlreadyExists`], also if somebody else is writing it; a failing backend.
     pub fn begin_parts(&self, url: &Url) -> Result<TableInParts, StoreError> {
-        Ok(TableInParts { session: self.engine.session.clone(), place: Place::claim(self.backend(url)?, url)? })
+        let place = Place::claim(self.backend(url)?, url)?;
+        Ok(TableInParts { session: self.engine.session.clone(), place, key: Ulid::generate() })
     }
 
     /// Writes `rows`, which have the columns of `schema`, as a part of the table that was begun at `url`. Any process
     /// may do so, and several at once.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if no table was begun there, or whoever began it gave up; the first error of `rows`; rows
-    /// of another schema; a failing backend.
+    /// [`StoreError::NotFound`] if no table was begun there, or whoever began it gave up, and
+    /// [`StoreError::AlreadyExists`] if it is committed; the first error of `rows`; rows of another schema; a failing
+    /// backend.
     pub fn write_part(&self, url: &Url, schema: &SchemaRef, rows: BatchStream<'_>) -> Result<TablePart, StoreError> {
         let backend = self.backend(url)?;
-        if !backend.is_claimed(url)? {
-            return Err(StoreError::NotFound { url: url.clone() }); // Files would only be in the way of the next.
-        }
+        need_begun(backend.as_ref(), url)?;
         let uri = backend.lance_uri(url)?;
         let transaction = write_files(&self.engine.session, &uri, url, schema, rows, None)?;
         let fragments = match transaction.operation {
@@ -103,6 +114,41 @@ impl LanceStore {
         };
         let rows = fragments.iter().map(|fragment| fragment.physical_rows.unwrap_or(0) as u64).sum();
         Ok(TablePart { rows, fragments })
+    }
+
+    /// Says that part `number` of the table that was begun at `url` by the key `key` is written. Gives the part that
+    /// counts: of several writers of one number that of the first, whose rows must be the same.
+    ///
+    /// # Errors
+    /// As [`write_part`](Self::write_part); a record that cannot be read.
+    pub fn keep_part(&self, url: &Url, key: Ulid, number: u64, part: TablePart) -> Result<TablePart, StoreError> {
+        let backend = self.backend(url)?;
+        need_begun(backend.as_ref(), url)?;
+        let content =
+            serde_json::to_vec(&part).map_err(|error| StoreError::backend("describe a part of", url, error))?;
+        match backend.write_object(&record(url, key, number)?, &content, &WriteCondition::Absent) {
+            Ok(_) => Ok(part),
+            Err(StoreError::AlreadyExists { url: record }) => match self.kept_part(url, key, number)? {
+                Some(first) => Ok(first),
+                None => Err(StoreError::NotFound { url: record }), // The table was given up just now.
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Part `number` of the table that was begun at `url` by the key `key`, if somebody has written it.
+    ///
+    /// # Errors
+    /// A record that cannot be read; a failing backend.
+    pub fn kept_part(&self, url: &Url, key: Ulid, number: u64) -> Result<Option<TablePart>, StoreError> {
+        let record = record(url, key, number)?;
+        let content = match self.backend(url)?.read_object(&record) {
+            Ok((content, _)) => content,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let damaged = |error: serde_json::Error| StoreError::Damaged { url: record.clone(), reason: error.to_string() };
+        serde_json::from_slice(&content).map(Some).map_err(damaged)
     }
 
     /// The rows with these numbers, of all columns or those of `columns`; numbers beyond the last row are left out.
@@ -121,7 +167,41 @@ impl LanceStore {
     }
 }
 
+fn records(url: &Url, key: Ulid) -> Result<Url, StoreError> {
+    Ok(url.join(RECORDS)?.join(&key.to_string())?)
+}
+
+fn record(url: &Url, key: Ulid, number: u64) -> Result<Url, StoreError> {
+    Ok(records(url, key)?.join(&format!("{number}{RECORD_SUFFIX}"))?)
+}
+
+/// Refuses a place whose table nobody waits for any more: files would only be in the way.
+fn need_begun(backend: &dyn Backend, url: &Url) -> Result<(), StoreError> {
+    if !backend.is_claimed(url)? {
+        return Err(StoreError::NotFound { url: url.clone() });
+    }
+    match backend.has_table(url)? {
+        true => Err(StoreError::AlreadyExists { url: url.clone() }),
+        false => Ok(()),
+    }
+}
+
 impl TableInParts {
+    /// Tells this attempt to make the table from all others at its place: writers that an earlier one left behind keep
+    /// their parts by another key.
+    pub fn key(&self) -> Ulid {
+        self.key
+    }
+
+    /// The numbers of the parts that are written.
+    ///
+    /// # Errors
+    /// A failing backend.
+    pub fn kept_parts(&self) -> Result<BTreeSet<u64>, StoreError> {
+        let names = self.place.backend.list_objects(&records(&self.place.url, self.key)?)?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(RECORD_SUFFIX)?.parse().ok()).collect())
+    }
+
     /// Makes the table visible: the rows of `parts`, in this order.
     ///
     /// The parts are read once before, for the digest of the content, which goes over all rows in their order: no part
@@ -135,7 +215,7 @@ impl TableInParts {
         parts: Vec<TablePart>,
         progress: &Progress,
     ) -> Result<TableInfo, StoreError> {
-        let Self { session, place } = self;
+        let Self { session, place, .. } = self;
         let (url, uri) = (&place.url, place.backend.lance_uri(&place.url)?);
         let rows = parts.iter().map(TablePart::rows).sum();
         let no_rows = Box::new(std::iter::empty());
@@ -148,7 +228,7 @@ impl TableInParts {
         let digest = digest_of(&session, &uri, url, schema, &transaction, rows, progress)?;
         set_digest(&mut transaction, digest);
         commit(&session, &uri, url, transaction)?;
-        remove_unnamed_files(&session, &place);
+        remove_what_parts_left(&session, &place);
         place.finish(&session)
     }
 }
@@ -186,9 +266,12 @@ fn digest_of(
     Ok(digest.finish())
 }
 
-/// Takes what parts left that were lost. It only takes space, so a failure is no error.
-fn remove_unnamed_files(session: &Arc<Session>, place: &Place) {
-    let removed = read::open(session, place.backend.as_ref(), &place.url).and_then(|dataset: Dataset| {
+/// Takes the records away, and the files of parts that were lost. They only take space, so a failure is no error.
+fn remove_what_parts_left(session: &Arc<Session>, place: &Place) {
+    let records = place.url.join(RECORDS).map_err(StoreError::from);
+    let removed = records.and_then(|records| place.backend.delete_folder(&records));
+    let opened = removed.and_then(|()| read::open(session, place.backend.as_ref(), &place.url));
+    let removed = opened.and_then(|dataset: Dataset| {
         let failed = |cause: Cause| StoreError::backend("clean up", &place.url, brief(&place.url, cause));
         // Nobody but the writers of parts writes here, and these are done: files need not grow old first.
         let cleaned = wait(|| dataset.cleanup_old_versions(Default::default(), Some(true), Some(false)));
@@ -255,13 +338,20 @@ mod tests {
         let (store, schema) = (LanceStore::default(), schema());
         let one = store.create(&whole, schema.clone(), rows(&schema, 0..30_000)).expect("writable");
         let table = store.begin_parts(&parted).expect("a free place");
+        let key = table.key();
         // Another process writes with a store of its own, and a part may be written twice.
         let other = LanceStore::default();
         let last = other.write_part(&parted, &schema, rows(&schema, 20_000..30_000)).expect("writable");
         let lost = store.write_part(&parted, &schema, rows(&schema, 0..20_000)).expect("writable");
         let first = store.write_part(&parted, &schema, rows(&schema, 0..20_000)).expect("writable");
-        let sent = serde_json::to_string(&first).expect("plain data");
-        assert_ne!(serde_json::from_str::<TablePart>(&sent).expect("its own text"), lost);
+        assert_ne!(first, lost);
+        assert_eq!(store.kept_part(&parted, key, 0).expect("readable"), None);
+        other.keep_part(&parted, key, 1, last.clone()).expect("the first");
+        assert_eq!(store.keep_part(&parted, key, 0, first.clone()).expect("the first"), first);
+        assert_eq!(store.keep_part(&parted, key, 0, lost).expect("the second"), first, "the first counts");
+        assert_eq!(store.kept_part(&parted, key, 1).expect("readable"), Some(last.clone()));
+        store.keep_part(&parted, Ulid::generate(), 2, first.clone()).expect("of an earlier attempt");
+        assert_eq!(table.kept_parts().expect("readable"), BTreeSet::from([0, 1]));
         assert!(matches!(store.info(&parted), Err(StoreError::NotFound { .. })), "nothing is visible yet");
         let info = table.commit(&schema, vec![first, last], &Progress::default()).expect("committable");
         assert_eq!((info.rows, &info.digest), (30_000, &one.digest));
@@ -269,6 +359,9 @@ mod tests {
         assert_eq!(ids(store.scan(&parted, Scan::default()).expect("readable")), (0..30_000).collect::<Vec<_>>());
         let files = std::fs::read_dir(parted.to_path().expect("local").join("data")).expect("there").count();
         assert_eq!(files, 2, "the part that was lost is gone");
+        assert!(!parted.to_path().expect("local").join(RECORDS).exists(), "and so are the records");
+        let late = other.write_part(&parted, &schema, rows(&schema, 0..10)).expect_err("nobody waits any more");
+        assert!(matches!(late, StoreError::AlreadyExists { .. }), "{late}");
         store.verify(&parted, &Progress::default()).expect("the digest is right");
         assert_eq!(
             ids(store.scan_range(&parted, None, 19_990..20_010).expect("readable")),

@@ -271,6 +271,13 @@ impl Backend for Bucket {
         Ok(folders.iter().filter_map(Path::filename).map(str::to_owned).collect())
     }
 
+    fn list_objects(&self, folder: &Url) -> Result<Vec<String>, StoreError> {
+        let key = key(folder)?;
+        let listed = self.ask("list", folder, || self.objects.list_with_delimiter(Some(&key)))?;
+        let names = listed.objects.iter().filter_map(|object| object.location.filename());
+        Ok(names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
         let key = key(folder)?;
         self.ask("delete", folder, || self.remove_folder(&key))

@@ -41,6 +41,11 @@ pub(crate) struct ApplyArgs {
     #[cfg(feature = "cluster")]
     #[arg(long, value_name = "df://HOST:PORT")]
     cluster: Option<tlc::cluster::ClusterAddress>,
+    /// Seconds that the cluster may take until one more task is done; then the job is submitted again, three times in a
+    /// row at most
+    #[cfg(feature = "cluster")]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
 }
 
 pub(crate) fn run(args: &ApplyArgs, progress: &Progress) -> anyhow::Result<()> {
@@ -55,6 +60,8 @@ pub(crate) fn run(args: &ApplyArgs, progress: &Progress) -> anyhow::Result<()> {
         keep_embeddings: args.keep_embeddings,
         project: project.as_ref().map(|project| project.places().clone()),
         rows_per_task: args.rows_per_task,
+        #[cfg(feature = "cluster")]
+        patience: std::time::Duration::from_secs(args.patience),
         ..Apply::new(model, table, resolve_new(places, &args.out)?)
     };
     #[cfg(feature = "cluster")]

@@ -40,6 +40,9 @@ struct SchedulerArgs {
     /// Seconds without a sign of life until an executor's tasks are given to others
     #[arg(long, default_value_t = 30)]
     executor_timeout: u64,
+    /// Seconds that jobs wait while there is no executor at all; then they are given up
+    #[arg(long, default_value_t = 60)]
+    executor_wait: u64,
 }
 
 impl SchedulerArgs {
@@ -49,6 +52,7 @@ impl SchedulerArgs {
             port: self.port,
             host: self.host.clone(),
             executor_timeout_secs: self.executor_timeout,
+            executor_wait_secs: self.executor_wait,
         }
     }
 }
@@ -61,7 +65,7 @@ struct ExecutorArgs {
     /// Where it listens
     #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
     bind: IpAddr,
-    /// Its port for results; the next one is for tasks
+    /// Its port for what tasks answer; the next one is for tasks
     #[arg(long, default_value_t = 50051)]
     port: u16,
     /// By which name scheduler and clients reach it [default: where it listens]
@@ -70,7 +74,7 @@ struct ExecutorArgs {
     /// Tasks at once; one uses all cores
     #[arg(long, default_value_t = 1)]
     tasks: usize,
-    /// Where results lie until they are fetched [default: a temporary folder]
+    /// Where Ballista keeps what tasks answer [default: a temporary folder]
     #[arg(long)]
     work_dir: Option<PathBuf>,
     /// Seconds between signs of life

@@ -1,4 +1,5 @@
-//! Projects on object stores: the store's contract, races, faults of the network, and errors that a user can act on.
+//! Projects on object stores: the store's contract, races, faults of the network, and errors that a user can act on,
+//! and jobs.
 
 /// Makes tests of functions that take a server: a module of them per server.
 macro_rules! on_server {
@@ -14,6 +15,8 @@ macro_rules! on_server {
     };
 }
 
+#[cfg(feature = "cluster")]
+mod apply;
 mod contract;
 mod errors;
 mod faults;

@@ -1,0 +1,105 @@
+//! What is lost with a scheduler or an executor, and how a job ends that cannot go on.
+
+use std::error::Error;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tlc_cluster::{Apply, ClusterError, Where};
+use tlc_core::{Progress, TableStore};
+use tlc_table::LanceStore;
+
+use crate::Place;
+use crate::processes::{Process, Running, address, assert_same, free_ports, in_time, turn, wait_for};
+
+fn text(error: &ClusterError) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// The place is free again, and stays so: nobody who was left behind writes there.
+fn assert_nothing_is_left(job: &Apply) {
+    let table = job.out.to_path().expect("local");
+    assert!(!table.exists());
+    thread::sleep(Duration::from_millis(500));
+    assert!(!table.exists(), "somebody still writes");
+}
+
+#[test]
+fn a_job_survives_its_scheduler() {
+    let _turn = turn();
+    let (place, port) = (Place::new(), free_ports(1));
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied here");
+    let scheduler = Process::scheduler(port, 60);
+    let _executor = Process::executor(port);
+    let job = place.job("scheduler-is-lost");
+    let running = Running::mid_job(&job, port);
+    drop(scheduler);
+    assert!(running.n_parts() < 80, "it was killed in mid-job");
+    // The executor finds the new one by itself.
+    let _scheduler = Process::scheduler(port, 60);
+    assert_same(&running.end().expect("submitted again"), &here);
+    LanceStore::default().verify(&job.out, &Progress::default()).expect("the digest is right");
+}
+
+#[test]
+fn a_cluster_without_executors_says_so() {
+    let _turn = turn();
+    let (place, port) = (Place::new(), free_ports(1));
+    let _scheduler = Process::scheduler(port, 2);
+    let job = place.job("nobody");
+    let begin = Instant::now();
+    let error = in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect_err("nobody runs tasks");
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    assert!(matches!(error, ClusterError::Job { done: 0, tasks: 80, .. }), "{error:?}");
+    let text = text(&error);
+    assert!(text.contains("there was no executor for 2 s"), "{text}");
+    assert!(text.contains(&format!("tlc cluster executor --scheduler df://127.0.0.1:{port}")), "{text}");
+    assert_nothing_is_left(&job);
+}
+
+#[test]
+fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
+    let _turn = turn();
+    let (place, port) = (Place::new(), free_ports(1));
+    let _scheduler = Process::scheduler(port, 60);
+    let executor = Process::executor(port);
+    // Less than it takes to notice that an executor is lost.
+    let job = Apply { patience: Duration::from_secs(1), ..place.job("stuck") };
+    let running = Running::mid_job(&job, port);
+    executor.freeze();
+    let error = running.end().expect_err("nobody runs tasks");
+    let ClusterError::Stalled { address: at, job: id, done, tasks: 80, attempts: 3.., .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!((1..80).contains(done), "{done} parts");
+    let text = text(&error);
+    let parts = format!("{done} of 80 parts");
+    for said in [at, id, &parts] {
+        assert!(!said.is_empty() && text.contains(said), "{text}");
+    }
+    assert_eq!(*at, address(port).to_string());
+    assert_nothing_is_left(&job);
+}
+
+#[test]
+fn a_job_that_is_cancelled_ends_on_the_cluster_too() {
+    let _turn = turn();
+    let (place, port) = (Place::new(), free_ports(1));
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied here");
+    let _scheduler = Process::scheduler(port, 60);
+    let _executor = Process::executor(port);
+    let (job, progress) = (place.job("cancelled"), Progress::default());
+    let (running, wish) = (job.clone(), progress.clone());
+    let running = thread::spawn(move || running.run(&Where::Cluster(address(port)), &wish));
+    let data = job.out.to_path().expect("local").join("data");
+    wait_for("writing the first parts", || std::fs::read_dir(&data).map_or(0, Iterator::count) >= 3);
+    let begin = Instant::now();
+    progress.cancel();
+    let error = running.join().expect("no panic").expect_err("cancelled");
+    assert!(error.is_cancelled(), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_nothing_is_left(&job);
+    // The cluster is free for the next.
+    let next = in_time(|progress| job.run(&Where::Cluster(address(port)), progress));
+    assert_same(&next.expect("applied"), &here);
+}
