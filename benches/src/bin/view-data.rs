@@ -117,9 +117,5 @@ fn judgements(n: usize, epoch: usize, learned: f32) -> Vec<Column> {
         field: Field::new(name, DataType::Float32, true).with_role(role),
         values: Arc::new(Float32Array::from(values)),
     };
-    vec![
-        predicted,
-        numbers("loss", loss, NumberRole::Loss),
-        numbers("confidence", confidence, NumberRole::Confidence),
-    ]
+    vec![predicted, numbers("loss", loss, NumberRole::Loss), numbers("confidence", confidence, NumberRole::Confidence)]
 }

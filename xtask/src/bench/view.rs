@@ -53,7 +53,10 @@ const FIGURES: [Figure; 20] = [
     figure("… of it until it listens", "start_address", 0, None),
     figure("idle after its start: own memory, MB", "started_own", 1, Some(60.0)),
     figure("… resident", "started_resident", 1, None),
-    Figure { per: 1e3, ..figure("the run: start of the server to the first picture, s", "epochs_picture", 2, Some(2.0)) },
+    Figure {
+        per: 1e3,
+        ..figure("the run: start of the server to the first picture, s", "epochs_picture", 2, Some(2.0))
+    },
     Figure { per: 1e3, ..figure("… of it the list of what there is, s", "epochs_manifest", 2, None) },
     figure("bytes per point and epoch, colours and list among them", "epochs_bytes", 2, Some(8.0)),
     figure("… of it places", "epochs_places", 2, None),
