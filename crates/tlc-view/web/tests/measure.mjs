@@ -57,6 +57,12 @@ async function picture(...what) {
 /** What the page has fetched: path, bytes over the wire, milliseconds from request to end. */
 const answers = (page) => page.evaluate(() => performance.getEntriesByType("resource").filter(({ name }) => name.includes("/api/"))
   .map(({ name, transferSize, requestStart, responseEnd }) => ({ path: name.replace(/.*\/api\//, ""), bytes: transferSize, ms: responseEnd - requestStart })));
+/** Waits until the places of so many tables are there, and for what was asked for beside them. */
+async function haveCome(page, tables) {
+  const asked = (tables) => performance.getEntriesByType("resource").filter(({ name }) => name.includes("/api/coords")).length >= tables;
+  await page.waitForFunction(asked, tables);
+  await settle(page, 1000);
+}
 const bytesOf = (all, part = "") => all.filter(({ path }) => path.startsWith(part)).reduce((sum, { bytes }) => sum + bytes, 0);
 
 async function start() {
@@ -76,7 +82,7 @@ async function epochs() {
   const { server, page, ms } = await picture(job.run, "--project", job.project);
   const { shown, visible } = await counts(page);
   check(shown === job.rows && visible === job.rows, `${job.rows} points are shown, not ${visible} of ${shown}`);
-  await page.waitForLoadState("networkidle");
+  await haveCome(page, job.epochs);
   const all = await answers(page);
   const of = (part) => all.filter(({ path }) => path.startsWith(part));
   check(of("coords").length === job.epochs, `all ${job.epochs} epochs are fetched, not ${of("coords").length}`);
@@ -88,7 +94,7 @@ async function epochs() {
   note({ shown_own: own, shown_resident: resident });
   const files = await Promise.all(["", "app.js", "app.css"].map((path) => fetched(new URL(path, server.url))));
   note({ bundle: files.reduce((sum, { length }) => sum + length, 0) });
-  const places = await fetched(new URL("api/coords?layout=0&table=0", server.url));
+  const places = await fetched(new URL(`api/coords?layout=0&table=${job.epochs - 1}`, server.url));
   const begun = performance.now();
   note({ gzip_share: gzipSync(places, { level: 1 }).length / places.length, gzip: performance.now() - begun });
   await server.stop();
@@ -97,25 +103,28 @@ async function epochs() {
 /** One table of many rows, in the plane and in space. */
 async function many() {
   const { server, page, ms } = await picture(job.table);
-  await page.waitForLoadState("networkidle");
+  await haveCome(page, 1);
   note({ many_picture: ms, many_bytes_2d: bytesOf(await answers(page)) / job.many });
   for (const dims of [2, 3]) {
     const before = bytesOf(await answers(page));
     await show(page, dims);
     if (dims === 3) {
-      await page.waitForFunction(() => window.__tlc.project(0) !== null);
+      await haveCome(page, 2);
       note({ many_bytes_3d: (bytesOf(await answers(page)) - before) / job.many });
     }
     const { shown } = await counts(page);
     check(shown === job.many, `${job.many} points are shown, not ${shown}`);
     const [x, y, w, h] = await middle(page);
+    await press(page, "e");
     for (let round = 0; round < job.rounds; round++) {
       // Nothing that the lasso before has worked out holds for another camera.
-      await press(page, round % 2 ? "ArrowLeft" : "ArrowRight", "e");
+      await press(page, round % 2 ? "ArrowLeft" : "ArrowRight");
       await ellipse(page, x, y, w * 0.3, h * 0.3);
       const { selected } = await counts(page);
       check(selected > job.many / 20 && selected < job.many, `a lasso selects some points (${selected})`);
       note({ [`lasso_${dims}d`]: await page.evaluate(() => window.__tlc.lassoMs) });
+      // So that the next one is known to have selected.
+      await press(page, "Escape");
     }
   }
   await settle(page, 1000);
