@@ -48,7 +48,7 @@ const fn figure(what: &'static str, series: &'static str, digits: usize, most: O
     Figure { what, series, per: 1.0, digits, most }
 }
 
-const FIGURES: [Figure; 20] = [
+const FIGURES: [Figure; 21] = [
     figure("server: start to the first answer, ms", "start_answer", 0, Some(100.0)),
     figure("… of it until it listens", "start_address", 0, None),
     figure("idle after its start: own memory, MB", "started_own", 1, Some(60.0)),
@@ -58,13 +58,14 @@ const FIGURES: [Figure; 20] = [
         ..figure("the run: start of the server to the first picture, s", "epochs_picture", 2, Some(2.0))
     },
     Figure { per: 1e3, ..figure("… of it the list of what there is, s", "epochs_manifest", 2, None) },
-    figure("bytes per point and epoch, colours and list among them", "epochs_bytes", 2, Some(8.0)),
-    figure("… of it places", "epochs_places", 2, None),
+    figure("places: bytes per point and epoch", "epochs_places", 2, Some(8.0)),
+    figure("… with the columns that the page asks for", "epochs_bytes", 2, None),
     figure("idle after the run was shown: own memory, MB", "shown_own", 1, Some(60.0)),
     figure("… resident", "shown_resident", 1, None),
     Figure { per: 1e3, ..figure("the table: start of the server to the first picture, s", "many_picture", 2, None) },
-    figure("bytes per point, 2-D, colours and list among them", "many_bytes_2d", 2, Some(8.0)),
-    figure("… 3-D, places alone", "many_bytes_3d", 2, Some(8.0)),
+    figure("places: bytes per point, 2-D", "many_places_2d", 2, Some(8.0)),
+    figure("places: bytes per point, 3-D", "many_places_3d", 2, Some(8.0)),
+    figure("… 2-D with the columns that the page asks for", "many_bytes", 2, None),
     figure("lasso, 2-D, ms", "lasso_2d", 0, Some(150.0)),
     figure("lasso, 3-D, ms", "lasso_3d", 0, Some(150.0)),
     figure("the page's own memory, MB", "page_own", 0, Some(200.0)),
