@@ -158,7 +158,7 @@ fn text(reports: &[Vec<Value>; 2], sizes: &Sizes) -> Result<String> {
     );
     let mut missed = Vec::new();
     for Figure { what, series: name, per, digits, most } in FIGURES {
-        let mut cells = vec![what.to_owned(), most.map_or("–".to_owned(), |most| most.to_string())];
+        let mut cells = vec![what.to_owned(), most.map_or_else(|| "–".to_owned(), |most| most.to_string())];
         for (reports, (build, _)) in reports.iter().zip(BUILDS) {
             let values: Vec<f64> = series(reports, name)?.into_iter().map(|value| value / per).collect();
             let [least, median, most_found] = spread(values).with_context(|| format!("no {name}"))?;
