@@ -61,7 +61,7 @@ pub(crate) fn test() -> Result<()> {
 }
 
 /// A copy of the page's folder, without what was built, and with what npm installs.
-fn copy() -> Result<PathBuf> {
+pub(crate) fn copy() -> Result<PathBuf> {
     setup::install_for_page()?;
     let (from, to) = (places::workspace().join(FOLDER), places::cache()?.join("page"));
     fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;

@@ -161,7 +161,7 @@ pub(super) fn seconds_since_1970() -> Result<f64> {
 }
 
 /// The commit that is measured; marked if there are changes, but for these results.
-fn commit() -> String {
+pub(super) fn commit() -> String {
     let id = said("git", &["rev-parse", "--short", "HEAD"]);
     let changes = Command::new("git")
         .args(["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)benches/results"])

@@ -13,6 +13,7 @@ mod environment;
 mod measure;
 mod page;
 mod tables;
+mod view;
 
 use std::path::PathBuf;
 
@@ -33,7 +34,7 @@ struct PeersArgs {
     #[arg(long)]
     quick: bool,
     /// Only data or contenders with one of these in their names, such as `fashion` or `pacmap`; `collection` for that
-    /// beside Python's forward hooks, `tables` for those beside pylance
+    /// beside Python's forward hooks, `tables` for those beside pylance, `view` for the page in a browser
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only data of these numbers of rows, such as `2k,60k,1m`
@@ -67,7 +68,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 fn peers(args: &PeersArgs, line: &[String]) -> Result<()> {
     type Comparison = (&'static str, fn(bool) -> Result<PathBuf>);
-    let comparisons: [Comparison; 2] = [(collection::NAME, collection::run), (tables::NAME, tables::run)];
+    let comparisons: [Comparison; 3] =
+        [(collection::NAME, collection::run), (tables::NAME, tables::run), (view::NAME, view::run)];
     for (name, compare) in comparisons {
         let is_wanted = args.only.is_empty() || args.only.iter().any(|part| part == name);
         if is_wanted && !args.page_only {

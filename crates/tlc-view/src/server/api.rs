@@ -22,7 +22,7 @@ use crate::find::{self, Finder, nearest, why_no_embeddings};
 use crate::{Scene, SceneLayout, ViewError, pictures};
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
-/// Compressing less than this gains nothing.
+/// Compressing less than this gains nothing; of more, so many bytes in the middle tell whether it gains a quarter.
 const WORTH_COMPRESSING: usize = 16 << 10;
 /// Samples that a list holds at most.
 const MAX_FOUND: usize = 10_000;
@@ -68,8 +68,15 @@ fn layout(scene: &Scene, index: Option<usize>) -> Result<&SceneLayout, ViewError
     })
 }
 
+/// Whether compressing gains something: classes and flags shrink, measured numbers hardly do.
+fn is_worth_compressing(content: &[u8]) -> bool {
+    let sample = &content[content.len() / 2..];
+    let sample = &sample[..sample.len().min(WORTH_COMPRESSING)];
+    content.len() > WORTH_COMPRESSING && 4 * compressed(sample).len() < 3 * sample.len()
+}
+
 fn bytes(kind: &'static str, headers: &HeaderMap, content: Vec<u8>) -> Response {
-    let compress = takes_gzip(headers) && content.len() > WORTH_COMPRESSING;
+    let compress = takes_gzip(headers) && is_worth_compressing(&content);
     let content = if compress { compressed(&content) } else { content };
     let mut response = Response::new(Body::from(content));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -331,4 +338,22 @@ pub(super) async fn reduce(
         }
     })?;
     Ok((StatusCode::ACCEPTED, Json(state.jobs.to_json())).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use tlc_core::rng::Stream;
+
+    use super::*;
+
+    #[test]
+    fn classes_are_worth_compressing_and_measured_numbers_are_not() {
+        let classes: Vec<u8> = (0..20_000_i32).flat_map(|i| (i % 10).to_le_bytes()).collect();
+        assert!(is_worth_compressing(&classes));
+        assert!(!is_worth_compressing(&classes[..WORTH_COMPRESSING]), "it is short already");
+        let noise = Stream::new(0, "noise");
+        let numbers: Vec<u8> = (0..20_000).flat_map(|i| (noise.uniform(i, 0) as f32).to_le_bytes()).collect();
+        assert!(!is_worth_compressing(&numbers));
+        assert!(!is_worth_compressing(&[]));
+    }
 }

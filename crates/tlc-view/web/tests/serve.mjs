@@ -14,7 +14,7 @@ let folder;
 const temporary = () => (folder ??= mkdtempSync(join(tmpdir(), "tlc-view-")));
 const servers = new Set();
 
-/** Runs `tlc view WHAT…` and waits for its address. */
+/** Runs `tlc view WHAT…` and waits for its address; `stop` ends it, `pid` is its process. */
 export async function serve(...what) {
   const child = spawn(bin, ["view", "--port", "0", ...what], { stdio: ["ignore", "pipe", "pipe"] });
   servers.add(child);
@@ -31,7 +31,7 @@ export async function serve(...what) {
     child.once("exit", done);
     child.kill("SIGINT");
   });
-  return { url, stop };
+  return { url, stop, pid: child.pid };
 }
 
 /** Stops what still runs and removes what was made. */
