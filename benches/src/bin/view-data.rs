@@ -56,7 +56,7 @@ fn run_of_epochs(project: &Project, epochs: usize, rows: usize) -> Result<()> {
     for epoch in 0..epochs {
         let learned = (epoch + 1) as f32 / epochs as f32;
         let embedding = cloud.iter().map(|x| x * learned).collect();
-        let embedding = Column::embedding("embeddings_90", WIDTH, embedding, NumberRole::NnEmbedding);
+        let embedding = Column::embedding("embeddings_90", WIDTH, embedding, NumberRole::NnEmbedding)?;
         let columns = [vec![ids(rows)], judgements(rows, epoch, learned), vec![embedding]].concat();
         let (fields, values): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().map(|it| (it.field, it.values)).unzip();
         let schema = Arc::new(Schema::new(fields));
@@ -78,7 +78,7 @@ fn run_of_epochs(project: &Project, epochs: usize, rows: usize) -> Result<()> {
 /// A table by itself, with a map in the plane and one in space.
 fn large_table(project: &Project, rows: usize) -> Result<Url> {
     let cloud = clusters(rows, WIDTH).into_raw_vec_and_offset().0;
-    let embedding = Column::embedding("embeddings_90", WIDTH, cloud, NumberRole::NnEmbedding);
+    let embedding = Column::embedding("embeddings_90", WIDTH, cloud, NumberRole::NnEmbedding)?;
     let label = Column::labels("label", labels(rows), CLASSES);
     let columns = [vec![ids(rows), label], judgements(rows, 0, 1.0), vec![embedding]].concat();
     let folder = project.root().join("datasets/large")?;
