@@ -15,7 +15,7 @@ use tlc::datasets::{ImageFolder, Preparation, TableDataset};
 use tlc::run::Project;
 use tlc::table::LanceStore;
 
-use super::CollectArgs;
+use super::args::CollectArgs;
 use super::bars::Screen;
 
 const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));

@@ -19,8 +19,9 @@ use tlc::run::{Project, ReduceOptions, Run, RunStatus};
 use tlc::view::server::Source;
 
 use self::train::{Split, Trainer};
+use super::args::DemoArgs;
 use super::bars::Screen;
-use super::{DemoArgs, open_project};
+use super::open_project;
 
 const COLLECT_BATCH: usize = 500;
 
