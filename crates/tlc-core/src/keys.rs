@@ -77,7 +77,7 @@ pub fn metrics_name(constants: &Map<String, Value>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Array, cast::AsArray, types::Float32Type};
+    use arrow_array::{cast::AsArray, types::Float32Type};
     use serde_json::json;
 
     use super::*;

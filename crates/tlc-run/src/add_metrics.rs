@@ -226,7 +226,8 @@ mod tests {
         let run = project().create_run("r", Map::new()).expect("creatable");
         let table = run.add_metrics(NewMetrics::new(vec![losses(3)])).expect("writable");
         let names: Vec<&String> = table.schema.fields().iter().map(|field| field.name()).collect();
-        assert_eq!((names, run.metrics().expect("readable")[0].name.as_str()), (vec!["example_id", "loss"], "metrics"));
+        assert_eq!(names, ["example_id", "loss"]);
+        assert_eq!(run.metrics().expect("readable")[0].name, "metrics");
     }
 
     #[test]

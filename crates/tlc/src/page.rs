@@ -33,7 +33,7 @@ pub fn serve(run: &Run) -> Result<Server, ViewError> {
 
 /// What saves a selection of the page as a revision of the samples' table in `store`, for [`ServeOptions`].
 pub fn make_revision(store: Arc<dyn TableStore>) -> Arc<MakeRevision> {
-    Arc::new(move |url: &Url, example_ids: &[i64], description: &str| {
+    Arc::new(move |url: &Url, example_ids: &[i64], description: &str| -> Result<Url, String> {
         let made = revision_with(store.clone(), url, example_ids, description).map_err(with_causes)?;
         Ok(made.url().clone())
     })
