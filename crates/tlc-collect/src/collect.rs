@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Map, Value};
 use tch::Device;
 use tlc_core::{
-    Aggregate, BatchStream, Column, FieldRoles, Lineage, LineageInput, MetricsSink, MetricsTable, NumberRole,
-    Operation, Progress, StoreError, TableInfo, aggregate, columns_with_role, embedding_values, embedding_width,
+    Aggregate, BatchStream, Column, ConstantError, FieldRoles, Lineage, LineageInput, MetricsSink, MetricsTable,
+    NumberRole, Operation, Progress, StoreError, TableInfo, aggregate, columns_with_role, embedding_values,
+    embedding_width, key_columns, metrics_name,
 };
 
 use crate::panics::catch_panic;
@@ -26,9 +27,21 @@ const QUEUED_BATCHES: usize = 4;
 const HELD_BYTES: usize = 64 << 20;
 
 /// How metrics are collected.
+///
+/// `epoch` and `split` are constants that others read: the page plays the epochs of each split, and
+/// [runs](tlc_core::MetricsSink) find tables and means by both.
+///
+/// ```
+/// use tlc_collect::CollectOptions;
+/// let options = CollectOptions { batch_size: 64, ..CollectOptions::default() }.epoch(3).split("val");
+/// assert_eq!(options.constants["epoch"], 3);
+/// assert_eq!(options.table_name(), "val-epoch-3");
+/// assert_eq!(options.constant("learning_rate", 0.1).name("at-the-end").table_name(), "at-the-end");
+/// ```
 #[derive(Debug, Clone)]
 pub struct CollectOptions {
-    /// The table's readable name. Default `metrics`.
+    /// The table's readable name. Default: empty, which stands for `{split}-epoch-{epoch}` where these constants are
+    /// given; see [`table_name`](Self::table_name).
     pub name: String,
     /// Samples per forward pass. Default 256.
     pub batch_size: usize,
@@ -50,7 +63,7 @@ pub struct CollectOptions {
 impl Default for CollectOptions {
     fn default() -> Self {
         Self {
-            name: "metrics".to_owned(),
+            name: String::new(),
             batch_size: 256,
             constants: Map::new(),
             prefetch: 2,
@@ -62,6 +75,38 @@ impl Default for CollectOptions {
 }
 
 impl CollectOptions {
+    /// With this name of the table.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// With the constant `epoch`: 0 before training, and then the number of epochs that were trained.
+    #[must_use]
+    pub fn epoch(self, epoch: i64) -> Self {
+        self.constant("epoch", epoch)
+    }
+
+    /// With the constant `split`, such as `train` or `val`.
+    #[must_use]
+    pub fn split(self, split: &str) -> Self {
+        self.constant("split", split)
+    }
+
+    /// With a column that holds one value: a whole number, a number, a text or a boolean.
+    #[must_use]
+    pub fn constant(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.constants.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The name that the table gets: the one that was given, or `{split}-epoch-{epoch}`, or the part of that which is
+    /// known, or `metrics`.
+    pub fn table_name(&self) -> String {
+        if self.name.is_empty() { metrics_name(&self.constants) } else { self.name.clone() }
+    }
+
     /// Without what chooses among a data set's samples, where others have chosen them.
     fn of_given_samples(&self) -> Self {
         Self { shard: None, exclude_zero_weights: false, ..self.clone() }
@@ -242,13 +287,14 @@ fn collect(
     options: &CollectOptions,
     progress: &Progress,
 ) -> Result<CollectReport, CollectError> {
+    let name = options.table_name();
+    let task = progress.task(&format!("collect {name}"), source.n_samples.unwrap_or(0) as u64);
     let table = MetricsTable {
-        name: options.name.clone(),
+        name,
         foreign_table: source.table.map(|table| table.url.clone()),
         constants: options.constants.clone(),
         lineage: lineage(source.table, collectors, predictor, options),
     };
-    let task = progress.task(&format!("collect {}", options.name), source.n_samples.unwrap_or(0) as u64);
     let mut tally = Tally::default();
     let device = Cell::new(Device::Cpu);
     let n_seen = Cell::new(0_usize);
@@ -270,7 +316,9 @@ fn collect(
         let output = predictor.predict(&batch.inputs)?;
         // Where the model ran: batches may come from memory and be moved by the predictor.
         device.set(output.forward.device());
-        let mut columns = key_columns(&ids, source.table, &options.constants)?;
+        let refused = |error: ConstantError| CollectError::Data { what: error.to_string() };
+        let foreign_table = source.table.map(|table| &table.url);
+        let mut columns = key_columns(&ids, foreign_table, &options.constants).map_err(refused)?;
         for collector in &mut *collectors {
             columns.extend(collector.collect(&batch, &output)?);
         }
@@ -382,49 +430,6 @@ fn lineage(
     let mut lineage = Lineage::new(PRODUCER, operation);
     lineage.inputs.extend(table.cloned());
     lineage
-}
-
-/// `example_id`, the foreign table, the constants.
-fn key_columns(
-    ids: &[i64],
-    table: Option<&LineageInput>,
-    constants: &Map<String, Value>,
-) -> Result<Vec<Column>, CollectError> {
-    let n = ids.len();
-    let ids = Int64Array::from(ids.to_vec());
-    let field = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
-    let mut columns = vec![Column { field, values: Arc::new(ids) }];
-    if let Some(table) = table {
-        let urls = BTreeMap::from([(0, table.url.to_string())]);
-        let field = Field::new("input_table_id", DataType::Int64, false)
-            .with_role(NumberRole::ForeignTableId)
-            .with_value_map(&urls);
-        columns.push(Column { field, values: Arc::new(Int64Array::from(vec![0; n])) });
-    }
-    for (name, value) in constants {
-        columns.push(constant_column(name, value, n)?);
-    }
-    Ok(columns)
-}
-
-fn constant_column(name: &str, value: &Value, n: usize) -> Result<Column, CollectError> {
-    let (kind, values): (DataType, ArrayRef) = match value {
-        Value::Bool(value) => (DataType::Boolean, Arc::new(BooleanArray::from(vec![*value; n]))),
-        Value::String(value) => (DataType::Utf8, Arc::new(StringArray::from(vec![value.as_str(); n]))),
-        Value::Number(value) => match (value.as_i64(), value.as_f64()) {
-            (Some(value), _) => (DataType::Int64, Arc::new(Int64Array::from(vec![value; n]))),
-            (None, value) => {
-                (DataType::Float32, Arc::new(Float32Array::from(vec![value.unwrap_or(f64::NAN) as f32; n])))
-            }
-        },
-        other => {
-            let what = format!("constant {name:?} is {other}; a number, text or boolean is needed");
-            return Err(CollectError::Data { what });
-        }
-    };
-    let field = Field::new(name, kind, true);
-    let field = if name == "epoch" { field.with_role(NumberRole::Epoch) } else { field };
-    Ok(Column { field, values })
 }
 
 /// Refuses columns of another length than the batch.

@@ -15,7 +15,7 @@
 //! let images = Tensor::zeros([2, 1, 28, 28], (tch::Kind::Float, Device::Cpu));
 //! let batch = Batch::new(images, None);
 //! let output = predictor.predict(&batch.inputs)?;
-//! let columns = EmbeddingsMetricsCollector::new([90]).collect(&batch, &output)?;
+//! let columns = EmbeddingsMetricsCollector::of(&predictor).collect(&batch, &output)?;
 //! assert_eq!(columns[0].field.name(), "embeddings_90");
 //! # Ok::<(), tlc_collect::CollectError>(())
 //! ```

@@ -21,6 +21,17 @@ impl UrlError {
     }
 }
 
+/// A value that cannot be a column of one value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("constant {name:?} is {value}; a number, text or boolean is needed")]
+#[non_exhaustive]
+pub struct ConstantError {
+    /// The constant.
+    pub name: String,
+    /// Its value, as JSON.
+    pub value: String,
+}
+
 /// Why a [`TableStore`](crate::TableStore) refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

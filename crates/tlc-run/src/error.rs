@@ -37,6 +37,14 @@ pub enum RunError {
         /// The runs there are.
         known: String,
     },
+    /// Columns that make no table.
+    #[error("cannot make the table {name:?}: {reason}")]
+    Columns {
+        /// The table's name.
+        name: String,
+        /// What is wrong and what would be accepted.
+        reason: String,
+    },
     /// A run record of another format, or none at all.
     #[error("the run record {url} cannot be read: {reason}")]
     Record {

@@ -7,6 +7,8 @@
 //!
 //! This crate talks to `dyn TableStore` and `dyn Reducer` only.
 
+mod add_metrics;
+mod columns;
 #[cfg(test)]
 mod deletion_tests;
 mod deletions;
@@ -27,6 +29,7 @@ mod record;
 mod reduce;
 mod run;
 
+pub use add_metrics::NewMetrics;
 pub use deletions::Deletion;
 pub use doctor::{DoctorOptions, Finding, Problem};
 pub use epoch_metrics::EpochMetrics;

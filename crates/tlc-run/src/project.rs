@@ -8,21 +8,24 @@
 //! <project>/runs/<run>/models/<column>-<ulid>/
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::Schema;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use tlc_core::digest::{self, TableDigest};
 use tlc_core::ulid::Ulid;
 use tlc_core::{
-    BatchStream, Lineage, MetricsTable, Operation, Places, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
-    WriteCondition, digest,
+    BatchStream, Column, Lineage, MetricsTable, Operation, Places, Scan, StoreError, TableInfo, TableStore, UniqueName,
+    Url, WriteCondition,
 };
 
+use crate::columns::rows_of;
 use crate::links::is_link;
 use crate::record::FORMAT;
 use crate::reduce::PIECES_SUFFIX;
-use crate::{Run, RunError, RunRecord, RunStatus};
+use crate::{PRODUCER, Run, RunError, RunRecord, RunStatus};
 
 /// A folder of datasets and runs in a store.
 #[derive(Debug, Clone)]
@@ -108,6 +111,39 @@ impl Project {
             }
             condition = next;
         }
+    }
+
+    /// As [`create_table`](Self::create_table), of columns in memory: the table whose rows the samples are. The same
+    /// columns under the same name are the same table, also in another process; others make another one.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use tlc_core::Column;
+    /// # use tlc_run::Project;
+    /// # use tlc_table::MemoryStore;
+    /// # let project = Project::new(Arc::new(MemoryStore::default()), "memory://p/project".parse()?);
+    /// let columns = || vec![Column::labels("label", [0, 1, 1], ["cat", "dog"])];
+    /// let train = project.table_from_columns("pets", "train", columns())?;
+    /// assert_eq!(train.rows, 3);
+    /// assert_eq!(project.table_from_columns("pets", "train", columns())?.url, train.url);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RunError::Columns`]: no columns or rows, columns of different lengths or of one name; as
+    /// [`create_table`](Self::create_table).
+    pub fn table_from_columns(&self, dataset: &str, name: &str, columns: Vec<Column>) -> Result<TableInfo, RunError> {
+        let rows = rows_of(name, columns)?;
+        let schema = rows.schema();
+        let refused = |reason: String| RunError::Columns { name: name.to_owned(), reason };
+        let mut content = TableDigest::new(&schema);
+        content.update(&rows).map_err(refused)?;
+        // The digest is of values; what they mean, such as names of classes, is metadata.
+        let meanings: BTreeMap<&String, BTreeMap<&String, &String>> =
+            schema.fields().iter().map(|field| (field.name(), field.metadata().iter().collect())).collect();
+        let operation = Operation::new("create", 1).with(Operation::CONTENT, content.finish()).with("columns", json!(meanings));
+        let lineage = Lineage::new(PRODUCER, operation);
+        self.create_table(dataset, name, &schema, &lineage, Box::new([Ok(rows)].into_iter()))
     }
 
     /// The table that a small object names, if both are there; and when that object may be written.

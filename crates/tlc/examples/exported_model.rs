@@ -7,17 +7,13 @@
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use arrow_array::{RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema};
 use tlc::collect::{
     CollectOptions, EmbeddingsMetricsCollector, Labels, MetricsCollector, Predictor, TorchScriptModel, collect_metrics,
 };
-use tlc::core::{FieldRoles, Lineage, NumberRole, Operation, Progress, Url, digest};
+use tlc::core::{Column, Progress};
 use tlc::datasets::{ImageFolder, Preparation};
-use tlc::run::{Project, ReduceOptions};
-use tlc::table::LanceStore;
+use tlc::run::{ReduceOptions, RunStatus};
 use tlc::view::Scene;
 use tlc::view::plot::scatter_of;
 
@@ -26,28 +22,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [model, photos, out] = args.as_slice() else {
         return Err("give a TorchScript file, a folder of pictures and a folder to write into".into());
     };
-    let out = std::path::absolute(out)?;
-    let project = Project::new(Arc::new(LanceStore::default()), Url::from_path(&out)?);
+    let project = tlc::open_project(out)?;
 
     let preparation = Preparation::named("imagenet", 224).expect("one of the usual ones");
     let (pictures, skipped) = ImageFolder::read(photos, preparation)?;
     println!("{} pictures, {} other files", pictures.files().len(), skipped.len());
-    let files = pictures.files().iter().map(|file| Some(file.display().to_string()));
-    let schema = Schema::new(vec![Field::new("file", DataType::Utf8, true).with_role(NumberRole::Image)]);
-    let rows = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(StringArray::from_iter(files))])?;
-    // What the rows are is part of what made them: other pictures in the same folder make another table.
-    let import = Operation::new("import", 1)
-        .with("folder", photos.display().to_string())
-        .with(Operation::CONTENT, digest::of_batch(&rows)?);
-    let lineage = Lineage::new("example/1", import);
-    let table = project.create_table("photos", "all", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?;
+    // Absolute: whoever looks at the table later may be elsewhere.
+    let files: std::io::Result<Vec<String>> =
+        pictures.files().iter().map(|file| Ok(std::path::absolute(file)?.display().to_string())).collect();
+    let table = project.table_from_columns("photos", "all", vec![Column::image_paths("file", files?)?])?;
     let mut labels = Labels::new(pictures.class_names());
     let has_labels = pictures.labels().is_some();
     let pictures = pictures.with_table(table.as_input());
 
     let model = TorchScriptModel::load(model)?;
     let predictor = Predictor::new(&model, ["global_pool"])?;
-    let mut embeddings = EmbeddingsMetricsCollector::new(predictor.layers());
+    let mut embeddings = EmbeddingsMetricsCollector::of(&predictor);
     let mut collectors: Vec<&mut dyn MetricsCollector> = vec![&mut embeddings];
     if has_labels {
         collectors.push(&mut labels);
@@ -58,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let umap = tlc::create_reducer("umap", [("n_components", 2.into())])?;
     run.reduce_embeddings_per_dataset(&ReduceOptions::new([umap]), &Progress::default())?;
+    run.set_status(RunStatus::Completed)?;
 
     let scene = Scene::of_run(&project, &run)?;
     let plot = scatter_of(&scene, scene.layout(None)?, 0, scene.column("label").ok())?;

@@ -23,22 +23,16 @@
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
-use std::sync::Arc;
-
-use tlc::core::arrow_array::{Int64Array, RecordBatch};
-use tlc::core::arrow_schema::{DataType, Field, Schema};
 use tlc::core::rng::Stream;
-use tlc::core::{Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, Url};
-use tlc::run::{Project, ReduceOptions, Run, UrlMapping};
-use tlc::table::LanceStore;
+use tlc::core::{Column, NumberRole, Progress, Url};
+use tlc::run::{NewMetrics, Project, ReduceOptions, Run, RunStatus, UrlMapping};
 
 const SAMPLES: usize = 200;
 const WIDTH: usize = 32;
 
 fn main() -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join("tlc-reduce-run");
-    let project = Project::new(Arc::new(LanceStore::default()), Url::from_path(&folder)?);
-    let train = project.root().join("datasets/toys/train.lance")?;
+    let project = tlc::open_project(std::env::temp_dir().join("tlc-reduce-run"))?;
+    let [train, val] = [samples(&project, "train")?, samples(&project, "val")?];
     let progress = Progress::default();
 
     // Embeddings were collected over several epochs on both splits. Points are to be seen moving, so one model must
@@ -46,40 +40,39 @@ fn main() -> anyhow::Result<()> {
 
     // 1. Fit on the newest embeddings that describe one table, and apply to all tables of the run. The sources are
     //    deleted afterwards, which saves most of the disk.
-    let run = run_with_embeddings(&project, "one-model")?;
+    let run = run_with_embeddings(&project, "one-model", [&train, &val])?;
     let pacmap = tlc::create_reducer("pacmap", [])?;
     let mapping =
         run.reduce_embeddings_by_foreign_table_url(&train, &ReduceOptions::new([pacmap.clone()]), &progress)?;
+    run.set_status(RunStatus::Completed)?;
     print(&project, "one model for all", &mapping);
 
     // 2. Fit on the newest embeddings of each dataset, and apply to the others of that dataset.
-    let run = run_with_embeddings(&project, "one-per-dataset")?;
+    let run = run_with_embeddings(&project, "one-per-dataset", [&train, &val])?;
     let mapping = run.reduce_embeddings_per_dataset(&ReduceOptions::new([pacmap]), &progress)?;
+    run.set_status(RunStatus::Completed)?;
     print(&project, "one model per dataset", &mapping);
     Ok(())
 }
 
-/// A run with made-up embeddings of three epochs; see the example `train_and_collect` for real ones.
-fn run_with_embeddings(project: &Project, name: &str) -> anyhow::Result<Run> {
+/// The table whose rows the samples of a split are.
+fn samples(project: &Project, split: &str) -> anyhow::Result<Url> {
+    let labels = Column::labels("label", (0..SAMPLES as i64).map(|i| i % 4), ["car", "doll", "ball", "kite"]);
+    Ok(project.table_from_columns("toys", split, vec![labels])?.url)
+}
+
+/// A run with made-up embeddings of three epochs, as another program may have computed them; see the example
+/// `train_and_collect` for how they are collected from a model.
+fn run_with_embeddings(project: &Project, name: &str, [train, val]: [&Url; 2]) -> anyhow::Result<Run> {
     let run = project.create_run(name, Default::default())?;
-    for epoch in 0..3_u64 {
-        for split in ["train", "val"] {
-            let noise = Stream::new(epoch, split);
+    for epoch in 0..3_i64 {
+        for (split, table) in [("train", train), ("val", val)] {
+            let noise = Stream::new(epoch as u64, split);
             let class = |i: usize, j: usize| if i / WIDTH % 4 == j % 4 { epoch as f32 } else { 0.0 };
             let value = |i: usize| class(i, i % WIDTH) + noise.normal(i as u64, 0) as f32;
             let values = (0..SAMPLES * WIDTH).map(value).collect();
             let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding)?;
-            let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
-            let schema = Arc::new(Schema::new(vec![id, embedding.field]));
-            let ids = Arc::new(Int64Array::from_iter_values(0..SAMPLES as i64));
-            let rows = RecordBatch::try_new(schema.clone(), vec![ids, embedding.values])?;
-            let table = MetricsTable {
-                name: format!("{split}-epoch-{epoch}"),
-                foreign_table: Some(project.root().join(&format!("datasets/toys/{split}.lance"))?),
-                constants: [("epoch".to_owned(), epoch.into())].into_iter().collect(),
-                lineage: Lineage::new("example/1", Operation::new("made-up", 1)),
-            };
-            run.write_metrics(table, &schema, Box::new([Ok(rows)].into_iter()))?;
+            run.add_metrics(NewMetrics::new(vec![embedding]).of(table).epoch(epoch).split(split))?;
         }
     }
     Ok(run)

@@ -11,16 +11,13 @@
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
-use std::sync::Arc;
-
 use tlc::core::rng::Stream;
-use tlc::core::{Column, NumberRole, Progress, Url};
-use tlc::run::{Project, ReduceOptions, reduce_embeddings};
-use tlc::table::{LanceStore, NewTable, Table};
+use tlc::core::{Column, NumberRole, Progress};
+use tlc::run::{ReduceOptions, reduce_embeddings};
+use tlc::table::{NewTable, Table};
 
 fn main() -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join("tlc-reduce-table");
-    let project = Project::new(Arc::new(LanceStore::default()), Url::from_path(&folder)?);
+    let project = tlc::open_project(std::env::temp_dir().join("tlc-reduce-table"))?;
 
     // A table with random embeddings: 100 of size 100.
     let random = Stream::new(1, "embeddings");

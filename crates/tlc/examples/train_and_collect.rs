@@ -5,9 +5,7 @@
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use serde_json::json;
 use tch::nn::{self, ModuleT, OptimizerConfig};
 use tch::{Device, Tensor};
 use tlc::collect::modules::{Flatten, MaxPool2d, ReLU};
@@ -15,9 +13,8 @@ use tlc::collect::{
     ClassificationMetrics, CollectError, CollectOptions, DataLoader, EmbeddingsMetricsCollector, FnModel, Model,
     Predictor, Sequential, TensorDataset, collect_metrics,
 };
-use tlc::core::{Lineage, Operation, Progress, Url, digest};
-use tlc::run::{Project, ReduceOptions};
-use tlc::table::LanceStore;
+use tlc::core::{Column, Progress};
+use tlc::run::{ReduceOptions, RunStatus};
 use tlc::view::Scene;
 use tlc::view::plot::{scatter_of, write_contact_sheet};
 
@@ -28,7 +25,7 @@ const BATCH: usize = 100;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1).map(PathBuf::from);
     let data = args.next().unwrap_or_else(|| "/usr/share/datasets/fashion-mnist".into());
-    let out = std::path::absolute(args.next().unwrap_or_else(|| "tlc-example".into()))?;
+    let out = args.next().unwrap_or_else(|| "tlc-example".into());
 
     // The data, and the table that says which sample is which.
     let mut images = tlc::datasets::read(&data)?;
@@ -36,19 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (n, classes) = (images.train.len() as i64, images.class_names.clone());
     let pixels = Tensor::f_from_slice(&images.train.pixels)?.f_reshape([n, 1, 28, 28])?;
     let labels = Tensor::f_from_slice(&images.train.labels)?;
-    let project = Project::new(Arc::new(LanceStore::default()), Url::from_path(&out)?);
-    let schema = arrow_schema::Schema::new(vec![arrow_schema::Field::new("row", arrow_schema::DataType::Int64, false)]);
-    let rows = arrow_array::RecordBatch::try_new(
-        Arc::new(schema.clone()),
-        vec![Arc::new(arrow_array::Int64Array::from_iter_values(0..n))],
-    )?;
-    // What the rows are is part of what made them: other data in the same folder make another table.
-    let import = Operation::new("import", 1)
-        .with("folder", data.display().to_string())
-        .with(Operation::CONTENT, digest::of_bytes(&images.train.pixels))
-        .with("rows", n);
-    let lineage = Lineage::new("example/1", import);
-    let table = project.create_table("fashion", "train", &schema, &lineage, Box::new([Ok(rows)].into_iter()))?;
+    let project = tlc::open_project(&out)?;
+    let column = Column::labels("label", images.train.labels.iter().copied(), classes.iter());
+    let table = project.table_from_columns("fashion", "train", vec![column])?;
     let dataset = TensorDataset::new(pixels, labels, (0.286, 0.353), Some(table.as_input()))?;
 
     // The model: layers are registered while it is built.
@@ -87,10 +74,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })?;
         }
         let predictor = Predictor::new(&model, ["hidden"])?;
-        let mut embeddings = EmbeddingsMetricsCollector::new(predictor.layers());
+        let mut embeddings = EmbeddingsMetricsCollector::of(&predictor);
         let mut metrics = ClassificationMetrics::new(classes.iter());
-        let constants = [("epoch".to_owned(), json!(epoch))].into_iter().collect();
-        let options = CollectOptions { name: format!("epoch-{epoch}"), constants, ..CollectOptions::default() };
+        let options = CollectOptions::default().epoch(epoch).split("train");
         collect_metrics(&run, &dataset, &mut [&mut metrics, &mut embeddings], &predictor, &options, &progress)?;
     }
     for metrics in run.epoch_metrics()? {
@@ -100,6 +86,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One model, fitted on the last epoch and applied to all, so that points can be followed.
     let pacmap = tlc::create_reducer("pacmap", [("n_components", 2.into())])?;
     run.reduce_embeddings_by_foreign_table_url(&table.url, &ReduceOptions::new([pacmap]), &progress)?;
+    // Until then the run is listed as running, since nobody knows whether more is to come.
+    run.set_status(RunStatus::Completed)?;
 
     let scene = Scene::of_run(&project, &run)?;
     let layout = scene.layout(None)?;

@@ -9,22 +9,24 @@
 //! - [`view`]: scenes of runs and tables, finders, pictures, the page and its server;
 //! - `collect` (feature `collect`, links libtorch): activations of tch models.
 //!
+//! [`open_project`] is where a program begins; `serve` (feature `view`) shows it what it made.
+//!
 //! Besides these, `foreign` (feature `view`) opens files of other programs to look at them, and `condition` (feature
 //! `sql`) reads conditions on rows.
 //!
 //! ```
-//! use std::sync::Arc;
-//! use tlc::core::{Progress, Url};
-//! use tlc::{run::{Project, ReduceOptions}, table::LanceStore};
+//! use tlc::core::Progress;
+//! use tlc::run::{ReduceOptions, RunStatus};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path();
-//! let project = Project::new(Arc::new(LanceStore::default()), Url::from_path(path)?);
+//! let project = tlc::open_project(path)?;
 //! let run = project.create_run("my-training", Default::default())?;
 //! // … train, and after every epoch: tlc::collect::collect_metrics(&run, …) …
 //! let pacmap = tlc::create_reducer("pacmap", [("n_components", 3.into())])?;
 //! let mapping = run.reduce_embeddings_per_dataset(&ReduceOptions::new([pacmap]), &Progress::default())?;
+//! run.set_status(RunStatus::Completed)?;
 //! for (source, reduced) in mapping.iter() {
 //!     println!("{source} -> {reduced}");
 //! }
@@ -51,6 +53,22 @@ pub mod datasets;
 #[cfg(feature = "view")]
 pub mod foreign;
 pub mod neighbours;
+mod open;
+#[cfg(feature = "view")]
+mod page;
+
+/// The programs of README.md and of docs/use.md are compiled as they stand there.
+#[cfg(all(doctest, feature = "collect", feature = "view"))]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/use.md")]
+    mod using {}
+}
+
+pub use open::open_project;
+#[cfg(feature = "view")]
+pub use page::{make_revision, revision_with, serve};
 
 use tlc_core::{PluginError, Reducer};
 

@@ -1,5 +1,6 @@
 //! Everything that is checked besides tests.
 
+mod names;
 mod policy;
 mod readme;
 
@@ -14,6 +15,8 @@ pub(crate) fn run() -> Result<()> {
     policy::check()?;
     step("README commands");
     readme::check()?;
+    step("names in documents");
+    names::check()?;
     step("clippy");
     cargo::run(&[&["clippy"], &EVERYTHING[..], &["--all-targets", "--", "-D", "warnings"]].concat(), &[])?;
     step("documentation");

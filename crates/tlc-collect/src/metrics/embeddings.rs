@@ -6,7 +6,7 @@ use tch::Kind;
 use tlc_core::{Column, NumberRole};
 
 use super::{MetricsCollector, host, no_column};
-use crate::{Batch, CollectError, PredictorOutput, Reshape};
+use crate::{Batch, CollectError, Predictor, PredictorOutput, Reshape};
 
 /// Makes a column `embeddings_{layer}` with the role `nn_embedding` of each of its layers.
 ///
@@ -29,6 +29,21 @@ impl EmbeddingsMetricsCollector {
     /// Collects these layers, which must be among the predictor's.
     pub fn new(layers: impl IntoIterator<Item = usize>) -> Self {
         Self { layers: layers.into_iter().map(|layer| (layer, Reshape::default())).collect(), is_half: false }
+    }
+
+    /// Collects all layers that `predictor` listens at, so that they are named once.
+    ///
+    /// ```
+    /// # use tch::{Device, nn};
+    /// # use tlc_collect::{EmbeddingsMetricsCollector, Predictor, models::ResNet};
+    /// # let weights = nn::VarStore::new(Device::Cpu);
+    /// # let model = ResNet::resnet18(&weights.root(), 1, 10);
+    /// let predictor = Predictor::new(&model, ["layer4", "global_pool"])?;
+    /// let collector = EmbeddingsMetricsCollector::of(&predictor);
+    /// # Ok::<(), tlc_collect::CollectError>(())
+    /// ```
+    pub fn of(predictor: &Predictor<'_>) -> Self {
+        Self::new(predictor.layers())
     }
 
     /// With another strategy for `layer`, which is added if it is new.

@@ -76,6 +76,26 @@ fn collect(
 }
 
 #[test]
+fn epoch_and_split_name_the_table_and_a_predictors_layers_are_named_once() {
+    let (_weights, model) = resnet(3);
+    let predictor = Predictor::new(&model, [90, 46]).expect("known");
+    let plain = CollectOptions::default;
+    for (options, name) in
+        [(plain().epoch(3).split("val"), "val-epoch-3"), (plain().epoch(3).name("last"), "last"), (plain(), "metrics")]
+    {
+        let sink = Sink::default();
+        let mut embeddings = EmbeddingsMetricsCollector::of(&predictor);
+        let collectors: &mut [&mut dyn MetricsCollector] = &mut [&mut embeddings];
+        collect_metrics(&sink, &dataset(3), collectors, &predictor, &options, &Progress::default()).expect("collected");
+        let (table, batches) = sink.written.into_inner().expect("not poisoned").expect("written");
+        assert_eq!((table.name.as_str(), &table.constants), (name, &options.constants));
+        for column in options.constants.keys().map(String::as_str).chain(["embeddings_46", "embeddings_90"]) {
+            assert!(batches[0].column_by_name(column).is_some(), "{column}");
+        }
+    }
+}
+
+#[test]
 fn every_sample_becomes_one_row() {
     let sink = Sink::default();
     let mut embeddings =

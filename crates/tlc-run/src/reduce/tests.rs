@@ -668,3 +668,42 @@ fn runs_are_listed_opened_and_deleted_by_name() {
         "{error}"
     );
 }
+
+#[test]
+fn samples_are_one_table_for_all_who_have_them_and_another_when_they_change() {
+    let project = Project::new(Arc::new(MemoryStore::default()), "memory://test/project".parse().expect("a URL"));
+    let table = |name: &str, values: [i64; 3], classes: [&str; 2]| {
+        project.table_from_columns("pets", name, vec![Column::labels("label", values, classes)]).expect("writable").url
+    };
+    let urls: Vec<Url> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4).map(|_| scope.spawn(|| table("train", [0, 1, 1], ["cat", "dog"]))).collect();
+        writers.into_iter().map(|writer| writer.join().expect("no panic")).collect()
+    });
+    assert!(urls.iter().all(|url| *url == urls[0]), "{urls:?}");
+    let others = [
+        table("train", [0, 1, 0], ["cat", "dog"]),
+        table("train", [0, 1, 1], ["cat", "cow"]),
+        table("val", [0, 1, 1], ["cat", "dog"]),
+    ];
+    assert!(others.iter().all(|url| *url != urls[0]), "other values, other names of classes, another name");
+    let tables = project.store().list_tables(&project.root().join("datasets/pets").expect("plain")).expect("listable");
+    assert_eq!(tables.len(), 4, "what writers at once made too much is gone");
+    let error = project.table_from_columns("pets", "train", vec![]).expect_err("refused").to_string();
+    assert!(error.contains("cannot make the table \"train\": it has no columns"), "{error}");
+}
+
+#[test]
+fn parameters_become_known_later_and_lose_nobody_elses() {
+    let fixture = Fixture::new();
+    fixture.run.set_parameter("learning_rate", 0.1).expect("recorded");
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let run = &fixture.run;
+            scope.spawn(move || run.set_parameter(&format!("worker-{writer}"), writer).expect("recorded"));
+        }
+    });
+    fixture.run.set_parameter("learning_rate", 0.01).expect("recorded");
+    let parameters = fixture.run.record().expect("readable").parameters;
+    let expected = json!({ "learning_rate": 0.01, "worker-0": 0, "worker-1": 1, "worker-2": 2, "worker-3": 3 });
+    assert_eq!(serde_json::Value::from(parameters), expected);
+}

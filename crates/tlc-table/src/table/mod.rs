@@ -13,7 +13,7 @@ use arrow_array::{RecordBatch, cast::AsArray};
 use arrow_schema::{Field, Fields, Schema};
 use arrow_select::concat::concat_batches;
 use tlc_core::{
-    BatchStream, Filter, Lineage, NumberRole, Places, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
+    BatchStream, Lineage, NumberRole, Places, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
     columns_with_role, value_map,
 };
 
@@ -143,24 +143,13 @@ impl Table {
         Ok(self.store.take(self.url(), rows, columns)?)
     }
 
-    /// The rows that are of the samples `ids`: those of which the column with the role `example_id` holds one of them, in the
-    /// table's order; where there is no such column, the rows with these numbers. Of a table that others describe, their
-    /// ids are row numbers whatever columns it has: [`take`](Self::take) these.
+    /// The rows that `ids` name, in the order of `ids`, as [`rows_with_example_ids`](Self::rows_with_example_ids) finds
+    /// them.
     ///
     /// # Errors
-    /// A failing store; without such a column, a number that it does not have.
+    /// As there; an unknown column.
     pub fn take_by_example_id(&self, ids: &[i64], columns: Option<&[String]>) -> Result<RecordBatch, TableError> {
-        match columns_with_role(self.schema(), &NumberRole::ExampleId).first() {
-            Some(column) => {
-                let scan = Scan { columns: columns.map(<[String]>::to_vec), ..Scan::default() };
-                self.read(scan.filter(Filter::is_in(column, ids.iter().copied())))
-            }
-            None => {
-                let rows: Result<Vec<u64>, _> = ids.iter().map(|&id| u64::try_from(id)).collect();
-                let rows = rows.map_err(|_| self.unfit("take rows of", "an example_id is negative".to_owned()))?;
-                self.take(&rows, columns)
-            }
-        }
+        self.take(&self.rows_with_example_ids(ids)?, columns)
     }
 
     /// The numbers of the rows that are of the samples `ids`, in the order of `ids`: through the column with the role

@@ -69,6 +69,10 @@ fn example_ids_lead_to_rows_and_unknown_ones_are_named() {
     let ids = Arc::new(Int64Array::from(vec![Some(30), Some(1), None, Some(30)]));
     let with_ids = table.with_columns(vec![Column { field, values: ids }]).expect("as long");
     assert_eq!(with_ids.rows_with_example_ids(&[1, 30]).expect("known"), [1, 0, 3]);
+    let taken = with_ids.take_by_example_id(&[1, 30], Some(&["name".to_owned()])).expect("known");
+    assert_eq!(taken.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["b", "a", "d"]);
+    let error = with_ids.take_by_example_id(&[1, 2], None).expect_err("no row has it").to_string();
+    assert!(error.contains("no example_id 2"), "{error}");
     let many: Vec<i64> = (100..112).collect();
     let error = with_ids.rows_with_example_ids(&many).expect_err("none of them").to_string();
     assert!(error.contains("100, 101") && error.contains("109 and 2 more") && error.contains("\"id\""), "{error}");

@@ -51,7 +51,7 @@ pub(crate) struct ApplyArgs {
 pub(crate) fn run(args: &ApplyArgs, progress: &Progress) -> anyhow::Result<()> {
     let project = project_of(&args.table, args.project.as_deref())?;
     // Without one, places are named from here on, and below aliases all the same.
-    let here = open_project(Path::new("."))?;
+    let here = open_project(".")?;
     let places = project.as_ref().unwrap_or(&here).places();
     let (model, table) = (resolve(places, &args.model)?, resolve(places, &args.table)?);
     let job = Apply {

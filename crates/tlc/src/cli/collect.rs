@@ -10,10 +10,10 @@ use tlc::collect::{
 };
 use tlc::core::Progress;
 
+use super::args::{Calls, CollectArgs, Device, ModelArgs};
 use super::bars::Screen;
 use super::ending::ended;
 use super::samples::samples;
-use super::{Calls, CollectArgs, Device, ModelArgs};
 
 /// Samples per forward pass: more gain no speed on a CPU.
 const MAX_BATCH: u64 = 64;

@@ -2,7 +2,7 @@
 
 use tlc::collect::{Inputs, layers};
 
-use super::LayersArgs;
+use super::args::LayersArgs;
 use super::collect::load;
 use super::samples::inputs_of_arrays;
 

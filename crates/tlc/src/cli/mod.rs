@@ -7,6 +7,7 @@ mod out;
 
 #[cfg(feature = "query")]
 mod apply;
+mod args;
 mod bars;
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -40,10 +41,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tlc::core::Progress;
+use tlc::open_project;
 use tlc::run::Project;
 use tracing_subscriber::EnvFilter;
 
-use self::place::{DEFAULT_PROJECT, open_project};
+use self::place::DEFAULT_PROJECT;
 
 #[cfg(not(feature = "collect"))]
 const WITHOUT_LIBTORCH: &str =
@@ -62,11 +64,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train a ResNet-18, collect embeddings after every epoch, reduce them, draw them
-    Demo(DemoArgs),
+    Demo(args::DemoArgs),
     /// List the layers of a TorchScript model: indices, shapes, widths of their embeddings
-    Layers(LayersArgs),
+    Layers(args::LayersArgs),
     /// Collect embeddings of a TorchScript model's layers into a metrics table
-    Collect(CollectArgs),
+    Collect(args::CollectArgs),
     /// List a project's runs, or the tables of one
     Runs(runs::RunsArgs),
     /// Reduce the embeddings of a run's tables with one model
@@ -123,189 +125,8 @@ struct ProjectArgs {
 
 impl ProjectArgs {
     fn open(&self) -> anyhow::Result<Project> {
-        open_project(&self.project)
+        Ok(open_project(&self.project)?)
     }
-}
-
-#[derive(Args, Clone)]
-#[command(args_override_self = true)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read by the demo only"))]
-struct DemoArgs {
-    /// Training images to use
-    #[arg(long, default_value_t = 20_000)]
-    train: usize,
-    /// Validation images to use
-    #[arg(long, default_value_t = 10_000)]
-    val: usize,
-    /// Passes over the training images; embeddings are also collected before the first
-    #[arg(long, default_value_t = 4)]
-    epochs: usize,
-    /// Layers to collect from, by index or path
-    #[arg(long, value_delimiter = ',', default_value = "90,46")]
-    layers: Vec<String>,
-    /// Method of reduction
-    #[arg(long, default_value = "pacmap")]
-    method: String,
-    /// Coordinates per sample; both 3 and 2 if not given
-    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
-    components: Option<u8>,
-    /// Everything random follows from it
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Folder with idx files (MNIST, Fashion-MNIST) or CIFAR-10's binary version
-    #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
-    data: PathBuf,
-    /// Folder of the project that is written
-    #[arg(long, default_value = DEFAULT_PROJECT)]
-    out: PathBuf,
-    /// Continue this run instead of beginning another
-    #[arg(long, value_name = "RUN")]
-    resume: Option<String>,
-    /// Do not serve a page at the end
-    #[arg(long)]
-    no_view: bool,
-}
-
-/// `2/4`, counted from 1, as the second of four, counted from 0.
-fn parse_shard(text: &str) -> Result<(usize, usize), String> {
-    let numbers = text.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
-    match numbers {
-        Some((part, parts)) if (1..=parts).contains(&part) => Ok((part - 1, parts)),
-        _ => Err("a part and the number of parts are needed, such as 1/4".to_owned()),
-    }
-}
-
-/// `cpu`, or a CUDA device by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
-enum Device {
-    Cpu,
-    Cuda(usize),
-}
-
-fn parse_device(text: &str) -> Result<Device, String> {
-    let number = |number: &str| number.parse().map_err(|_| format!("{number:?} is no number of a device"));
-    match text.split_once(':') {
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => Ok(Device::Cuda(0)),
-        Some(("cuda", device)) => Ok(Device::Cuda(number(device)?)),
-        _ => Err("cpu, cuda or cuda:N is needed".to_owned()),
-    }
-}
-
-/// What is taken of a layer that one pass calls several times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Calls {
-    /// What its last call returned
-    Last,
-    /// What all calls returned, side by side
-    All,
-    /// The mean of what all calls returned
-    Mean,
-}
-
-/// One channel for grey pictures, or three.
-fn parse_channels(text: &str) -> Result<u8, String> {
-    match text {
-        "1" => Ok(1),
-        "3" => Ok(3),
-        _ => Err("1 (grey) or 3 (red, green, blue) is needed".to_owned()),
-    }
-}
-
-/// A model, and how it is loaded.
-#[derive(Args)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
-struct ModelArgs {
-    /// A TorchScript file, traced or scripted
-    #[arg(value_name = "MODEL")]
-    file: PathBuf,
-    /// What to take of a layer that returns several tensors, such as 12=0 or 0=logits (0 is the model itself)
-    #[arg(long, value_name = "LAYER=ELEMENT")]
-    element: Vec<String>,
-    /// Where the model runs: cpu, cuda, or cuda:1
-    #[arg(long, default_value = "cpu", value_parser = parse_device)]
-    device: Device,
-}
-
-/// A model and an input that it takes.
-#[derive(Args)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
-struct LayersArgs {
-    #[command(flatten)]
-    model: ModelArgs,
-    /// The shape of an input, batch first
-    #[arg(long, value_delimiter = ',', default_value = "1,3,224,224")]
-    input_size: Vec<i64>,
-    /// An input as an array instead, of which the first rows are used; several in the order of the model's parameters,
-    /// or by their names
-    #[arg(long, value_name = "[NAME=]FILE")]
-    npy: Vec<String>,
-}
-
-/// What is collected from, and where to.
-#[derive(Args)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
-struct CollectArgs {
-    #[command(flatten)]
-    model: ModelArgs,
-    /// Layers to collect from, by index or path; see `tlc layers`
-    #[arg(long, value_delimiter = ',', required = true)]
-    layers: Vec<String>,
-    /// How activations become one vector per sample: one strategy for all layers, or one for each
-    #[arg(long, value_delimiter = ',', default_value = "mean")]
-    reshape: Vec<String>,
-    /// What to take of a layer that one pass calls several times
-    #[arg(long, value_enum, default_value_t = Calls::Last)]
-    calls: Calls,
-    /// A folder of images; sub-folders are classes
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["npy", "table"], conflicts_with_all = ["npy", "table"])]
-    images: Option<PathBuf>,
-    /// A table with pictures or tensors, and labels if it has the column: a folder or a URL, or its place in the project or
-    /// below an alias
-    #[arg(long, value_name = "URL", conflicts_with_all = ["npy", "labels"])]
-    table: Option<String>,
-    /// The table's column to run the model on [default: the one with the role image, or the only usable one]
-    #[arg(long, requires = "table")]
-    column: Option<String>,
-    /// Side to which images are scaled and cropped
-    #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(1..=8192))]
-    size: u32,
-    /// Channels of images: 3 for colours, 1 for grey
-    #[arg(long, default_value = "3", value_parser = parse_channels)]
-    channels: u8,
-    /// Normalisation of images: imagenet, half or none
-    #[arg(long, default_value = "imagenet")]
-    normalise: String,
-    /// An input as an array, (n, …); several in the order of the model's parameters, or by their names
-    #[arg(long, value_name = "[NAME=]FILE")]
-    npy: Vec<String>,
-    /// Classes: for arrays another one, (n,) of 64-bit integers; for images a CSV file with the columns file and label
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
-    /// Samples per forward pass [default: what a quarter of the free memory holds, at most 64]
-    #[arg(long)]
-    batch_size: Option<usize>,
-    /// Leave out the rows of a table whose weight is 0
-    #[arg(long, conflicts_with_all = ["images", "npy"])]
-    exclude_zero_weights: bool,
-    /// Keep embeddings as float16: half the room, three digits
-    #[arg(long)]
-    half_precision: bool,
-    /// Take labels as classes of the model's output also if it has more classes than they name
-    #[arg(long)]
-    classify: bool,
-    /// Part of the samples to collect, such as 1/4 and 4/4, for several processes that write into the same run
-    #[arg(long, value_name = "PART/PARTS", value_parser = parse_shard)]
-    shard: Option<(usize, usize)>,
-    /// Columns with one value, as a JSON object, such as {"epoch": 3, "split": "val"}
-    #[arg(long, default_value = "{}")]
-    constants: String,
-    /// The run to write into; it is begun if the project has none of this name
-    #[arg(long, default_value = "collected")]
-    run: String,
-    #[command(flatten)]
-    project: ProjectArgs,
 }
 
 pub(crate) fn main() -> ExitCode {

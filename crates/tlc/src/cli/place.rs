@@ -3,29 +3,16 @@
 //! All commands take tables, models and projects in the same spellings.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use tlc::core::{Places, Url};
+use tlc::open_project;
 use tlc::run::Project;
-use tlc::table::LanceStore;
 
 /// The project of commands to which none is given.
 pub(super) const DEFAULT_PROJECT: &str = "tlc-demo";
 /// A project's folder is known by these.
 const FOLDERS: [&str; 2] = ["datasets", "runs"];
-
-/// The project in a folder, or at a URL as `s3://bucket/project`, with the aliases of the environment.
-pub(super) fn open_project(folder: &Path) -> anyhow::Result<Project> {
-    let root = match folder.to_str().filter(|text| text.contains("://")) {
-        Some(url) => url.parse()?,
-        None => Url::from_path(&absolute(folder)?)?,
-    };
-    // What is not Unicode is no URL.
-    let variables =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Project::in_places(Arc::new(LanceStore::default()), Places::new(root).with_variables(variables)?))
-}
 
 /// The place that `text` names: below an alias, by a URL or an absolute path, or by the path of what is there. Other paths
 /// lie in the project.
@@ -61,8 +48,8 @@ pub(super) fn project_of(text: &str, given: Option<&Path>) -> anyhow::Result<Opt
     let is_url = text.contains("://");
     let is_place = is_url || Path::new(text).is_absolute() || path.exists();
     match given {
-        Some(folder) => open_project(folder).map(Some),
-        None if is_below_alias(text) || !is_place => open_project(Path::new(DEFAULT_PROJECT)).map(Some),
+        Some(folder) => Ok(Some(open_project(folder)?)),
+        None if is_below_alias(text) || !is_place => Ok(Some(open_project(DEFAULT_PROJECT)?)),
         None => nearest_above(&if is_url { text.parse()? } else { Url::from_path(&path)? }),
     }
 }
@@ -87,12 +74,12 @@ pub(super) fn nearest_above(url: &Url) -> anyhow::Result<Option<Project>> {
         let is_project = match folder.to_path() {
             Some(folder) => FOLDERS.iter().any(|name| folder.join(name).is_dir()),
             None => {
-                let names = open_project(Path::new(&folder.to_string()))?.store().list_folders(&folder)?;
+                let names = open_project(folder.to_string())?.store().list_folders(&folder)?;
                 names.iter().any(|name| FOLDERS.contains(&name.as_str()))
             }
         };
         if is_project {
-            return open_project(&folder.to_path().unwrap_or_else(|| folder.to_string().into())).map(Some);
+            return Ok(Some(open_project(folder.to_path().unwrap_or_else(|| folder.to_string().into()))?));
         }
     }
     Ok(None)

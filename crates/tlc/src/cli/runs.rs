@@ -1,6 +1,8 @@
 //! Commands on runs that exist.
 
+use anyhow::bail;
 use clap::Args;
+use serde_json::{Map, Value, json};
 use tlc::core::Progress;
 use tlc::run::{FitRows, FitSize, ListedRun, MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
 
@@ -53,7 +55,13 @@ pub(crate) struct ReduceArgs {
     /// Method of reduction
     #[arg(long, default_value = "umap")]
     method: String,
-    /// The method's arguments as a JSON object
+    /// Coordinates per sample [default: the method's, 2 for those of tlc]
+    #[arg(long, value_name = "N")]
+    components: Option<usize>,
+    /// Everything random in the method follows from it [default: the method's, 42 for those of tlc]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The method's arguments as a JSON object, such as {"n_neighbors": 30}
     #[arg(long, default_value = "{}")]
     args: String,
     /// Keep the tables that are reduced
@@ -129,9 +137,7 @@ pub(crate) fn describe(entry: &MetricsEntry, project: &Project) -> String {
 
 pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.project.open()?.open_run(&args.run.name)?;
-    let reducer_args: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(&args.args).map_err(|error| anyhow::anyhow!("--args is not a JSON object: {error}"))?;
-    let mut options = ReduceOptions::new([tlc::core::reducer_from_args(&args.method, reducer_args)?]);
+    let mut options = ReduceOptions::new([tlc::core::reducer_from_args(&args.method, reducer_args(args)?)?]);
     options.delete_source_tables = Some(!args.keep_source_tables);
     options.fit_rows = FitRows { size: args.fit_rows, stratify_by: args.fit_stratify.clone(), seed: args.fit_seed };
     options.piece_rows = args.piece_rows;
@@ -147,6 +153,20 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
     }
     print_mapping(&mapping);
     Ok(())
+}
+
+/// What `--args` says, with what has an option of its own.
+fn reducer_args(args: &ReduceArgs) -> anyhow::Result<Map<String, Value>> {
+    let mut all: Map<String, Value> =
+        serde_json::from_str(&args.args).map_err(|error| anyhow::anyhow!("--args is not a JSON object: {error}"))?;
+    let components = args.components.map(|n| ("--components", "n_components", json!(n)));
+    let seed = args.seed.map(|seed| ("--seed", "seed", json!(seed)));
+    for (option, name, value) in components.into_iter().chain(seed) {
+        if let Some(other) = all.insert(name.to_owned(), value.clone()) {
+            bail!("{option} is {value} and --args says that {name} is {other}; leave one of them out");
+        }
+    }
+    Ok(all)
 }
 
 fn print_mapping(mapping: &UrlMapping) {

@@ -15,7 +15,7 @@ use tlc::datasets::{ImageFolder, Preparation, TableDataset};
 use tlc::run::Project;
 use tlc::table::LanceStore;
 
-use super::CollectArgs;
+use super::args::CollectArgs;
 use super::bars::Screen;
 use super::place::resolve;
 

@@ -68,13 +68,13 @@ pub(crate) fn source(args: &WhatArgs) -> anyhow::Result<Source> {
         return match url.to_path() {
             Some(path) if ForeignFile::is_foreign(&path) => file(&path, &args.file),
             _ if is_table => Ok(Source::Table { project, url }),
-            _ => newest_run(open_project(Path::new(&url.to_string()))?),
+            _ => newest_run(open_project(url.to_string())?),
         };
     }
     if what.contains("://") && !what.starts_with("file://") {
         return match is_table {
             true => table_at(what.parse()?),
-            false => newest_run(open_project(Path::new(what))?),
+            false => newest_run(open_project(what)?),
         };
     }
     let path = Path::new(what.strip_prefix("file://").unwrap_or(what));

@@ -11,8 +11,8 @@ use arrow_select::filter::filter_record_batch;
 use clap::Args;
 use serde_json::Value;
 use tlc::condition;
-use tlc::core::{Filter, Progress, TableStore, Url};
-use tlc::table::{Derivation, LanceStore, Table, TableError, write_bytes};
+use tlc::core::{Filter, Progress, TableStore};
+use tlc::table::{Derivation, LanceStore, Table, write_bytes};
 use tlc::view::Scene;
 use tlc::view::export::{Format, concat, encode, rows_of_tables, rows_where};
 
@@ -166,7 +166,7 @@ impl Chosen {
             bail!("{} is a file of another program; make a table of it first: tlc import", self.scene.title);
         }
         let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
-        let of = Table::from_url(store, url)?;
+        let of = Table::from_url(store.clone(), url)?;
         let has_all = |filter: &&Filter| filter.columns().iter().all(|name| of.schema().field_with_name(name).is_ok());
         if let Some(filter) = self.filter.as_ref().filter(|_| *url == table.url).filter(has_all) {
             return Ok(of.derived(&Derivation::Filter { filter: filter.clone() }, Some(description))?);
@@ -174,13 +174,6 @@ impl Chosen {
         let ids = self.rows.column_by_name("example_id").context("the rows have no numbers")?;
         let ids = ids.as_any().downcast_ref::<Int64Array>().context("the rows' numbers are no numbers")?;
         let rows = self.scene.rows_of_samples(table.dataset, &ids.iter().flatten().collect::<Vec<_>>())?;
-        Ok(revision_with(url, rows, description)?)
+        Ok(tlc::revision_with(store, url, rows, description)?)
     }
-}
-
-/// A revision of the table at `url` with the rows of these numbers.
-pub(super) fn revision_with(url: &Url, rows: Vec<u64>, description: &str) -> Result<Table, TableError> {
-    let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
-    let table = Table::from_url(store, url)?;
-    table.derived(&Derivation::Take { rows }, Some(description))
 }

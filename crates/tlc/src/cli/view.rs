@@ -4,13 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use tlc::core::{Progress, Url};
-use tlc::table::TableError;
-use tlc::view::server::{MakeRevision, ServeOptions, Server, Source};
+use tlc::core::Progress;
+use tlc::table::LanceStore;
+use tlc::view::server::{ServeOptions, Server, Source};
 
 use super::bars::Screen;
 use super::scene::{self, WhatArgs};
-use super::select;
 
 /// What is shown, and where it is served.
 #[derive(Args)]
@@ -44,7 +43,7 @@ pub(crate) fn serve(
     let options = ServeOptions {
         host,
         port,
-        make_revision: Some(Arc::new(make_revision) as Arc<MakeRevision>),
+        make_revision: Some(tlc::make_revision(Arc::new(LanceStore::default()))),
         progress_sink: Some(Arc::new(screen.clone())),
     };
     let server = Server::bind(source, &options)?;
@@ -56,16 +55,4 @@ pub(crate) fn serve(
     }
     server.run(progress)?;
     Ok(())
-}
-
-/// The page's "save": where the revision of the data set's table with the selected rows is.
-fn make_revision(url: &Url, rows: &[u64], description: &str) -> Result<Url, String> {
-    let made = select::revision_with(url, rows.to_vec(), description).map_err(with_causes)?;
-    Ok(made.url().clone())
-}
-
-/// An error and its causes as one text: the page has one line for it.
-fn with_causes(error: TableError) -> String {
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -6,6 +6,7 @@ mod looking;
 mod places;
 #[cfg(feature = "query")]
 mod queries;
+mod reducing;
 mod scale;
 
 use std::fs;

@@ -15,14 +15,14 @@ use tlc::collect::{
 };
 use tlc::core::{Progress, Url};
 use tlc::datasets;
+use tlc::open_project;
 use tlc::run::{Project, ReduceOptions, Run, RunStatus};
 use tlc::view::server::Source;
 
 use self::train::{Split, Trainer};
-use super::DemoArgs;
+use super::args::DemoArgs;
 use super::bars::Screen;
 use super::ending::ended;
-use super::place::open_project;
 
 const COLLECT_BATCH: usize = 500;
 
