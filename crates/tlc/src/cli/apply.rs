@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tlc::cluster::{Apply, Where};
 use tlc::core::Progress;
+use tlc::open_project;
 
-use super::place::{open_project, project_of, resolve, resolve_new};
+use super::place::{project_of, resolve, resolve_new};
 
 /// What is applied to what, and where that runs.
 #[derive(Args)]

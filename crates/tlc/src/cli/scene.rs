@@ -7,13 +7,14 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tlc::core::{Progress, Url};
 use tlc::foreign::ForeignFile;
+use tlc::open_project;
 use tlc::run::Project;
 use tlc::table::{FileFormat, LanceStore};
 use tlc::view::Scene;
 use tlc::view::server::Source;
 
 use super::ProjectArgs;
-use super::place::{is_below_alias, nearest_above, open_project, resolve};
+use super::place::{is_below_alias, nearest_above, resolve};
 
 /// What is looked at.
 #[derive(Args, Clone)]

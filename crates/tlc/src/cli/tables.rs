@@ -6,10 +6,11 @@ use anyhow::{Context, bail};
 use arrow_cast::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use tlc::core::{FieldRoles, Progress, Scan, Url, embedding_width, value_map};
+use tlc::open_project;
 use tlc::run::{DoctorOptions, ListedRun, ListedTable, Project};
 use tlc::table::{Derivation, NewTable, Table};
 
-use super::place::{self, DEFAULT_PROJECT, open_project};
+use super::place::{self, DEFAULT_PROJECT};
 use super::runs::describe;
 
 /// Vectors wider than this are not printed.
