@@ -178,7 +178,7 @@ mod tests {
 
     fn vectors(n: usize) -> Column {
         let values = (0..4 * n).map(|i| (i as f32).sin()).collect();
-        Column::embedding("vectors", 4, values, NumberRole::NnEmbedding)
+        Column::embedding("vectors", 4, values, NumberRole::NnEmbedding).expect("whole vectors")
     }
 
     fn ids(values: ArrayRef) -> Column {

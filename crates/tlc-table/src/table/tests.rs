@@ -3,7 +3,7 @@
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use std::collections::BTreeMap;
-use tlc_core::{Column, FieldRoles, Operation};
+use tlc_core::{Column, FieldRoles, Filter, Operation};
 
 use super::*;
 use crate::LanceStore;

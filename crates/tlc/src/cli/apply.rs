@@ -1,6 +1,6 @@
 //! `tlc apply`: a fitted model on a whole table, here or on a cluster.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use tlc::cluster::{Apply, Where};
