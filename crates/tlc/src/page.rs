@@ -84,6 +84,6 @@ mod tests {
         let labels = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(rows.column(0));
         assert_eq!(labels.values(), &[1, 0]);
         let error = save(&pets.url, &[3], "none").expect_err("three rows");
-        assert!(error.contains("no example_id 3"), "{error}");
+        assert!(error.contains("it has 3 rows"), "{error}");
     }
 }
