@@ -27,7 +27,8 @@ const CONNECT_SECS: u64 = 5;
 const ANSWER_SECS: u64 = 10;
 /// The answer to a job of ten thousand tasks is some megabytes.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
-/// How long a cancelled job may take to end.
+/// How often it is said that a job shall end, and how long that may take.
+const CANCEL: Duration = Duration::from_millis(50);
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 type Client = SchedulerGrpcClient<Channel>;
@@ -104,16 +105,20 @@ impl<'a> Scheduler<'a> {
 
     /// Ends a job and its tasks. If that fails they end by themselves: nobody wants their parts any more.
     pub(super) fn cancel(&self, job: &str) {
-        let params = CancelJobParams { job_id: job.to_owned() };
-        let asked = self.ask(|mut client| async move { client.cancel_job(params).await });
-        if let Err(error) = asked {
-            let error = chain(&error);
+        let begin = Instant::now();
+        loop {
+            let params = CancelJobParams { job_id: job.to_owned() };
+            let asked = self.ask(|mut client| async move { client.cancel_job(params).await });
+            // More than once: a scheduler forgets the wish if the job was submitted just now.
+            std::thread::sleep(CANCEL);
+            let error = match asked.and_then(|_| self.status(job)) {
+                Ok(Status::Running) if begin.elapsed() < ENDS_WITHIN => continue,
+                Ok(Status::Running) => "it still runs".to_owned(),
+                Ok(_) => return,
+                Err(error) => chain(&error),
+            };
             tracing::warn!(cluster = %self.address, job, error, "cannot cancel a job; its tasks end by themselves");
             return;
-        }
-        let begin = Instant::now();
-        while matches!(self.status(job), Ok(Status::Running)) && begin.elapsed() < ENDS_WITHIN {
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
