@@ -2,6 +2,7 @@
 
 mod columns;
 mod open;
+mod parts;
 mod read;
 mod sample;
 
@@ -15,6 +16,7 @@ use tlc_core::{NumberRole, TableStore, Url};
 use crate::ViewError;
 
 pub use columns::{ColumnKind, Values};
+pub use parts::TablePart;
 pub use sample::Sample;
 
 /// Everything that can be shown together, and where it is read from.
@@ -59,27 +61,22 @@ pub struct SceneDataset {
     pub text_column: Option<String>,
 }
 
-/// A metrics table.
+/// What there is of a dataset at one epoch: one stored table, or several that belong together, since each of several
+/// processes wrote a part of the samples, or since one table was reduced more than once.
 #[derive(Debug, Clone)]
 pub struct SceneTable {
     /// Index of its dataset.
     pub dataset: usize,
-    /// Its name.
+    /// The name of the first part.
     pub name: String,
     /// The epoch, if it is of one.
     pub epoch: Option<i64>,
-    /// Its place.
-    pub url: Url,
-    /// Its number of rows.
+    /// Its number of rows: samples that several reductions have are counted once.
     pub rows: usize,
-    /// The table that it was reduced from, which may be gone.
-    pub reduced_from: Option<Url>,
+    /// The stored tables, at least one, in order of writing.
+    pub parts: Vec<TablePart>,
     /// The means of columns over all rows with a finite value, as the run's record has them; empty if it has none.
     pub means: BTreeMap<String, f64>,
-    /// For each row its slot; `None` if row i is slot i.
-    slots: Option<Vec<u32>>,
-    /// The rows of slots in order of `slots`, so that one is found by halving; as many as there are rows.
-    by_slot: Vec<u32>,
 }
 
 /// A reduced column.
@@ -202,3 +199,6 @@ fn unknown(what: &'static str, name: &str, known: Vec<String>) -> ViewError {
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     ViewError::Unknown { what, name: name.to_owned(), known }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
