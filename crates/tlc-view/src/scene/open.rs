@@ -371,8 +371,8 @@ impl Member<'_> {
         let is_named_alike = a.name == b.name;
         a.origin == b.origin
             || match a.epoch() {
-                Some(_) => is_named_alike || are_disjoint(&self.ids, &other.ids),
-                None => is_named_alike && are_disjoint(&self.ids, &other.ids),
+                Some(_) => is_named_alike || are_parts(&self.ids, &other.ids),
+                None => is_named_alike && are_parts(&self.ids, &other.ids),
             }
     }
 }
@@ -383,9 +383,10 @@ impl Source {
     }
 }
 
-fn are_disjoint(a: &[i64], b: &[i64]) -> bool {
-    let a: HashSet<&i64> = a.iter().collect();
-    b.iter().all(|id| !a.contains(id))
+/// Whether they share at most half of the smaller one: samplers that fill a last batch up give a few to several processes.
+fn are_parts(a: &[i64], b: &[i64]) -> bool {
+    let known: HashSet<&i64> = a.iter().collect();
+    2 * b.iter().filter(|id| known.contains(id)).count() <= a.len().min(b.len())
 }
 
 /// The means over the rows of all parts, from what the run's record says that they add up to; none unless it says that of

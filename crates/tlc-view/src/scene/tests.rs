@@ -51,7 +51,7 @@ fn reduce(run: &Run, seed: u64) {
 fn parts_of_an_epoch_and_its_reductions_are_one_table() {
     let run = run();
     for epoch in 0..2 {
-        // Uneven parts, of which the means of means would be wrong; the second has another name.
+        // Uneven parts, of which the mean of means would be wrong; the second has another name.
         collect(&run, "train-0", Some(epoch), 0..10);
         collect(&run, "train-0-of-another-process", Some(epoch), 10..40);
     }
