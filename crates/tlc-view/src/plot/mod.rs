@@ -2,6 +2,7 @@
 //! one epoch to the next, and text for terminals.
 
 mod draw;
+mod few_colors;
 mod film;
 mod of_scene;
 mod palette;

@@ -98,13 +98,26 @@ fn draw_row(
     for table in tables {
         let still = still_of(scene, layout, table, color)?;
         let plot = still.scatter();
-        let file = out.join(format!("{}-{}", scene.tables[table].name, layout.name));
+        let file = out.join(format!("{}-{}", file_stem(scene, table), layout.name));
         plot.write_svg(&file.with_extension("svg"))?;
         plot.write_png(&file.with_extension("png"))?;
         row.push(still);
         task.advance(1)?;
     }
     Ok(row)
+}
+
+/// How the names of a table's pictures begin: by its name, and by more where several tables are called so.
+fn file_stem(scene: &Scene, table: usize) -> String {
+    let own = &scene.tables[table];
+    if scene.tables.iter().filter(|other| other.name == own.name).count() == 1 {
+        return own.name.clone();
+    }
+    let dataset = &scene.datasets[own.dataset].name;
+    match own.epoch {
+        Some(epoch) => format!("{}-{dataset}-epoch-{epoch}", own.name),
+        None => format!("{}-{dataset}-{table}", own.name),
+    }
 }
 
 /// The last epoch of each dataset, of the default layout or of the one that was named.
