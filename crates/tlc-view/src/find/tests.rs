@@ -121,6 +121,33 @@ fn what_does_not_fit_in_memory_is_found_in_files() {
     assert!(matches!(Lists::of(&scene, layout, 0, 0, &stopped), Err(ViewError::Cancelled(_))));
 }
 
+#[test]
+fn what_several_processes_collected_is_found_in_files_as_in_memory() {
+    let run = crate::scene::tests::run();
+    // Ten samples are in both.
+    crate::scene::tests::collect(&run, "train-0", Some(0), 0..600);
+    crate::scene::tests::collect(&run, "train-0", Some(0), 590..1200);
+    crate::scene::tests::reduce(&run, 1);
+    let scene = Scene::of_run(run.project(), &run).expect("readable");
+    assert_eq!((scene.tables.len(), scene.tables[0].parts.len()), (1, 2));
+    let nearest = |in_memory_bytes| {
+        let lists = Lists::of(&scene, &scene.layouts[0], 0, in_memory_bytes, &Progress::default()).expect("found");
+        let mut nearest: Vec<(usize, usize)> = Vec::new();
+        let take = |row: usize, others: ndarray::ArrayView1<'_, u32>, _: ndarray::ArrayView1<'_, f32>| {
+            nearest.push((lists.slots[row], lists.slots[others[0] as usize]));
+        };
+        lists.each(take).expect("readable");
+        nearest.sort_unstable();
+        nearest
+    };
+    let (in_memory, on_disk) = (nearest(u64::MAX), nearest(0));
+    let slots = |nearest: &[(usize, usize)]| nearest.iter().map(|(slot, _)| *slot).collect::<Vec<_>>();
+    assert_eq!(slots(&on_disk), (0..1200).collect::<Vec<_>>(), "each sample once");
+    assert_eq!(slots(&in_memory), slots(&on_disk));
+    let n_same = in_memory.iter().zip(&on_disk).filter(|(a, b)| a == b).count();
+    assert!(n_same >= 1080, "{n_same} of 1200 are the same");
+}
+
 #[cfg(feature = "server")]
 #[test]
 fn the_nearest_of_one_sample_are_those_of_all_distances() {
