@@ -120,7 +120,8 @@ mod tests {
         let project = Project::new(Arc::new(MemoryStore::default()), "memory://p".parse().expect("a URL"));
         let n = 40;
         let ids = number("id", (0..n).map(|row| Some(2 * (n - row))).collect(), NumberRole::ExampleId);
-        let values = (0..4 * n).map(|i| (i as f32 * 12.9898).sin()).collect();
+        let noise = tlc_core::rng::Stream::new(1, "features");
+        let values = (0..4 * n as u64).map(|i| noise.normal(i, 0) as f32).collect();
         let features = Column::embedding("features", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
         let url = table(&project, "toys", vec![ids, features]);
         for n_components in [2, 3] {
