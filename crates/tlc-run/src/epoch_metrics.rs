@@ -64,7 +64,7 @@ impl Run {
         let mut seen = BTreeSet::new();
         let mut all: Vec<EpochMetrics> = Vec::new();
         for entry in &entries {
-            if entry.aggregates.is_empty() || !seen.insert(origin(entry, &entries)) {
+            if entry.aggregates.is_empty() || !seen.insert(entry.origin(&entries)) {
                 continue;
             }
             let is_it = |known: &&mut EpochMetrics| {
@@ -82,20 +82,6 @@ impl Run {
         }
         Ok(all)
     }
-}
-
-/// The table whose rows a reduced one has, as far back as the run knows.
-fn origin<'a>(entry: &'a MetricsEntry, entries: &'a [MetricsEntry]) -> &'a Url {
-    let mut table = entry;
-    // Not for ever: anybody may have written the record.
-    for _ in 0..entries.len() {
-        let Some(source) = &table.reduced_from else { break };
-        match entries.iter().find(|entry| entry.url == *source) {
-            Some(next) => table = next,
-            None => return source,
-        }
-    }
-    &table.url
 }
 
 #[cfg(test)]

@@ -99,6 +99,21 @@ impl MetricsEntry {
     pub fn split(&self) -> Option<&str> {
         split(&self.constants)
     }
+
+    /// The table whose rows a reduced one has, as far back as `entries`, those of its run, tell; its own place if it was
+    /// not reduced. Tables with one origin are the same samples, once more.
+    pub fn origin<'a>(&'a self, entries: &'a [MetricsEntry]) -> &'a Url {
+        let mut table = self;
+        // Not for ever: anybody may have written the record.
+        for _ in 0..entries.len() {
+            let Some(source) = &table.reduced_from else { break };
+            match entries.iter().find(|entry| entry.url == *source) {
+                Some(next) => table = next,
+                None => return source,
+            }
+        }
+        &table.url
+    }
 }
 
 pub(crate) fn epoch(constants: &Map<String, Value>) -> Option<i64> {

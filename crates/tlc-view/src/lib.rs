@@ -20,5 +20,7 @@ pub mod server;
 mod text;
 
 pub use error::ViewError;
-pub use scene::{ColumnKind, Sample, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, Values};
+pub use scene::{
+    ColumnKind, Sample, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, TablePart, Values,
+};
 pub use text::printable;

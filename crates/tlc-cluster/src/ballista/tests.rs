@@ -94,7 +94,8 @@ impl Place {
         let document = serde_json::to_vec(&document).expect("plain data");
         let at = model.join(MODEL_DOCUMENT).expect("valid");
         store().write_object(&at, &document, WriteCondition::Absent).expect("free");
-        let column = tlc_core::Column::embedding("embedding", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
+        let column =
+            tlc_core::Column::embedding("embedding", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
         let lineage = Lineage::new("test/1", Operation::new("made-up", 1));
         let schema = Arc::new(lineage.write_into(&Schema::new(vec![column.field])));
         let rows = RecordBatch::try_new(schema.clone(), vec![column.values]).expect("valid");

@@ -1,11 +1,14 @@
 //! Fitting: one model per embedding column and reduction, saved, and found again when it is asked for once more.
 
+use std::collections::BTreeMap;
+
 use arrow_array::RecordBatch;
 use ndarray::{Array2, Axis, CowArray, Ix2};
 use serde_json::Value;
 use tlc_core::{
-    FittedReducer, Lineage, MODEL_DOCUMENT, ModelRef, Progress, ReduceError, Reducer, Scan, UniqueName, Url,
-    WriteCondition, decode_model, digest, embedding_values, embedding_width, encode_model, is_measurable, verify_model,
+    FittedReducer, Lineage, LineageInput, MODEL_DOCUMENT, ModelRef, Progress, ReduceError, Reducer, Scan, UniqueName,
+    Url, WriteCondition, decode_model, digest, embedding_values, embedding_width, encode_model, is_measurable,
+    verify_model,
 };
 
 use super::ReduceOptions;
@@ -68,15 +71,15 @@ impl FittedColumns {
         progress: &Progress,
     ) -> Result<Self, RunError> {
         let earlier = match saving {
-            Saving::In(_) => EarlierModels::of(place, producer)?,
-            Saving::No => EarlierModels(Vec::new()),
+            Saving::In(_) => Earlier::of(place, producer)?,
+            Saving::No => Earlier::default(),
         };
         let sample = Sample::new(producer, sources, &options.fit_rows)?;
         let rows = sample.as_ref().map(|sample| sample.row_numbers(place.project, producer)).transpose()?;
         let mut columns = Vec::new();
         for source in sources {
             let read = RowsToFit::read(place.project, producer, source, rows.as_deref())?;
-            for (reduction, target) in options.reductions.iter().zip(options.targets(source)?) {
+            for (reduction, target) in options.reductions.iter().zip(options.targets(source, &earlier.names)?) {
                 let reducer = &reduction.reducer;
                 let RowsToFit { values, layout_rows } = read.accepted_by(reducer.as_ref());
                 let found = earlier.find(place.project, source, reducer.as_ref(), sample.as_ref(), values.nrows());
@@ -111,11 +114,16 @@ impl FittedColumns {
     }
 }
 
-/// The reductions that were fitted on a table, finished or interrupted; their lineage says which model belongs to which
-/// parameters.
-struct EarlierModels(Vec<Lineage>);
+/// What earlier reductions left.
+#[derive(Default)]
+struct Earlier {
+    /// Those that were fitted on the producer, finished or interrupted; their lineage says which model belongs to which
+    /// parameters.
+    models: Vec<Lineage>,
+    names: TakenNames,
+}
 
-impl EarlierModels {
+impl Earlier {
     fn of(place: Place<'_>, producer: &Source) -> Result<Self, RunError> {
         let store = place.project.store();
         let (own, digest) = (producer.info.lineage().map(|lineage| lineage.table_id), &producer.info.digest);
@@ -126,17 +134,22 @@ impl EarlierModels {
             lineages.extend(store.info(&url).ok().and_then(|info| info.lineage()));
         }
         lineages.extend(Interrupted::in_folder(place.project, &folder)?.into_iter().filter_map(|it| it.lineage));
-        let mut earlier = Vec::new();
-        for lineage in lineages {
-            let is_fitted_on = |lineage: &Lineage| {
-                let input = lineage.inputs.last();
-                input.is_some_and(|input| own.is_some() && input.table_id == own && input.digest == *digest)
-            };
-            if lineage.operation.kind == REDUCE && digest.is_some() && is_fitted_on(&lineage) {
-                earlier.push(lineage);
-            }
+        lineages.retain(|lineage| lineage.operation.kind == REDUCE);
+        let mut names = TakenNames::default();
+        let is_producer = |input: &LineageInput| match (own, input.table_id) {
+            (Some(own), Some(id)) => own == id,
+            _ => place.project.places().expanded(&input.url).is_ok_and(|url| url == *producer.url()),
+        };
+        // All of a run's tables are looked at together; of others those that were made of the same table.
+        for lineage in lineages.iter().filter(|it| place.run.is_some() || it.inputs.iter().any(is_producer)) {
+            names.add(lineage);
         }
-        Ok(Self(earlier))
+        lineages.retain(|lineage| {
+            let input = lineage.inputs.last();
+            digest.is_some()
+                && input.is_some_and(|input| own.is_some() && input.table_id == own && input.digest == *digest)
+        });
+        Ok(Self { models: lineages, names })
     }
 
     fn find(
@@ -149,7 +162,7 @@ impl EarlierModels {
     ) -> Option<(Box<dyn FittedReducer>, ModelRef)> {
         let reducer = serde_json::to_value(reducer).ok()?;
         let sample = sample.and_then(|sample| serde_json::to_value(sample).ok());
-        for lineage in self.0.iter().filter(|lineage| lineage.operation.args.get(FIT_ROWS) == sample.as_ref()) {
+        for lineage in self.models.iter().filter(|lineage| lineage.operation.args.get(FIT_ROWS) == sample.as_ref()) {
             let columns = lineage.operation.args.get("columns").and_then(Value::as_object);
             for (target, made) in columns.into_iter().flatten() {
                 if made["source"] != source || made["reducer"] != reducer {
@@ -164,6 +177,32 @@ impl EarlierModels {
             }
         }
         None
+    }
+}
+
+/// The names of columns that earlier reductions made, and of what they made them by what.
+#[derive(Default)]
+pub(super) struct TakenNames(BTreeMap<String, Value>);
+
+impl TakenNames {
+    fn add(&mut self, lineage: &Lineage) {
+        let columns = lineage.operation.args.get("columns").and_then(Value::as_object);
+        self.0.extend(columns.into_iter().flatten().map(|(name, made)| (name.clone(), made.clone())));
+    }
+
+    /// `name`, unless it was given to other parameters before: then with the number of components if that is what
+    /// differs, or with the first number from 2 on that is free. The same parameters get the same name again.
+    pub(super) fn free(&self, name: &str, source: &str, reducer: &dyn Reducer) -> String {
+        let reducer_json = serde_json::to_value(reducer).expect("parameters are plain data");
+        let made = serde_json::json!({ "source": source, "reducer": reducer_json });
+        let n_components = |made: &Value| made["reducer"]["n_components"].clone();
+        let has_other_width = self.0.get(name).is_some_and(|other| n_components(other) != n_components(&made));
+        let with_width = has_other_width.then(|| format!("{name}_{}d", reducer.n_components()));
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        let mut names = std::iter::once(name.to_owned()).chain(with_width).chain(numbered);
+        names
+            .find(|name| self.0.get(name).is_none_or(|other| *other == made))
+            .expect("there are more numbers than names")
     }
 }
 

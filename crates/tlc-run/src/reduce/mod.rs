@@ -17,6 +17,7 @@ mod tables;
 
 use tlc_core::{Reducer, Url};
 
+use self::fit::TakenNames;
 use crate::RunError;
 
 pub(crate) use fit::check_model;
@@ -24,7 +25,7 @@ pub(crate) use pieces::{Interrupted, PIECES_SUFFIX};
 pub use sample::{FitRows, FitSize};
 pub use tables::{
     reduce_embeddings, reduce_embeddings_by_foreign_table_url, reduce_embeddings_multiple_parameters,
-    reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer,
+    reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer, reductions_of,
 };
 
 /// A reducer, and the name of the column it makes.
@@ -33,7 +34,9 @@ pub struct Reduction {
     /// The method with its parameters.
     pub reducer: Box<dyn Reducer>,
     /// The new column's name. Default `{source}_{method}`, for example `embeddings_90_pacmap`; if
-    /// several reductions use one method, `{source}_{method}_{n}d`.
+    /// several reductions use one method, `{source}_{method}_{n}d`. Where that name was given to other parameters
+    /// before, in the run or among what was made of the same table, it is told apart by the components if they differ,
+    /// or by a number: `embeddings_90_pacmap_3d`, `embeddings_90_pacmap_2`. The same parameters get the same name again.
     pub target_embedding_column: Option<String>,
 }
 
@@ -94,18 +97,19 @@ impl ReduceOptions {
     }
 
     /// The name of each reduction's column made from `source`.
-    fn targets(&self, source: &str) -> Result<Vec<String>, RunError> {
+    fn targets(&self, source: &str, taken: &TakenNames) -> Result<Vec<String>, RunError> {
         let method = |reduction: &Reduction| reduction.reducer.method();
         let targets: Vec<String> = self
             .reductions
             .iter()
             .map(|reduction| {
                 let alone = self.reductions.iter().filter(|other| method(other) == method(reduction)).count() == 1;
-                match &reduction.target_embedding_column {
-                    Some(target) => target.clone(),
+                let name = match &reduction.target_embedding_column {
+                    Some(target) => return target.clone(),
                     None if alone => format!("{source}_{}", method(reduction)),
                     None => format!("{source}_{}_{}d", method(reduction), reduction.reducer.n_components()),
-                }
+                };
+                taken.free(&name, source, reduction.reducer.as_ref())
             })
             .collect();
         match targets.iter().enumerate().find(|(i, target)| targets[..*i].contains(target)) {

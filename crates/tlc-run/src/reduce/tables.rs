@@ -6,7 +6,7 @@
 //! "Most recent" is by the time that a table's lineage gives; of several with one time the one with the greatest
 //! identity, which grows with time within a process; tables without lineage come before all others, in the order given.
 
-use tlc_core::{Progress, Url};
+use tlc_core::{Progress, TableInfo, Url};
 
 use super::source::Source;
 use super::streams::{Place, Reduced, Stream, Written};
@@ -131,6 +131,30 @@ pub fn reduce_embeddings_with_producer_consumer(
         tables.push(consumer);
     }
     reduce(project, vec![Stream { producer, tables }], options, progress)
+}
+
+/// The tables in `folder` that were reduced from `source`, which need not be there any more; oldest first. What cannot be
+/// read is left out.
+///
+/// # Errors
+/// A failing store.
+pub fn reductions_of(project: &Project, source: &Url, folder: &Url) -> Result<Vec<TableInfo>, RunError> {
+    let (store, places) = (project.store(), project.places());
+    let id = store.info(source).ok().and_then(|info| info.lineage()).map(|lineage| lineage.table_id);
+    let mut found = Vec::new();
+    for url in store.list_tables(folder)? {
+        let Ok(info) = store.info(&url) else { continue };
+        let Some(lineage) = info.lineage().filter(|lineage| !lineage.models.is_empty()) else { continue };
+        let is_of_source = lineage.inputs.first().is_some_and(|input| match (id, input.table_id) {
+            (Some(id), Some(input)) => id == input,
+            _ => places.expanded(&input.url).is_ok_and(|url| url == *source),
+        });
+        if is_of_source {
+            found.push((lineage.created, lineage.table_id, info));
+        }
+    }
+    found.sort_by_key(|(created, id, _)| (*created, *id));
+    Ok(found.into_iter().map(|(.., info)| info).collect())
 }
 
 /// A table that must have what is to be reduced.

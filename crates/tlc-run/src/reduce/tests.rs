@@ -419,7 +419,7 @@ fn a_model_that_was_fitted_before_is_used_again() {
     let train = fixture.url("datasets/train.lance");
     let model = |mapping: &UrlMapping, source: &Url| {
         let info = fixture.store.info(mapping.get(source).expect("mapped")).expect("there");
-        info.lineage().expect("has lineage").models["embeddings_90_pca"].url.clone()
+        info.lineage().expect("has lineage").models.into_values().next().expect("one model").url
     };
     let once = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("reducible");
     let before = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("again");
@@ -433,6 +433,57 @@ fn a_model_that_was_fitted_before_is_used_again() {
     options.reductions = vec![pca(2).into()];
     let later = fixture.run.reduce_embeddings_by_foreign_table_url(&train, &options, &progress()).expect("later");
     assert_ne!(model(&later, &first), model(&once, &first), "another table is the newest");
+}
+
+/// The columns that a reduction made of `source`.
+fn made(fixture: &Fixture, reduced: &Url) -> Vec<String> {
+    let lineage = fixture.store.info(reduced).expect("there").lineage().expect("has lineage");
+    lineage.models.into_keys().collect()
+}
+
+fn pca_with_seed(n_components: usize, seed: u64) -> Box<dyn Reducer> {
+    let args = [("n_components".to_owned(), json!(n_components)), ("seed".to_owned(), json!(seed))];
+    reducer_from_args("pca", args.into_iter().collect()).expect("valid")
+}
+
+#[test]
+fn other_parameters_make_columns_of_other_names_and_the_same_parameters_of_the_same() {
+    let fixture = Fixture::new();
+    let (run, project) = (&fixture.run, fixture.run.project());
+    let sources = [fixture.add(Some("train"), 0, 0), fixture.add(Some("val"), 0, 0)];
+    let expected = [
+        (pca_with_seed(2, 1), "embeddings_90_pca"),
+        (pca_with_seed(2, 2), "embeddings_90_pca_2"),
+        (pca_with_seed(3, 1), "embeddings_90_pca_3d"),
+        (pca_with_seed(3, 2), "embeddings_90_pca_3"),
+        (pca_with_seed(2, 2), "embeddings_90_pca_2"),
+        (pca_with_seed(2, 1), "embeddings_90_pca"),
+    ];
+    for (reducer, name) in expected.clone() {
+        let options = ReduceOptions { delete_source_tables: Some(false), ..ReduceOptions::new([reducer]) };
+        let mapping = run.reduce_embeddings_per_dataset(&options, &progress()).expect("reducible");
+        for source in &sources {
+            assert_eq!(made(&fixture, mapping.get(source).expect("mapped")), [name], "of both models");
+        }
+    }
+    // A table without a run, and one that has nothing to do with it.
+    let (table, other) = (fixture.url("runs/r/metrics"), fixture.add(None, 0, 0));
+    for (reducer, name) in expected {
+        let options = ReduceOptions::new([reducer]);
+        let reduced = reduce_embeddings(project, &sources[0], &options, &progress()).expect("reducible");
+        assert_eq!((made(&fixture, &reduced), reduced.parent()), (vec![name.to_owned()], sources[0].parent()));
+        project.replay_reduction(&reduced, &progress()).expect("the name is part of what was done");
+    }
+    let reduced = reduce_embeddings(project, &other, &ReduceOptions::new([pca_with_seed(2, 2)]), &progress());
+    assert_eq!(made(&fixture, &reduced.expect("reducible")), ["embeddings_90_pca"]);
+    let names = |source: &Url, folder: &Url| {
+        let found = reductions_of(project, source, folder).expect("readable");
+        found.iter().flat_map(|info| made(&fixture, &info.url)).collect::<Vec<_>>()
+    };
+    let made_once = ["pca", "pca_2", "pca_3d", "pca_3", "pca_2", "pca"].map(|name| format!("embeddings_90_{name}"));
+    assert_eq!(names(&sources[0], &table), made_once, "oldest first");
+    assert_eq!(names(&sources[1], &table), [""; 0]);
+    assert_eq!(names(&sources[1], &fixture.url("runs/r/reduced")), made_once, "those of the run are elsewhere");
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub fn embedding_atlas(
     for &index in tables {
         let table = scene.table(index)?;
         let dataset = &scene.datasets[table.dataset];
-        let slots: Vec<usize> = (0..dataset.example_ids.len()).filter(|&slot| table.row(slot).is_some()).collect();
+        let slots: Vec<usize> = (0..dataset.example_ids.len()).filter(|&slot| table.has_row(slot)).collect();
         let first = has_neighbours.len();
         let places = scene.coordinates(layout, index)?;
         for (axis, values) in axes.iter_mut().enumerate() {

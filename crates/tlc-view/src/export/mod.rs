@@ -151,7 +151,7 @@ pub fn rows_of_tables(scene: &Scene, tables: &[usize], layout: Option<&SceneLayo
         let layout = layout.filter(|layout| layout.tables.contains(&index));
         // Gaps are samples of other tables of the dataset.
         let ids = &scene.datasets[table.dataset].example_ids;
-        let own: Vec<i64> = (0..ids.len()).filter(|&slot| table.row(slot).is_some()).map(|slot| ids[slot]).collect();
+        let own: Vec<i64> = (0..ids.len()).filter(|&slot| table.has_row(slot)).map(|slot| ids[slot]).collect();
         let rows = rows(scene, index, layout, Some(&own))?;
         let n = rows.num_rows();
         let dataset: StringArray = std::iter::repeat_n(Some(&scene.datasets[table.dataset].name), n).collect();

@@ -1,11 +1,11 @@
 //! The nearest others of each sample of a table of any size: in memory, or from a certain size on in files.
 
-use ndarray::ArrayView1;
-use tlc_core::{Progress, ReduceError, embedding_width};
-use tlc_reduce::knn::{DiskGraph, DiskOptions, Neighbours, RowSource as _, TableRows, graph_on_disk};
+use ndarray::{ArrayView1, ArrayView2};
+use tlc_core::{Progress, ReduceError, TableInfo, embedding_width};
+use tlc_reduce::knn::{DiskGraph, DiskOptions, Neighbours, RowSource, TableRows, graph_on_disk};
 
 use super::NEIGHBOURS;
-use super::space::{Space, embeddings_of};
+use super::space::{Space, Vectors, embeddings_of};
 use crate::{Scene, SceneLayout, ViewError};
 
 /// Embeddings up to this size are searched in memory, which takes about three times as much. Those of larger tables are
@@ -40,15 +40,16 @@ impl Lists {
         in_memory_bytes: u64,
         progress: &Progress,
     ) -> Result<Self, ViewError> {
-        if let Some((url, column)) = embeddings_of(scene, layout, table)? {
-            let info = scene.store().info(&url)?;
-            let width = info.schema.field_with_name(column).ok().and_then(embedding_width).unwrap_or(0);
-            if info.rows.saturating_mul(4 * width as u64) > in_memory_bytes {
-                let of = scene.table(table)?;
-                // Of several rows of a sample the first.
-                let is_meant = |row: u64| of.row(of.slot(row as usize)) == Some(row);
-                let rows = TableRows::open(scene.store(), info, column, &is_meant, progress).map_err(failed)?;
-                return Self::on_disk(&rows, column, |row| of.slot(row as usize), progress);
+        if let Some(vectors) = embeddings_of(scene, layout, table)? {
+            let infos = vectors.iter().map(|it| scene.store().info(&it.url)).collect::<Result<Vec<_>, _>>()?;
+            let width = |(it, info): (&Vectors<'_>, &TableInfo)| {
+                info.schema.field_with_name(it.column).ok().and_then(embedding_width).unwrap_or(0)
+            };
+            let widths: Vec<usize> = vectors.iter().zip(&infos).map(width).collect();
+            let n_rows = infos.iter().fold(0, |n: u64, info| n.saturating_add(info.rows));
+            let is_one_width = widths.iter().all(|width| *width == widths[0]);
+            if is_one_width && n_rows.saturating_mul(4 * widths[0] as u64) > in_memory_bytes {
+                return Self::on_disk(scene, &vectors, infos, progress);
             }
         }
         let space = Space::of(scene, layout, table)?;
@@ -57,19 +58,30 @@ impl Lists {
     }
 
     fn on_disk(
-        rows: &TableRows<'_>,
-        column: &str,
-        slot: impl Fn(u64) -> usize,
+        scene: &Scene,
+        vectors: &[Vectors<'_>],
+        infos: Vec<TableInfo>,
         progress: &Progress,
     ) -> Result<Self, ViewError> {
+        let (mut rows, mut slots) = (OneAfterAnother(Vec::new()), Vec::new());
+        for (index, (Vectors { part, column, .. }, info)) in vectors.iter().zip(infos).enumerate() {
+            // Of several rows of a sample the first; of several parts that have it the last.
+            let is_meant = |row: u64| {
+                let slot = part.slot(row as usize);
+                let is_elsewhere = || vectors[index + 1..].iter().any(|later| later.part.row(slot).is_some());
+                part.row(slot) == Some(row) && !is_elsewhere()
+            };
+            let own = TableRows::open(scene.store(), info, column, &is_meant, progress).map_err(failed)?;
+            slots.extend((0..own.n_rows() as u64).map(|place| part.slot(own.row_number(place) as usize)));
+            rows.0.push(own);
+        }
+        let name = format!("the embeddings {}", vectors.first().map_or("", |it| it.column));
         let n = rows.n_rows();
-        let slots = (0..n as u64).map(|place| slot(rows.row_number(place))).collect();
-        let name = format!("the embeddings {column}");
         let k = NEIGHBOURS.min(n.saturating_sub(1));
         if k == 0 {
             return Ok(Self { name, slots, lists: Kept::Nothing });
         }
-        let (graph, report) = graph_on_disk(rows, k, &DiskOptions::default(), progress).map_err(failed)?;
+        let (graph, report) = graph_on_disk(&rows, k, &DiskOptions::default(), progress).map_err(failed)?;
         let name = format!("{name}, of which {:.0} in 100 were found", 100.0 * report.recall);
         Ok(Self { name, slots, lists: Kept::OnDisk(graph) })
     }
@@ -93,6 +105,26 @@ impl Lists {
                     hand(first, &graph.read(first..graph.n_rows().min(first + BATCH_ROWS)).map_err(failed)?);
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of several tables as one source.
+struct OneAfterAnother<'a>(Vec<TableRows<'a>>);
+
+impl RowSource for OneAfterAnother<'_> {
+    fn n_rows(&self) -> usize {
+        self.0.iter().map(RowSource::n_rows).sum()
+    }
+
+    fn n_features(&self) -> usize {
+        self.0.first().map_or(0, RowSource::n_features)
+    }
+
+    fn read(&self, take: &mut dyn FnMut(ArrayView2<'_, f32>) -> Result<(), ReduceError>) -> Result<(), ReduceError> {
+        for table in &self.0 {
+            table.read(take)?;
         }
         Ok(())
     }

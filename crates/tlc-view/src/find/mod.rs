@@ -174,7 +174,7 @@ pub fn find(
 ) -> Result<Findings, ViewError> {
     if finder.needs_labels() && scene.column_with_role(&NumberRole::Label).is_none() {
         let reason = format!("{} needs labels, and it has no column with the role label", finder.title());
-        return Err(ViewError::Unusable { url: scene.table(table)?.url.clone(), reason });
+        return Err(ViewError::Unusable { url: scene.table(table)?.url().clone(), reason });
     }
     let (mut rows, space) = match finder {
         Finder::Movers => (over_epochs::movers(scene, layout, table, progress)?, None),

@@ -1,9 +1,9 @@
 //! The neighbours of one sample, batch by batch: nothing but the nearest is kept.
 
 use arrow_array::Array as _;
-use tlc_core::{Progress, Scan, Url, embedding_values};
+use tlc_core::{Progress, Scan, embedding_values};
 
-use super::space::embeddings_of;
+use super::space::{Vectors, embeddings_of};
 use crate::{Scene, SceneLayout, ViewError};
 
 /// Candidates beyond those that are wanted, before the farther ones are let go.
@@ -31,18 +31,25 @@ pub(crate) fn nearest(
     let of = scene.table(table)?;
     let embeddings = if wants_embeddings { embeddings_of(scene, layout, table)? } else { None };
     let is_embedding = embeddings.is_some();
-    let (url, column): (Url, &str) = match embeddings {
-        Some((url, column)) => (url, column),
-        None if layout.tables.contains(&table) => (of.url.clone(), &layout.name),
+    let vectors: Vec<Vectors<'_>> = match embeddings {
+        Some(vectors) => vectors,
+        None if layout.tables.contains(&table) => {
+            let in_map = |part| Vectors { part, url: part.url.clone(), column: &layout.name };
+            of.parts_with(&layout.name).map(in_map).collect()
+        }
         None => {
             let known = format!("{:?}", layout.tables);
             return Err(ViewError::Unknown { what: "table with this layout", name: table.to_string(), known });
         }
     };
     let ids = &scene.datasets[of.dataset].example_ids;
-    let row = ids.binary_search(&example_id).ok().and_then(|slot| of.row(slot));
-    let Some(row) = row else { return Ok(Nearest { is_embedding, neighbours: None }) };
-    let own = scene.store().take(&url, &[row], Some(&[column.to_owned()]))?;
+    let slot = ids.binary_search(&example_id).ok();
+    // Of several the last, whose place on the map is the one that is shown.
+    let own = slot.and_then(|slot| vectors.iter().rev().find_map(|it| Some((slot, it, it.part.row(slot)?))));
+    let Some((own_slot, Vectors { url, column, .. }, row)) = own else {
+        return Ok(Nearest { is_embedding, neighbours: None });
+    };
+    let own = scene.store().take(url, &[row], Some(&[(*column).to_owned()]))?;
     let own_values = embedding_values(&own, column);
     let from = own_values.as_ref().filter(|_| own.column(0).is_valid(0)).map(|values| values.row(0));
     let Some(from) = from.filter(|from| from.iter().all(|x| x.is_finite())) else {
@@ -56,25 +63,31 @@ pub(crate) fn nearest(
         }
     };
     let task = progress.task("nearest samples", of.rows as u64);
-    let mut first = 0;
-    for batch in scene.store().scan(&url, Scan::columns([column]))? {
-        let batch = batch?;
-        let Some(values) = embedding_values(&batch, column) else { continue };
-        for (place, point) in values.outer_iter().enumerate() {
-            let at = first + place;
-            if at as u64 == row || batch.column(0).is_null(place) {
+    for (index, Vectors { part, url, column }) in vectors.iter().enumerate() {
+        let mut first = 0;
+        for batch in scene.store().scan(url, Scan::columns([*column]))? {
+            let batch = batch?;
+            let Some(values) = embedding_values(&batch, column).filter(|values| values.ncols() == from.len()) else {
                 continue;
+            };
+            for (place, point) in values.outer_iter().enumerate() {
+                let slot = part.slot(first + place);
+                // A sample that several parts have is where the last of them puts it.
+                let is_elsewhere = vectors[index + 1..].iter().any(|later| later.part.row(slot).is_some());
+                if slot == own_slot || is_elsewhere || batch.column(0).is_null(place) {
+                    continue;
+                }
+                let squared: f64 = from.iter().zip(point).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                if squared.is_finite() {
+                    near.push((squared.sqrt(), ids[slot]));
+                }
+                if near.len() >= 2 * k + SLACK {
+                    keep(&mut near);
+                }
             }
-            let squared: f64 = from.iter().zip(point).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-            if squared.is_finite() {
-                near.push((squared.sqrt(), ids[of.slot(at)]));
-            }
-            if near.len() >= 2 * k + SLACK {
-                keep(&mut near);
-            }
+            first += batch.num_rows();
+            task.advance(batch.num_rows() as u64)?;
         }
-        first += batch.num_rows();
-        task.advance(batch.num_rows() as u64)?;
     }
     keep(&mut near);
     near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -5,24 +5,42 @@ use ndarray::Array2;
 use tlc_core::{Progress, ReduceError, Scan, StoreError, Url, embedding_values, embedding_width};
 use tlc_reduce::knn::{Index, KnnMethod, Neighbours};
 
-use crate::{Scene, SceneLayout, ViewError};
+use crate::{Scene, SceneLayout, TablePart, ViewError};
 
-/// The table with the embeddings that the layout was made of, and their column, if they are still there: in the table
-/// itself or in that it was reduced from, which has its rows in their order.
+/// A stored column of vectors, and the part of a table whose rows, in whose order, it is of.
+pub(super) struct Vectors<'a> {
+    pub(super) part: &'a TablePart,
+    pub(super) url: Url,
+    pub(super) column: &'a str,
+}
+
+/// The embeddings that the layout was made of in a table, if they are still there for all of its parts: in the part
+/// itself or in the table that it was reduced from, which has its rows in their order.
 pub(super) fn embeddings_of<'a>(
-    scene: &Scene,
+    scene: &'a Scene,
     layout: &'a SceneLayout,
     table: usize,
-) -> Result<Option<(Url, &'a str)>, ViewError> {
-    let Some(source) = &layout.source else { return Ok(None) };
-    let of = scene.table(table)?;
-    for url in std::iter::once(&of.url).chain(&of.reduced_from) {
+) -> Result<Option<Vec<Vectors<'a>>>, ViewError> {
+    let Some(column) = layout.source.as_deref() else { return Ok(None) };
+    let mut found: Vec<Vectors<'a>> = Vec::new();
+    for part in scene.table(table)?.parts_with(&layout.name) {
+        let Some(url) = embeddings_of_part(scene, part, column)? else { return Ok(None) };
+        // What was reduced twice is there once.
+        if found.iter().all(|known| known.url != url) {
+            found.push(Vectors { part, url, column });
+        }
+    }
+    Ok(Some(found).filter(|found| !found.is_empty()))
+}
+
+fn embeddings_of_part(scene: &Scene, part: &TablePart, column: &str) -> Result<Option<Url>, ViewError> {
+    for url in std::iter::once(&part.url).chain(&part.reduced_from) {
         match scene.store().info(url) {
-            Ok(info) if info.schema.field_with_name(source).is_ok_and(|field| embedding_width(field).is_some()) => {
-                return Ok(Some((url.clone(), source)));
+            Ok(info) if info.schema.field_with_name(column).is_ok_and(|field| embedding_width(field).is_some()) => {
+                return Ok(Some(url.clone()));
             }
             Ok(_) => {}
-            Err(StoreError::NotFound { .. }) if *url != of.url => {}
+            Err(StoreError::NotFound { .. }) if *url != part.url => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -63,23 +81,27 @@ impl Space {
     }
 
     pub(crate) fn of_embeddings(scene: &Scene, layout: &SceneLayout, table: usize) -> Result<Option<Self>, ViewError> {
-        let Some((url, source)) = embeddings_of(scene, layout, table)? else { return Ok(None) };
-        let of = scene.table(table)?;
-        let batches = scene.store().scan(&url, Scan::columns([source]))?;
-        let n = scene.datasets[of.dataset].example_ids.len();
+        let Some(vectors) = embeddings_of(scene, layout, table)? else { return Ok(None) };
+        let n = scene.datasets[scene.table(table)?.dataset].example_ids.len();
         let mut all: Option<Array2<f32>> = None;
-        let mut row = 0;
-        for batch in batches {
-            let batch = batch?;
-            let Some(values) = embedding_values(&batch, source) else { return Ok(None) };
-            let all = all.get_or_insert_with(|| Array2::from_elem((n, values.ncols()), f32::NAN));
-            for (place, point) in values.outer_iter().enumerate().filter(|(place, _)| batch.column(0).is_valid(*place))
-            {
-                all.row_mut(of.slot(row + place)).assign(&point);
+        for Vectors { part, url, column } in &vectors {
+            let mut row = 0;
+            for batch in scene.store().scan(url, Scan::columns([*column]))? {
+                let batch = batch?;
+                let Some(values) = embedding_values(&batch, column) else { return Ok(None) };
+                let all = all.get_or_insert_with(|| Array2::from_elem((n, values.ncols()), f32::NAN));
+                if values.ncols() != all.ncols() {
+                    return Ok(None);
+                }
+                let is_valid = |place: usize| batch.column(0).is_valid(place);
+                for (place, point) in values.outer_iter().enumerate().filter(|(place, _)| is_valid(*place)) {
+                    all.row_mut(part.slot(row + place)).assign(&point);
+                }
+                row += batch.num_rows();
             }
-            row += batch.num_rows();
         }
-        Ok(all.map(|all| Self::new(format!("the embeddings {source}"), all)))
+        let name = layout.source.as_deref().unwrap_or_default();
+        Ok(all.map(|all| Self::new(format!("the embeddings {name}"), all)))
     }
 
     fn new(name: String, all: Array2<f32>) -> Self {

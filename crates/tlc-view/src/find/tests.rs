@@ -121,6 +121,33 @@ fn what_does_not_fit_in_memory_is_found_in_files() {
     assert!(matches!(Lists::of(&scene, layout, 0, 0, &stopped), Err(ViewError::Cancelled(_))));
 }
 
+#[test]
+fn what_several_processes_collected_is_found_in_files_as_in_memory() {
+    let run = crate::scene::tests::run();
+    // Ten samples are in both.
+    crate::scene::tests::collect(&run, "train-0", Some(0), 0..600);
+    crate::scene::tests::collect(&run, "train-0", Some(0), 590..1200);
+    crate::scene::tests::reduce(&run, 1);
+    let scene = Scene::of_run(run.project(), &run).expect("readable");
+    assert_eq!((scene.tables.len(), scene.tables[0].parts.len()), (1, 2));
+    let neighbours = |in_memory_bytes| {
+        let lists = Lists::of(&scene, &scene.layouts[0], 0, in_memory_bytes, &Progress::default()).expect("found");
+        let mut found = BTreeMap::new();
+        let take = |row: usize, others: ndarray::ArrayView1<'_, u32>, _: ndarray::ArrayView1<'_, f32>| {
+            let others: Vec<usize> = others.iter().map(|&other| lists.slots[other as usize]).collect();
+            assert_eq!(found.insert(lists.slots[row], others), None, "each sample once");
+        };
+        lists.each(take).expect("readable");
+        found
+    };
+    let (in_memory, on_disk) = (neighbours(u64::MAX), neighbours(0));
+    let slots: Vec<usize> = (0..1200).collect();
+    assert_eq!(in_memory.keys().copied().collect::<Vec<_>>(), slots);
+    assert_eq!(on_disk.keys().copied().collect::<Vec<_>>(), slots);
+    let n_near = slots.iter().filter(|slot| in_memory[*slot].contains(&on_disk[*slot][0])).count();
+    assert!(n_near >= 1080, "the nearest in files is near in memory for {n_near} of 1200");
+}
+
 #[cfg(feature = "server")]
 #[test]
 fn the_nearest_of_one_sample_are_those_of_all_distances() {

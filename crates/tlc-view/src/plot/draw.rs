@@ -9,13 +9,16 @@ use image::{Delay, DynamicImage, Frame, ImageFormat, RgbImage, imageops};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{PlotError, Scatter};
+use tlc_core::Progress;
+
+use super::few_colors::FewColors;
+use super::{Film, PlotError, Scatter};
 use crate::printable;
 
 /// Pixels are drawn this much larger and averaged, since plotters draws circles with hard edges.
 const SUPERSAMPLING: u32 = 2;
-/// How quickly 256 colours are chosen, 1 to 30; at 10 one sees no difference in plots of few colours.
-const GIF_SPEED: i32 = 10;
+/// How long a frame between two epochs stays: 20 in a second look like movement.
+const BETWEEN: Duration = Duration::from_millis(50);
 const FONT: &str = "sans-serif";
 
 fn failed(title: &str, error: impl ToString) -> PlotError {
@@ -56,19 +59,28 @@ pub(super) fn png(
     Ok(file)
 }
 
-/// The plots one after the other, for ever; each stays for `delay`, the last three times as long.
-pub(super) fn gif(plots: &[Scatter], size: (u32, u32), delay: Duration) -> Result<Vec<u8>, PlotError> {
+/// The film, for ever; each epoch stays for `delay`, the last three times as long.
+pub(super) fn gif(film: &Film, size: (u32, u32), delay: Duration, progress: &Progress) -> Result<Vec<u8>, PlotError> {
     let mut file = Vec::new();
-    let title = plots.first().map(|plot| plot.title.as_str()).unwrap_or_default();
+    let title = film.stills.first().map(|still| still.title.as_str()).unwrap_or_default();
+    let classes = film.stills.iter().flat_map(|still| still.series.iter().map(|(_, color)| *color));
+    let mut colors = FewColors::for_classes(classes);
+    let task = progress.task("draw the film", film.n_frames() as u64);
     {
-        let mut encoder = GifEncoder::new_with_speed(&mut file, GIF_SPEED);
+        let mut encoder = GifEncoder::new(&mut file);
         encoder.set_repeat(Repeat::Infinite).map_err(|error| failed(title, error))?;
-        for (index, plot) in plots.iter().enumerate() {
-            let picture = pixels(&plot.title, size, |area| scatter(area, plot, 1.0, true))?;
-            let delay = if index + 1 == plots.len() { 3 * delay } else { delay };
+        for (index, (plot, is_held)) in (0..).map_while(|index| film.frame(index)).enumerate() {
+            let delay = match is_held {
+                true if index + 1 == film.n_frames() => 3 * delay,
+                true => delay,
+                false => BETWEEN,
+            };
+            let mut picture = pixels(&plot.title, size, |area| scatter(area, &plot, 1.0, true))?;
+            colors.reduce(&mut picture);
             let picture = DynamicImage::from(picture).to_rgba8();
             let frame = Frame::from_parts(picture, 0, 0, Delay::from_saturating_duration(delay));
             encoder.encode_frame(frame).map_err(|error| failed(&plot.title, error))?;
+            task.advance(1)?;
         }
     }
     Ok(file)

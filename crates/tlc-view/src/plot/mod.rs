@@ -1,7 +1,9 @@
-//! Scatter plots of layouts: SVG, PNG, contact sheets that show epochs side by side, GIFs that show them one after the
-//! other, and text for terminals.
+//! Scatter plots of layouts: SVG, PNG, contact sheets that show epochs side by side, GIFs in which the points move from
+//! one epoch to the next, and text for terminals.
 
 mod draw;
+mod few_colors;
+mod film;
 mod of_scene;
 mod palette;
 mod terminal;
@@ -9,7 +11,10 @@ mod terminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use of_scene::{scatter_of, window_of};
+use tlc_core::{Cancelled, Progress};
+
+pub use film::{Film, Placed, Still};
+pub use of_scene::{scatter_of, still_of, window_of};
 pub use palette::{class_color, number_color};
 pub use terminal::to_text;
 
@@ -86,6 +91,9 @@ pub enum PlotError {
         #[source]
         source: std::io::Error,
     },
+    /// Stopped on request.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 const SIZE: (u32, u32) = (900, 720);
@@ -127,13 +135,13 @@ pub fn write_contact_sheet(path: &Path, title: &str, rows: &[Vec<Scatter>]) -> R
     write(path, &draw::contact_sheet(title, rows, n_columns, TILE)?)
 }
 
-/// Writes plots one after the other to a GIF that begins again after the last: epochs as a film. Each stays for `delay`, the
-/// last three times as long.
+/// Writes a film to a GIF that begins again after the last frame. Each epoch stays for `delay`, the last three times as
+/// long, and each frame between two epochs for 50 ms.
 ///
 /// # Errors
-/// A file that cannot be written.
-pub fn write_gif(path: &Path, plots: &[Scatter], delay: Duration) -> Result<(), PlotError> {
-    write(path, &draw::gif(plots, GIF, delay)?)
+/// A file that cannot be written; cancellation.
+pub fn write_gif(path: &Path, film: &Film, delay: Duration, progress: &Progress) -> Result<(), PlotError> {
+    write(path, &draw::gif(film, GIF, delay, progress)?)
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), PlotError> {
@@ -187,17 +195,45 @@ mod tests {
     }
 
     #[test]
-    fn a_gif_has_a_frame_for_each_plot_and_lingers_on_the_last() {
+    fn a_gif_holds_each_epoch_and_moves_between_them() {
         use image::AnimationDecoder;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.gif");
-        write_gif(&path, &[example(), example(), example()], Duration::from_millis(500)).expect("written");
-        let file = std::io::BufReader::new(std::fs::File::open(&path).expect("there"));
-        let decoder = image::codecs::gif::GifDecoder::new(file).expect("a GIF");
-        let frames = decoder.into_frames().collect_frames().expect("whole");
-        let delays: Vec<u32> = frames.iter().map(|frame| frame.delay().numer_denom_ms().0).collect();
-        assert_eq!(delays, [500, 500, 1500]);
-        assert_eq!(frames[0].buffer().dimensions(), GIF);
+        let still = |epoch: usize| Still {
+            title: "map".to_owned(),
+            moment: format!("epoch {epoch}"),
+            series: vec![("a".to_owned(), class_color(0, 3)), ("b".to_owned(), class_color(1, 3))],
+            samples: (0..100).map(|i| Some(Placed { point: [i as f32, (i * epoch) as f32], series: i % 2 })).collect(),
+            window: Window { x: [-5.0, 105.0], y: [-5.0, 205.0] },
+        };
+        let mut film = Film { stills: (0..3).map(still).collect(), frames_between: 2 };
+        let frames = |film: &Film| {
+            write_gif(&path, film, Duration::from_millis(500), &Progress::default()).expect("written");
+            let file = std::io::BufReader::new(std::fs::File::open(&path).expect("there"));
+            let decoder = image::codecs::gif::GifDecoder::new(file).expect("a GIF");
+            decoder.into_frames().collect_frames().expect("whole")
+        };
+        let moving = frames(&film);
+        let delays = |frames: &[image::Frame]| -> Vec<u32> {
+            frames.iter().map(|frame| frame.delay().numer_denom_ms().0).collect()
+        };
+        assert_eq!(delays(&moving), [500, 50, 50, 500, 50, 50, 1500]);
+        assert_eq!(moving[0].buffer().dimensions(), GIF);
+        // No frame is a copy of another, also below the line that says what it is of.
+        let field = |frame: &image::Frame| {
+            image::imageops::crop_imm(frame.buffer(), 0, 40, GIF.0, GIF.1 - 40).to_image().into_raw()
+        };
+        for a in 0..moving.len() {
+            for b in 0..a {
+                assert_ne!(field(&moving[a]), field(&moving[b]), "frames {b} and {a}");
+            }
+        }
+        film.frames_between = 0;
+        let held = frames(&film);
+        assert_eq!(delays(&held), [500, 500, 1500]);
+        let stopped = Progress::default();
+        stopped.cancel();
+        assert!(matches!(write_gif(&path, &film, Duration::from_millis(500), &stopped), Err(PlotError::Cancelled(_))));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Plots of what a scene holds.
 
-use super::{Scatter, Series, Window, class_color, number_color};
+use ndarray::ArrayView1;
+
+use super::{Placed, Scatter, Still, Window, class_color, number_color};
 use crate::{Scene, SceneColumn, SceneLayout, Values, ViewError};
 
 /// Shades of a column of numbers.
@@ -23,25 +25,40 @@ pub fn scatter_of(
     table: usize,
     column: Option<&SceneColumn>,
 ) -> Result<Scatter, ViewError> {
+    Ok(still_of(scene, layout, table, column)?.scatter())
+}
+
+/// As [`scatter_of`], for a film: stills of the tables of one dataset have its samples in one order.
+///
+/// # Errors
+/// As [`scatter_of`].
+pub fn still_of(
+    scene: &Scene,
+    layout: &SceneLayout,
+    table: usize,
+    column: Option<&SceneColumn>,
+) -> Result<Still, ViewError> {
     let coordinates = scene.coordinates(layout, table)?;
     let (groups, group_of) = match column {
         None => (vec![("all".to_owned(), GREY)], vec![Some(0); coordinates.nrows()]),
         Some(column) => groups(column, &scene.values(column, table)?),
     };
-    let mut series: Vec<Series> =
-        groups.into_iter().map(|(name, color)| Series { name, color, points: Vec::new() }).collect();
-    for (point, group) in coordinates.outer_iter().zip(group_of) {
-        if let Some(series) = group.and_then(|group| series.get_mut(group))
-            && point.iter().all(|x| x.is_finite())
-        {
-            series.points.push([point[0], point[1]]);
-        }
-    }
+    let placed = |(point, group): (ArrayView1<'_, f32>, Option<usize>)| {
+        let is_placed = point.iter().all(|x| x.is_finite());
+        Some(Placed { point: [point[0], point[1]], series: group? }).filter(|_| is_placed)
+    };
+    let samples = coordinates.outer_iter().zip(group_of).map(placed).collect();
     let of = scene.table(table)?;
     let axes = if layout.n_components > 2 { ", first two of three axes" } else { "" };
-    let epoch = of.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
-    let dataset = &scene.datasets[of.dataset].name;
-    Ok(Scatter { title: format!("{}{axes}: {dataset}{epoch}", layout.name), series, window: window_of(layout) })
+    let is_beside = |other: &usize| *other != table && scene.tables[*other].dataset == of.dataset;
+    let moment = match of.epoch {
+        Some(epoch) => format!("epoch {epoch}"),
+        // Its name tells it from the others.
+        None if layout.tables.iter().any(is_beside) => of.name.clone(),
+        None => String::new(),
+    };
+    let title = format!("{}{axes}: {}", layout.name, scene.datasets[of.dataset].name);
+    Ok(Still { title, moment, series: groups, samples, window: window_of(layout) })
 }
 
 type Groups = (Vec<(String, [u8; 3])>, Vec<Option<usize>>);

@@ -2,6 +2,7 @@
 
 mod columns;
 mod open;
+mod parts;
 mod read;
 mod rows;
 mod sample;
@@ -16,6 +17,7 @@ use tlc_core::{NumberRole, TableStore, Url};
 use crate::ViewError;
 
 pub use columns::{ColumnKind, Values};
+pub use parts::TablePart;
 pub use sample::Sample;
 
 /// Everything that can be shown together, and where it is read from.
@@ -52,8 +54,8 @@ pub struct SceneDataset {
     pub name: String,
     /// The table whose rows the samples are: the foreign table, or where there is none, the table itself.
     pub foreign_table: Option<Url>,
-    /// Index of the table whose own `example_id` names its rows, where it describes no other. Otherwise a sample's number is
-    /// that of its row in `foreign_table`.
+    /// Index of the table whose own `example_id` names its rows, where it describes no other: its first part is
+    /// `foreign_table`. Otherwise a sample's number is that of its row in `foreign_table`.
     pub named_by: Option<usize>,
     /// The samples, ascending.
     pub example_ids: Vec<i64>,
@@ -63,27 +65,22 @@ pub struct SceneDataset {
     pub text_column: Option<String>,
 }
 
-/// A metrics table.
+/// What there is of a dataset at one epoch: one stored table, or several that belong together, since each of several
+/// processes wrote a part of the samples, or since one table was reduced more than once.
 #[derive(Debug, Clone)]
 pub struct SceneTable {
     /// Index of its dataset.
     pub dataset: usize,
-    /// Its name.
+    /// The name of the first part.
     pub name: String,
     /// The epoch, if it is of one.
     pub epoch: Option<i64>,
-    /// Its place.
-    pub url: Url,
-    /// Its number of rows.
+    /// Its number of rows: samples that several reductions have are counted once.
     pub rows: usize,
-    /// The table that it was reduced from, which may be gone.
-    pub reduced_from: Option<Url>,
+    /// The stored tables, at least one, in order of writing.
+    pub parts: Vec<TablePart>,
     /// The means of columns over all rows with a finite value, as the run's record has them; empty if it has none.
     pub means: BTreeMap<String, f64>,
-    /// For each row its slot; `None` if row i is slot i.
-    slots: Option<Vec<u32>>,
-    /// The rows of slots in order of `slots`, so that one is found by halving; as many as there are rows.
-    by_slot: Vec<u32>,
 }
 
 /// A reduced column.
@@ -206,3 +203,6 @@ fn unknown(what: &'static str, name: &str, known: Vec<String>) -> ViewError {
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     ViewError::Unknown { what, name: name.to_owned(), known }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,29 +1,31 @@
 //! Finding out what there is to see.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow_schema::Schema;
 use serde_json::{Map, Value};
 use tlc_core::{
-    FieldRoles, Lineage, NumberRole, Scan, StoreError, TableInfo, TableStore, UniqueName, Url, columns_with_role,
-    distinct, embedding_width,
+    Aggregate, FieldRoles, Lineage, NumberRole, Places, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
+    columns_with_role, distinct, embedding_width,
 };
-use tlc_run::{Project, Run};
+use tlc_run::{MetricsEntry, Project, Run, reductions_of};
 
 use super::columns::{columns_of, whole_numbers, wider};
-use super::{ColumnKind, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope};
+use super::{ColumnKind, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, TablePart};
 use crate::ViewError;
 
-/// A table that is to be shown.
+/// A stored table that is to be shown.
 struct Source {
     info: TableInfo,
     name: String,
     foreign_table: Option<Url>,
     reduced_from: Option<Url>,
+    /// The table whose rows it has.
+    origin: Url,
     constants: Map<String, Value>,
-    means: BTreeMap<String, f64>,
+    aggregates: BTreeMap<String, Aggregate>,
 }
 
 impl Scene {
@@ -40,22 +42,14 @@ impl Scene {
         let entries = run.metrics()?;
         // What was reduced and kept is shown by its successor, which has all its columns but the embeddings.
         let is_replaced = |url: &Url| entries.iter().any(|entry| entry.reduced_from.as_ref() == Some(url));
-        for entry in entries.iter().filter(|entry| !is_replaced(&entry.url)).cloned() {
-            match store.info(&entry.url) {
-                Ok(info) => sources.push(Source {
-                    info,
-                    name: entry.name,
-                    foreign_table: entry.foreign_table,
-                    reduced_from: entry.reduced_from,
-                    constants: entry.constants,
-                    means: entry
-                        .aggregates
-                        .iter()
-                        .map(|(column, sums)| (column.clone(), sums.mean_of_finite()))
-                        .filter(|(_, mean)| mean.is_finite())
-                        .collect(),
-                }),
-                Err(error) => tracing::warn!(table = %entry.url, %error, "left out: it cannot be read"),
+        for entry in entries.iter().filter(|entry| !is_replaced(&entry.url)) {
+            let origin = entry.origin(&entries).clone();
+            let MetricsEntry { url, name, foreign_table, reduced_from, constants, aggregates, .. } = entry.clone();
+            match store.info(&url) {
+                Ok(info) => {
+                    sources.push(Source { info, name, foreign_table, reduced_from, origin, constants, aggregates });
+                }
+                Err(error) => tracing::warn!(table = %url, %error, "left out: it cannot be read"),
             }
         }
         let status = serde_json::to_value(record.status).ok().and_then(|status| status.as_str().map(str::to_owned));
@@ -68,23 +62,62 @@ impl Scene {
     /// # Errors
     /// A failing store.
     pub fn of_table(project: &Project, url: &Url) -> Result<Self, ViewError> {
+        let info = project.shared_store().info(url)?;
+        Self::of_tables(project, url, vec![info])
+    }
+
+    /// A table of a project with all reductions of it that lie beside it, as one table with a layout of each; if it is
+    /// reduced itself, with the other reductions of its source, and its own layouts first.
+    ///
+    /// # Errors
+    /// A failing store.
+    pub fn of_table_with_reductions(project: &Project, url: &Url) -> Result<Self, ViewError> {
+        let info = project.shared_store().info(url)?;
+        let source = reduced_from(project.places(), &info)?;
+        let mut infos = vec![info];
+        for of in std::iter::once(url).chain(&source) {
+            // Reductions of a table are written beside it.
+            let folders: BTreeSet<Url> = [url, of].into_iter().filter_map(Url::parent).collect();
+            for folder in folders {
+                for info in reductions_of(project, of, &folder)? {
+                    if infos.iter().all(|known| known.url != info.url) {
+                        infos.push(info);
+                    }
+                }
+            }
+        }
+        Self::of_tables(project, url, infos)
+    }
+
+    /// Tables that are the one at `url` or made of the same rows.
+    fn of_tables(project: &Project, url: &Url, infos: Vec<TableInfo>) -> Result<Self, ViewError> {
         let (store, places) = (project.shared_store(), project.places());
-        let info = store.info(url)?;
-        let name = UniqueName::stem_of(url.file_name()).to_owned();
-        // Only what can be opened: a table that was copied from elsewhere may describe one that is not here.
-        let foreign_table = info.foreign_table(places)?.filter(|url| places.covers(url) && store.info(url).is_ok());
-        let lineage = info.lineage();
-        let input = lineage.as_ref().filter(|lineage| !lineage.models.is_empty()).and_then(|it| it.inputs.first());
-        let reduced_from = input.map(|input| places.expanded(&input.url)).transpose()?;
-        let source = Source {
-            info,
-            name: name.clone(),
-            foreign_table,
-            reduced_from,
-            constants: Map::new(),
-            means: BTreeMap::new(),
+        let mut inputs = Vec::new();
+        for info in &infos {
+            inputs.push((info.url.clone(), reduced_from(places, info)?));
+        }
+        let origin = |url: &Url| {
+            let mut origin = url;
+            // Not for ever: lineage may be anybody's.
+            for _ in 0..inputs.len() {
+                let Some((_, Some(input))) = inputs.iter().find(|(table, _)| table == origin) else { break };
+                origin = input;
+            }
+            origin.clone()
         };
-        Self::new(store, Some(places.root().clone()), name, None, None, vec![source])
+        let is_replaced = |url: &Url| inputs.iter().any(|(_, input)| input.as_ref() == Some(url));
+        let mut sources = Vec::new();
+        for (info, (_, reduced_from)) in infos.into_iter().zip(inputs.iter().cloned()) {
+            if is_replaced(&info.url) {
+                continue;
+            }
+            // Only what can be opened: a table that was copied from elsewhere may describe one that is not here.
+            let foreign_table = info.foreign_table(places)?.filter(|url| places.covers(url) && store.info(url).is_ok());
+            let (name, origin) = (name_of(&info.url), origin(&info.url));
+            let (constants, aggregates) = (Map::new(), BTreeMap::new());
+            sources.push(Source { info, name, foreign_table, reduced_from, origin, constants, aggregates });
+        }
+        Self::new(store, Some(places.root().clone()), name_of(url), None, None, sources)
     }
 
     fn new(
@@ -125,52 +158,63 @@ impl Scene {
     }
 
     fn add_tables(&mut self, sources: &[Source]) -> Result<(), ViewError> {
-        let mut ids_of_tables = Vec::new();
-        for (table, source) in sources.iter().enumerate() {
+        // Of each dataset the table whose rows its samples are, and whether that names them itself; of each table which
+        // sources it is made of.
+        let (mut keys, mut members): (Vec<(Url, bool)>, Vec<Vec<Member<'_>>>) = (Vec::new(), Vec::new());
+        for source in sources {
             let column = columns_with_role(&source.info.schema, &NumberRole::ExampleId).into_iter().next();
             let ids = self.example_ids(&source.info, column.as_deref())?;
             let described = self.described(source, column.is_some());
-            let named_by = (described.is_none() && column.is_some()).then_some(table);
-            let samples_of = Some(described.as_ref().unwrap_or(&source.info.url));
-            let is_it =
-                |dataset: &SceneDataset| dataset.named_by == named_by && dataset.foreign_table.as_ref() == samples_of;
-            let dataset = match self.datasets.iter().position(is_it) {
+            let is_named = described.is_none() && column.is_some();
+            // All reductions of a table have its rows, and its names of them.
+            let key = (described.as_ref().unwrap_or(&source.origin).clone(), is_named);
+            let dataset = match keys.iter().position(|known| *known == key) {
                 Some(index) => index,
                 None => {
+                    // The first table of a dataset is made of this source.
+                    let named_by = is_named.then_some(self.tables.len());
                     self.datasets.push(SceneDataset { named_by, ..self.dataset(source, described.as_ref()) });
-                    self.datasets.len() - 1
+                    keys.push(key);
+                    keys.len() - 1
                 }
             };
-            self.tables.push(SceneTable {
-                dataset,
-                name: source.name.clone(),
-                epoch: source.constants.get("epoch").and_then(Value::as_i64),
-                url: source.info.url.clone(),
-                rows: ids.len(),
-                reduced_from: source.reduced_from.clone(),
-                means: source.means.clone(),
-                slots: None,
-                by_slot: Vec::new(),
+            let member = Member { source, ids };
+            let goes_with = |table: &usize| {
+                self.tables[*table].dataset == dataset && members[*table].iter().any(|other| member.goes_with(other))
+            };
+            let known = (0..self.tables.len()).find(goes_with);
+            let index = known.unwrap_or_else(|| {
+                self.tables.push(SceneTable {
+                    dataset,
+                    name: source.name.clone(),
+                    epoch: source.epoch(),
+                    rows: 0,
+                    parts: Vec::new(),
+                    means: BTreeMap::new(),
+                });
+                members.push(Vec::new());
+                self.tables.len() - 1
             });
-            ids_of_tables.push(ids);
+            let (url, reduced_from) = (source.info.url.clone(), source.reduced_from.clone());
+            self.tables[index].parts.push(TablePart::new(url, member.ids.len(), reduced_from, source.origin.clone()));
+            members[index].push(member);
         }
         for (index, dataset) in self.datasets.iter_mut().enumerate() {
-            let of_dataset = || (0..self.tables.len()).filter(|&table| self.tables[table].dataset == index);
-            let mut all: Vec<i64> = of_dataset().flat_map(|table| ids_of_tables[table].iter().copied()).collect();
+            let of_dataset = (0..self.tables.len()).filter(|&table| self.tables[table].dataset == index);
+            let ids = of_dataset.flat_map(|table| members[table].iter().flat_map(|member| member.ids.iter().copied()));
+            let mut all: Vec<i64> = ids.collect();
             // Tables are in order as a rule: a stable sort puts them together in one pass.
             all.sort();
             all.dedup();
             dataset.example_ids = all;
         }
-        for (table, ids) in self.tables.iter_mut().zip(ids_of_tables) {
+        for (table, members) in self.tables.iter_mut().zip(&members) {
             let all = &self.datasets[table.dataset].example_ids;
-            if *all != ids {
-                let slots: Vec<u32> = ids.iter().map(|id| all.partition_point(|other| other < id) as u32).collect();
-                table.by_slot = (0..slots.len() as u32).collect();
-                // Stable: of rows of one slot the first.
-                table.by_slot.sort_by_key(|&row| slots[row as usize]);
-                table.slots = Some(slots);
+            for (part, member) in table.parts.iter_mut().zip(members) {
+                part.find_slots(&member.ids, all);
             }
+            table.rows = table.distinct_parts().map(|part| part.rows).sum();
+            table.means = means(table, members);
         }
         Ok(())
     }
@@ -220,7 +264,12 @@ impl Scene {
     }
 
     fn add_layouts(&mut self, sources: &[Source]) -> Result<(), ViewError> {
-        for (table, source) in sources.iter().enumerate() {
+        // In the order of writing, not of the tables.
+        for source in sources {
+            let is_it = |part: &TablePart| part.url == source.info.url;
+            let place = |table: &SceneTable| table.parts.iter().position(is_it);
+            let found = self.tables.iter().enumerate().find_map(|(index, table)| Some((index, place(table)?)));
+            let Some((table, part)) = found else { continue };
             let schema = &source.info.schema;
             let lineage = source.info.lineage();
             for name in columns_with_role(schema, &NumberRole::ReducedEmbedding) {
@@ -237,10 +286,14 @@ impl Scene {
                         self.layouts.len() - 1
                     }
                 };
-                self.layouts[index].tables.push(table);
-                if lineage.as_ref().is_some_and(|lineage| lineage.inputs.len() == 1 && !lineage.models.is_empty()) {
+                let is_fitted = |lineage: &Lineage| lineage.inputs.len() == 1 && lineage.models.contains_key(&name);
+                if lineage.as_ref().is_some_and(is_fitted) {
                     self.layouts[index].fitted_table = Some(table);
                 }
+                if !self.layouts[index].tables.contains(&table) {
+                    self.layouts[index].tables.push(table);
+                }
+                self.tables[table].parts[part].layouts.push(name);
             }
         }
         for index in 0..self.layouts.len() {
@@ -319,8 +372,8 @@ impl Scene {
                 continue;
             }
             let mut classes = BTreeMap::new();
-            for table in &self.tables {
-                let batches = match self.store.scan(&table.url, Scan::columns([&column.name])) {
+            for part in self.tables.iter().flat_map(SceneTable::distinct_parts) {
+                let batches = match self.store.scan(&part.url, Scan::columns([&column.name])) {
                     Ok(batches) => batches,
                     Err(StoreError::Unsupported { .. }) => continue,
                     Err(error) => return Err(error.into()),
@@ -357,6 +410,65 @@ impl SceneColumn {
             tracing::warn!(column, n, %first, "tables name classes differently; the first name is shown");
         }
     }
+}
+
+/// A stored table and the samples that its rows are.
+struct Member<'a> {
+    source: &'a Source,
+    ids: Vec<i64>,
+}
+
+impl Member<'_> {
+    /// Whether both belong together: as reductions of one table, or as parts of an epoch that several processes wrote.
+    /// Tables of the same samples that have no epoch, or another name, are something else each.
+    fn goes_with(&self, other: &Member<'_>) -> bool {
+        let (a, b) = (self.source, other.source);
+        if a.constants != b.constants {
+            return false;
+        }
+        let is_named_alike = a.name == b.name;
+        a.origin == b.origin
+            || match a.epoch() {
+                Some(_) => is_named_alike || are_parts(&self.ids, &other.ids),
+                None => is_named_alike && are_parts(&self.ids, &other.ids),
+            }
+    }
+}
+
+impl Source {
+    fn epoch(&self) -> Option<i64> {
+        self.constants.get("epoch").and_then(Value::as_i64)
+    }
+}
+
+/// Whether they share at most half of the smaller one: samplers that fill a last batch up give a few to several processes.
+fn are_parts(a: &[i64], b: &[i64]) -> bool {
+    let known: HashSet<&i64> = a.iter().collect();
+    2 * b.iter().filter(|id| known.contains(id)).count() <= a.len().min(b.len())
+}
+
+/// The means over the rows of all parts, from what the run's record says that they add up to; none unless it says that of
+/// all.
+fn means(table: &SceneTable, members: &[Member<'_>]) -> BTreeMap<String, f64> {
+    let mut all: BTreeMap<&String, Aggregate> = BTreeMap::new();
+    for part in table.distinct_parts() {
+        let Some(member) = members.iter().find(|member| member.source.info.url == part.url) else { continue };
+        if member.source.aggregates.is_empty() {
+            return BTreeMap::new();
+        }
+        for (column, sums) in &member.source.aggregates {
+            all.entry(column).or_default().merge(*sums);
+        }
+    }
+    let means = all.into_iter().map(|(column, sums)| (column.clone(), sums.mean_of_finite()));
+    means.filter(|(_, mean)| mean.is_finite()).collect()
+}
+
+/// The table that a table was reduced from, as its lineage names it.
+fn reduced_from(places: &Places, info: &TableInfo) -> Result<Option<Url>, ViewError> {
+    let lineage = info.lineage().filter(|lineage| !lineage.models.is_empty());
+    let input = lineage.and_then(|lineage| lineage.inputs.into_iter().next());
+    Ok(input.map(|input| places.expanded(&input.url)).transpose()?)
 }
 
 /// `train` of `…/train-01J….lance`.

@@ -1,6 +1,6 @@
 //! Reading what is shown, in the order of the slots.
 
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array, new_null_array};
+use arrow_array::{Array, ArrayRef, UInt64Array, new_empty_array, new_null_array};
 use arrow_schema::{ArrowError, Field};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
@@ -8,7 +8,7 @@ use ndarray::Array2;
 use tlc_core::{Scan, StoreError, embedding_values};
 
 use super::columns::{numbers_as, scatter};
-use super::{ColumnKind, Scene, SceneColumn, SceneLayout, SceneTable, Scope, Values, unknown};
+use super::{ColumnKind, Scene, SceneColumn, SceneLayout, SceneTable, Scope, TablePart, Values, unknown};
 use crate::ViewError;
 
 impl Scene {
@@ -23,18 +23,20 @@ impl Scene {
         }
         let table = self.table(table)?;
         let mut coordinates = Array2::from_elem((self.n_slots(table), layout.n_components), f32::NAN);
-        let mut row = 0;
-        for batch in self.store.scan(&table.url, Scan::columns([&layout.name]))? {
-            let batch = batch?;
-            let values = embedding_values(&batch, &layout.name).ok_or_else(|| ViewError::Unusable {
-                url: table.url.clone(),
-                reason: format!("its column {:?} holds no vectors", layout.name),
-            })?;
-            for (place, point) in values.outer_iter().enumerate().filter(|(place, _)| batch.column(0).is_valid(*place))
-            {
-                coordinates.row_mut(table.slot(row + place)).assign(&point);
+        for part in table.parts_with(&layout.name) {
+            let mut row = 0;
+            for batch in self.store.scan(&part.url, Scan::columns([&layout.name]))? {
+                let batch = batch?;
+                let values = embedding_values(&batch, &layout.name).ok_or_else(|| ViewError::Unusable {
+                    url: part.url.clone(),
+                    reason: format!("its column {:?} holds no vectors", layout.name),
+                })?;
+                let is_valid = |place: usize| batch.column(0).is_valid(place);
+                for (place, point) in values.outer_iter().enumerate().filter(|(place, _)| is_valid(*place)) {
+                    coordinates.row_mut(part.slot(row + place)).assign(&point);
+                }
+                row += batch.num_rows();
             }
-            row += batch.num_rows();
         }
         Ok(coordinates)
     }
@@ -47,7 +49,9 @@ impl Scene {
         let Some(column) = &layout.ood_column else { return Ok(None) };
         let table = self.table(table)?;
         let mut values = Values::Number(vec![f32::NAN; self.n_slots(table)]);
-        self.read_into(table, column, &Default::default(), &mut values)?;
+        for part in table.parts_with(&layout.name) {
+            self.read_into(part, column, &Default::default(), &mut values)?;
+        }
         let Values::Number(values) = values else { unreachable!("made above") };
         Ok(Some(values))
     }
@@ -66,7 +70,11 @@ impl Scene {
             ColumnKind::Text => Values::Text(vec![None; n]),
         };
         match column.scope {
-            Scope::Table => self.read_into(table, &column.name, &column.classes, &mut values)?,
+            Scope::Table => {
+                for part in table.distinct_parts() {
+                    self.read_into(part, &column.name, &column.classes, &mut values)?;
+                }
+            }
             Scope::Dataset => {
                 let dataset = &self.datasets[table.dataset];
                 let Some(url) = &dataset.foreign_table else { return Ok(values) };
@@ -87,32 +95,42 @@ impl Scene {
     /// this name, or one of the table's that is not shown. `None` if there is none.
     ///
     /// # Errors
-    /// A table that is gone; a failing store.
+    /// A table that is gone; parts that store it as different types; a failing store.
     pub fn stored(&self, name: &str, table: usize) -> Result<Option<(Field, ArrayRef)>, ViewError> {
         let table = self.table(table)?;
         let dataset = &self.datasets[table.dataset];
         let is_of_dataset = self.columns.iter().any(|column| column.name == name && column.scope == Scope::Dataset);
-        let url = match &dataset.foreign_table {
-            Some(url) if is_of_dataset => url,
-            _ => &table.url,
-        };
-        let info = self.store.info(url)?;
-        let Ok(field) = info.schema.field_with_name(name) else { return Ok(None) };
-        let field = field.clone().with_nullable(true);
-        if is_of_dataset {
+        if let Some(url) = dataset.foreign_table.as_ref().filter(|_| is_of_dataset) {
+            let info = self.store.info(url)?;
+            let Ok(field) = info.schema.field_with_name(name) else { return Ok(None) };
             let rows = self.rows_of_slots(dataset);
             let taken = self.store.take(url, &rows, Some(&[name.to_owned()]))?;
-            return Ok(Some((field, taken.column(0).clone())));
+            return Ok(Some((field.clone().with_nullable(true), taken.column(0).clone())));
         }
-        let batches: Vec<RecordBatch> = self.store.scan(url, Scan::columns([name]))?.collect::<Result<_, _>>()?;
-        let failed = |error: ArrowError| StoreError::backend("put the rows in order of", url, error);
-        let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
+        let mut found: Option<Field> = None;
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        let mut rows = vec![None; self.n_slots(table)];
+        let mut n_rows = 0;
+        for part in table.distinct_parts() {
+            let info = self.store.info(&part.url)?;
+            let Ok(field) = info.schema.field_with_name(name) else { continue };
+            found.get_or_insert_with(|| field.clone().with_nullable(true));
+            let mut row = 0;
+            for batch in self.store.scan(&part.url, Scan::columns([name]))? {
+                let values = batch?.column(0).clone();
+                (row..row + values.len()).for_each(|row| rows[part.slot(row)] = Some((n_rows + row) as u64));
+                row += values.len();
+                arrays.push(values);
+            }
+            n_rows += row;
+        }
+        let Some(field) = found else { return Ok(None) };
+        let failed = |error: ArrowError| StoreError::backend("put the rows in order of", table.url(), error);
+        let parts: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
         let values = match parts.as_slice() {
             [] => new_empty_array(field.data_type()),
             parts => concat(parts).map_err(failed)?,
         };
-        let mut rows = vec![None; self.n_slots(table)];
-        (0..values.len()).for_each(|row| rows[table.slot(row)] = Some(row as u64));
         let values = take(&values, &UInt64Array::from(rows), None).map_err(failed)?;
         Ok(Some((field, values)))
     }
@@ -129,12 +147,12 @@ impl Scene {
 
     fn read_into(
         &self,
-        table: &SceneTable,
+        part: &TablePart,
         column: &str,
         classes: &std::collections::BTreeMap<i64, String>,
         values: &mut Values,
     ) -> Result<(), ViewError> {
-        let batches = match self.store.scan(&table.url, Scan::columns([column])) {
+        let batches = match self.store.scan(&part.url, Scan::columns([column])) {
             Ok(batches) => batches,
             // Another table of the scene has the column.
             Err(StoreError::Unsupported { .. }) => return Ok(()),
@@ -144,7 +162,7 @@ impl Scene {
         for batch in batches {
             let batch = batch?;
             let n = batch.num_rows();
-            scatter(batch.column(0), (row..row + n).map(|row| table.slot(row)), classes, values);
+            scatter(batch.column(0), (row..row + n).map(|row| part.slot(row)), classes, values);
             row += n;
         }
         Ok(())
@@ -152,24 +170,5 @@ impl Scene {
 
     fn n_slots(&self, table: &SceneTable) -> usize {
         self.datasets[table.dataset].example_ids.len()
-    }
-}
-
-impl SceneTable {
-    /// The row of a slot, if the table has one.
-    pub(crate) fn row(&self, slot: usize) -> Option<u64> {
-        match &self.slots {
-            None => (slot < self.rows).then_some(slot as u64),
-            Some(slots) => {
-                let slot_of = |row: &u32| slots[*row as usize] as usize;
-                let at = self.by_slot.partition_point(|row| slot_of(row) < slot);
-                self.by_slot.get(at).filter(|row| slot_of(row) == slot).map(|&row| u64::from(row))
-            }
-        }
-    }
-
-    /// The slot of a row.
-    pub(crate) fn slot(&self, row: usize) -> usize {
-        self.slots.as_ref().map_or(row, |slots| slots[row] as usize)
     }
 }

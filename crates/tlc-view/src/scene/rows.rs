@@ -4,7 +4,7 @@
 //! in a column of the same role plays no part then. Only where a table describes no other do the numbers in its own column
 //! name its rows.
 
-use super::{Scene, SceneDataset, SceneTable};
+use super::{Scene, SceneDataset, TablePart};
 use crate::ViewError;
 
 /// Samples that a message names.
@@ -21,7 +21,7 @@ impl Scene {
         let of = self.datasets.get(dataset).ok_or_else(|| {
             refused(format!("there is no dataset {dataset}; there are {}, counted from 0", self.datasets.len()))
         })?;
-        let named_by = of.named_by.map(|table| self.table(table)).transpose()?;
+        let named_by = self.naming_part(of);
         let n = match &of.foreign_table {
             Some(url) => self.store.info(url)?.rows,
             None => return Err(refused("these samples are of no table".to_owned())),
@@ -30,7 +30,7 @@ impl Scene {
         for &id in example_ids {
             let before = rows.len();
             match named_by {
-                Some(table) => rows.extend(slot_of(of, id).into_iter().flat_map(|slot| table.rows_of(slot))),
+                Some(part) => rows.extend(slot_of(of, id).into_iter().flat_map(|slot| part.rows_of(slot))),
                 None => rows.extend(u64::try_from(id).ok().filter(|&row| row < n)),
             }
             if rows.len() == before {
@@ -47,10 +47,15 @@ impl Scene {
 
     /// The row of the dataset's table that a sample is, the first where it is several.
     pub(crate) fn row_of_sample(&self, dataset: &SceneDataset, example_id: i64) -> Option<u64> {
-        match dataset.named_by {
-            Some(table) => self.tables.get(table)?.row(slot_of(dataset, example_id)?),
+        match self.naming_part(dataset) {
+            Some(part) => part.row(slot_of(dataset, example_id)?),
             None => u64::try_from(example_id).ok(),
         }
+    }
+
+    /// Of a dataset whose table names its rows itself, this table.
+    fn naming_part(&self, dataset: &SceneDataset) -> Option<&TablePart> {
+        self.tables.get(dataset.named_by?)?.parts.first()
     }
 
     /// The rows of the dataset's table that its samples are, by slot.
@@ -62,20 +67,6 @@ impl Scene {
 
 fn slot_of(dataset: &SceneDataset, example_id: i64) -> Option<usize> {
     dataset.example_ids.binary_search(&example_id).ok()
-}
-
-impl SceneTable {
-    /// All rows of a slot.
-    fn rows_of(&self, slot: usize) -> Vec<u64> {
-        match &self.slots {
-            None => self.row(slot).into_iter().collect(),
-            Some(slots) => {
-                let slot_of = |row: &u32| slots[*row as usize] as usize;
-                let from = self.by_slot.partition_point(|row| slot_of(row) < slot);
-                self.by_slot[from..].iter().take_while(|row| slot_of(row) == slot).map(|&row| u64::from(row)).collect()
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -122,6 +113,28 @@ mod tests {
         assert_eq!((text(&scene, 5), text(&scene, 0)), (Some("doll".to_owned()), None));
         let error = scene.rows_of_samples(0, &[5, 1, 0]).expect_err("they are none").to_string();
         assert!(error.contains("no example_id 1, 0; it has 3 rows"), "{error}");
+    }
+
+    #[test]
+    fn reductions_of_a_table_that_names_its_rows_keep_the_names() {
+        let project = Project::new(Arc::new(MemoryStore::default()), "memory://p".parse().expect("a URL"));
+        let n = 40;
+        let ids = number("id", (0..n).map(|row| Some(2 * (n - row))).collect(), NumberRole::ExampleId);
+        let noise = tlc_core::rng::Stream::new(1, "features");
+        let values = (0..4 * n as u64).map(|i| noise.normal(i, 0) as f32).collect();
+        let features = Column::embedding("features", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
+        let url = table(&project, "toys", vec![ids, features]);
+        for n_components in [2, 3] {
+            let args = [("n_components".to_owned(), serde_json::json!(n_components))].into_iter().collect();
+            let mut options = tlc_run::ReduceOptions::new([tlc_core::reducer_from_args("pca", args).expect("valid")]);
+            options.delete_source_tables = Some(false);
+            tlc_run::reduce_embeddings(&project, &url, &options, &tlc_core::Progress::default()).expect("reducible");
+        }
+        let scene = Scene::of_table_with_reductions(&project, &url).expect("readable");
+        assert_eq!((scene.datasets.len(), scene.tables.len(), scene.tables[0].parts.len()), (1, 1, 2));
+        assert_eq!(scene.datasets[0].foreign_table.as_ref(), Some(scene.tables[0].url()));
+        assert_eq!(scene.rows_of_samples(0, &[2, 80]).expect("known"), [39, 0]);
+        assert!(scene.rows_of_samples(0, &[0]).is_err(), "a row's number is no name");
     }
 
     #[test]

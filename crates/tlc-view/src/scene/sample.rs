@@ -31,10 +31,10 @@ impl Scene {
         let Some(dataset) = self.datasets.get(dataset) else { return Ok(sample) };
         let slot = dataset.example_ids.binary_search(&example_id).ok();
         if let (Some(slot), Some(index)) = (slot, table) {
-            let table = self.table(index)?;
-            if let Some(row) = table.row(slot) {
+            for part in self.table(index)?.distinct_parts() {
+                let Some(row) = part.row(slot) else { continue };
                 for column in self.columns.iter().filter(|column| column.scope == Scope::Table) {
-                    self.add_value(&mut sample, column, &table.url, row)?;
+                    self.add_value(&mut sample, column, &part.url, row)?;
                 }
             }
         }

@@ -332,8 +332,8 @@ pub(super) async fn reduce(
         Source::Table { .. } | Source::Made { .. } => {
             let Some((project, url)) = its_state.scenes.table() else { return Err("there is no table yet".into()) };
             let source = reduce::source(its_state.scenes.get(None)?.as_ref(), &url);
-            let reduced = reduce::table(&project, &source, &request, progress)?;
-            its_state.scenes.show_table(project, reduced);
+            reduce::table(&project, &source, &request, progress)?;
+            its_state.scenes.add_reduction();
             Ok(())
         }
     })?;

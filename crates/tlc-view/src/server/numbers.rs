@@ -7,7 +7,7 @@ use super::quality::{accuracy_in_map, of_what};
 use crate::find::{Labels, NEIGHBOURS, step, tables_over_epochs};
 use crate::{ColumnKind, Scene, SceneColumn, Scope, Values, ViewError};
 
-/// Steps longer than this share of the map's diameter are counted.
+/// Steps longer than this share of the map's diameter, the diagonal of its box, are counted.
 const FAR: f64 = 0.1;
 
 pub(crate) fn numbers(scene: &Scene, progress: &Progress) -> Result<Value, ViewError> {
@@ -25,8 +25,11 @@ pub(crate) fn numbers(scene: &Scene, progress: &Progress) -> Result<Value, ViewE
             }
         }
         epochs.push(json!({ "table": index, "epoch": table.epoch, "dataset": table.dataset, "means": means }));
-        let text = scene.store().info(&table.url)?.lineage().map(|lineage| text_of(&lineage)).unwrap_or_default();
-        lineage.push(json!({ "table": index, "text": text }));
+        let mut texts = Vec::new();
+        for part in &table.parts {
+            texts.extend(scene.store().info(&part.url)?.lineage().map(|lineage| text_of(&lineage)));
+        }
+        lineage.push(json!({ "table": index, "text": texts.join("\n\n") }));
     }
     let (mut drift, mut quality) = (Vec::new(), Vec::new());
     for (id, layout) in scene.layouts.iter().enumerate() {
@@ -47,7 +50,7 @@ pub(crate) fn numbers(scene: &Scene, progress: &Progress) -> Result<Value, ViewE
                     let far = steps.iter().filter(|step| **step > FAR * diameter).count();
                     drift.push(json!({
                         "layout": id, "dataset": dataset, "from": pair[0], "to": pair[1], "median": median,
-                        "spread": far as f64 / steps.len() as f64,
+                        "share": median / diameter.max(f64::MIN_POSITIVE), "spread": far as f64 / steps.len() as f64,
                     }));
                 }
             }

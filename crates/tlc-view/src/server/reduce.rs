@@ -61,15 +61,16 @@ pub(super) fn run(run: &Run, request: &Request, progress: &Progress) -> Result<(
     Ok(())
 }
 
-/// The reduced table of one.
-pub(super) fn table(project: &Project, url: &Url, request: &Request, progress: &Progress) -> Result<Url, Failure> {
-    Ok(reduce_embeddings(project, url, &request.options()?, progress)?)
+/// A reduced table beside the one at `url`.
+pub(super) fn table(project: &Project, url: &Url, request: &Request, progress: &Progress) -> Result<(), Failure> {
+    reduce_embeddings(project, url, &request.options()?, progress)?;
+    Ok(())
 }
 
-/// The table to reduce of those that are shown as `url`: it, or what it was reduced from and was kept.
+/// The table to reduce where the one at `url` is shown with its reductions: it, or what it was reduced from and was kept.
 pub(super) fn source(scene: &Scene, url: &Url) -> Url {
-    let shown = scene.tables.iter().find(|table| table.url == *url);
-    let kept = shown.and_then(|table| table.reduced_from.clone());
+    let shown = scene.tables.iter().flat_map(|table| &table.parts).find(|part| part.url == *url);
+    let kept = shown.and_then(|part| part.reduced_from.clone());
     kept.filter(|kept| has_embeddings(scene, kept)).unwrap_or_else(|| url.clone())
 }
 

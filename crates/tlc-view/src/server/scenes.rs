@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -20,7 +21,8 @@ const MAX_OPEN: usize = 4;
 #[derive(Debug, Clone, PartialEq)]
 enum Version {
     OfRecord(ObjectVersion),
-    OfTable(Url),
+    /// A table, and how often it was reduced here.
+    OfTable(Url, u64),
 }
 
 /// A scene, and what was found out about it.
@@ -80,6 +82,8 @@ pub(super) struct Scenes {
     source: Source,
     /// The table that is shown, if it is one and there already.
     table: Mutex<Option<(Project, Url)>>,
+    /// How often it was reduced here.
+    reductions: AtomicU64,
     /// By run.
     opened: Mutex<HashMap<String, Opened>>,
 }
@@ -90,7 +94,7 @@ impl Scenes {
             Source::Table { project, url } => Some((project.clone(), url.clone())),
             _ => None,
         };
-        Self { source, table: Mutex::new(table), opened: Mutex::default() }
+        Self { source, table: Mutex::new(table), reductions: AtomicU64::new(0), opened: Mutex::default() }
     }
 
     pub(super) fn source(&self) -> &Source {
@@ -111,6 +115,11 @@ impl Scenes {
         *self.shown_table() = Some((project, url));
     }
 
+    /// The table that is shown has one reduction more from now on.
+    pub(super) fn add_reduction(&self) {
+        self.reductions.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// The scene of a run, or of the one that is shown first. Blocks.
     pub(super) fn get(&self, run: Option<&str>) -> Result<Arc<Shown>, ViewError> {
         match &self.source {
@@ -124,7 +133,8 @@ impl Scenes {
                 let Some((project, url)) = self.table() else {
                     return Err(ViewError::NotReady { title: self.source.title() });
                 };
-                self.opened_or("", Version::OfTable(url.clone()), || Scene::of_table(&project, &url))
+                let version = Version::OfTable(url.clone(), self.reductions.load(Ordering::SeqCst));
+                self.opened_or("", version, || Scene::of_table_with_reductions(&project, &url))
             }
         }
     }

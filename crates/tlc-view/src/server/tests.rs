@@ -278,11 +278,51 @@ fn a_table_without_a_layout_is_reduced_on_request() {
         let again = json!({ "method": "pca", "args": { "n_components": 3 } });
         assert_eq!(post(port, "/api/reduce", &again).0, 202);
         assert_eq!(finished(port)["state"], "done");
-        assert_eq!(json_at(port, "/api/manifest")["layouts"][0]["dims"], 3);
+        let manifest = json_at(port, "/api/manifest");
+        let layouts = manifest["layouts"].as_array().expect("a list");
+        assert_eq!(layouts.iter().map(|it| &it["name"]).collect::<Vec<_>>(), ["features_pca", "features_pca_3d"]);
+        assert!(layouts.iter().all(|layout| layout["tables"] == json!([0])), "of the same rows: {manifest}");
+        for layout in 0..2 {
+            assert_eq!(get(port, &format!("/api/coords?layout={layout}&table=0"), &format!("127.0.0.1:{port}")).0, 200);
+        }
+        // What was done once more is not there twice.
+        assert_eq!(post(port, "/api/reduce", &again).0, 202);
+        assert_eq!(finished(port)["state"], "done");
+        assert_eq!(json_at(port, "/api/manifest")["layouts"].as_array().map(Vec::len), Some(2));
         let (status, body) = post(port, "/api/reduce", &json!({ "method": "pca", "columns": ["label"] }));
         assert!(status == 422 && body["error"].as_str().is_some_and(|text| text.contains("features")), "{body}");
     });
     assert!(project.store().info(&url).is_ok(), "the source stays");
+    // Whoever looks again later finds what was made, first that which is asked for.
+    let names = |url: &Url| {
+        let scene = crate::Scene::of_table_with_reductions(&project, url).expect("readable");
+        assert_eq!((scene.datasets.len(), scene.tables.len(), scene.tables[0].rows), (1, 1, 60));
+        scene.layouts.into_iter().map(|layout| layout.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&url), ["features_pca", "features_pca_3d"]);
+    let made = tlc_run::reductions_of(&project, &url, &url.parent().expect("a folder")).expect("readable");
+    assert_eq!(names(&made[1].url), ["features_pca_3d", "features_pca"]);
+}
+
+#[test]
+fn two_parameter_sets_of_one_method_are_two_layouts_of_a_run() {
+    let run = crate::scene::tests::run();
+    (0..2).for_each(|epoch| crate::scene::tests::collect(&run, "train", Some(epoch), 0..30));
+    serving(Source::Project { project: run.project().clone(), run: "r".to_owned() }, |port| {
+        for seed in [1, 2] {
+            let request = json!({ "method": "pca", "n_components": 2, "args": { "seed": seed } });
+            assert_eq!(post(port, "/api/reduce", &request).0, 202);
+            assert_eq!(finished(port)["state"], "done");
+        }
+        let manifest = json_at(port, "/api/manifest");
+        let layout = |index: usize| {
+            let layout = &manifest["layouts"][index];
+            (&layout["name"], &layout["args"]["seed"], &layout["tables"])
+        };
+        assert_eq!(layout(0), (&json!("embeddings_1_pca"), &json!(1), &json!([0, 1])));
+        assert_eq!(layout(1), (&json!("embeddings_1_pca_2"), &json!(2), &json!([0, 1])));
+        assert_eq!(manifest["tables"].as_array().map(Vec::len), Some(2), "one for each epoch");
+    });
 }
 
 #[test]

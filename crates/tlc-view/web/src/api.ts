@@ -2,7 +2,7 @@
 // Both stand behind `Source`, so nothing else in the page knows which it is.
 
 export interface Dataset { id: number; name: string; rows: number; images: boolean; text: boolean }
-export interface TableInfo { id: number; dataset: number; epoch: number | null; name: string; rows: number; url: string }
+export interface TableInfo { id: number; dataset: number; epoch: number | null; name: string; rows: number; urls: string[] }
 export interface Layout {
   id: number; name: string; dims: 2 | 3; method: string; source: string; args: Record<string, unknown>;
   fitted_table: number | null; tables: number[]; min: number[]; max: number[]; ood: boolean;
@@ -39,7 +39,7 @@ export interface Neighbours { space: string; note: string | null; neighbours: Ne
 export interface Found { title: string; rule: string; rows: { example_id: number; score: number; why: string }[] }
 export interface Numbers {
   epochs: { table: number; epoch: number | null; dataset: number; means: Record<string, number | null> }[];
-  drift: { layout: number; dataset: number; from: number; to: number; median: number; spread?: number }[];
+  drift: { layout: number; dataset: number; from: number; to: number; median: number; share: number; spread: number }[];
   quality: { layout: number; table: number; report: Record<string, unknown> }[];
   lineage: { table: number; text: string }[];
 }

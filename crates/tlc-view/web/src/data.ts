@@ -89,8 +89,8 @@ export class Data {
   }
 
   private tableKey(table: number): string {
-    const { dataset = -1, url = "" } = this.catalog.table(table) ?? {};
-    return `${url} ${this.catalog.datasetKey(dataset)}`;
+    const { dataset = -1, urls = [] } = this.catalog.table(table) ?? {};
+    return `${urls.join()} ${this.catalog.datasetKey(dataset)}`;
   }
 
   coordsNow(layout: number, table: number): Coords | undefined { return this.coordsCache.get(this.coordsKey(layout, table)); }

@@ -9,7 +9,7 @@ export const METHODS: Record<string, string> = { pacmap: "PaCMAP", umap: "UMAP",
 const layoutName = (layout: Layout) => `${layout.method === "unknown" ? layout.name : METHODS[layout.method] ?? layout.method} ${layout.dims}-D`;
 
 /** Method and dimensions, and what was reduced if that differs between layouts. */
-export function layoutTitle(store: Store, layout: Layout): string {
+function layoutTitle(store: Store, layout: Layout): string {
   const several = new Set(store.manifest.layouts.map(({ source }) => source)).size > 1;
   return several ? `${layout.source ?? layout.name} · ${layoutName(layout)}` : layoutName(layout);
 }

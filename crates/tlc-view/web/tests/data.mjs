@@ -153,10 +153,24 @@ testOwn("embeddings without a layout: the page reduces them, with progress", asy
   return page;
 });
 
-testOwn("another layout of a table, with parameters of its own, takes the first one's place on screen", async () => {
+/** Vectors around one of eight corners each. */
+const corners = (n) => Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => (k === i % 8 ? 5 : 0) + Math.sin(i * 12.9898 + k * 78.233)));
+
+/** Makes another layout by the dialog, and waits until there are `n`. */
+async function reduceAgain(page, method, parameters, n) {
+  await page.getByRole("button", { name: "Make another layout" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("combobox", { name: "Method" }).selectOption(method);
+  await dialog.getByText("Parameters", { exact: true }).click();
+  await dialog.getByRole("textbox", { name: "Parameters" }).fill(JSON.stringify(parameters));
+  await dialog.getByRole("button", { name: "Reduce" }).click();
+  await page.waitForFunction((n) => window.__tlc.state().layouts.length === n, n, { timeout: 120_000 });
+  await settle(page, 900);
+}
+
+testOwn("another layout of a table, with parameters of its own, stands beside the first", async () => {
   const n = 300;
-  const vectors = Array.from({ length: n }, (_, i) => Array.from({ length: 8 }, (_, k) => (k === i % 8 ? 5 : 0) + Math.sin(i * 12.9898 + k * 78.233)));
-  const page = await openTable("again", { embeddings: { kind: "vector8", values: vectors, metadata: role("nn_embedding") }, label: label(Array.from({ length: n }, (_, i) => i % 8), "abcdefgh".split("")) });
+  const page = await openTable("again", { embeddings: { kind: "vector8", values: corners(n), metadata: role("nn_embedding") }, label: label(Array.from({ length: n }, (_, i) => i % 8), "abcdefgh".split("")) });
   await page.getByRole("combobox", { name: "Method" }).selectOption("pca");
   await page.getByRole("button", { name: "Reduce" }).click();
   await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 60_000 });
@@ -177,11 +191,52 @@ testOwn("another layout of a table, with parameters of its own, takes the first 
   await dialog.getByRole("button", { name: "Reduce" }).click();
   await page.waitForFunction(() => window.__tlc.state().layouts.some((layout) => layout.method === "umap"), null, { timeout: 120_000 });
   await settle(page, 900);
-  const { layouts, views } = await state(page);
+  const { layouts, views, steps } = await state(page);
   const made = layouts.find((layout) => layout.method === "umap");
   check(made?.args.n_neighbors === 5, `the parameter is what was asked for (${JSON.stringify(made?.args)})`);
-  check(views.some((view) => view.layout === made.id), "it is what is shown");
+  check(layouts.length === 2 && views.length === 2 && views[0].layout !== made.id && views[1].layout === made.id, `it stands beside the first (${JSON.stringify(views)})`);
+  check(steps.length === 1 && (await counts(page)).shown === n, "both are of the same samples at the same time");
   await shot(page, "another-layout-made");
+  return page;
+});
+
+testOwn("a table reduced by UMAP and by PaCMAP with two parameter sets: all layouts stay, linked, also when the page is opened again", async () => {
+  const n = 400;
+  const url = table("compare", { embeddings: { kind: "vector8", values: corners(n), metadata: role("nn_embedding") }, label: label(Array.from({ length: n }, (_, i) => i % 8), "abcdefgh".split("")) });
+  const page = await open({ url: (await serve(url)).url, width: 1500 });
+  await page.getByRole("combobox", { name: "Method" }).selectOption("umap");
+  await page.getByRole("button", { name: "Reduce" }).click();
+  await page.waitForFunction(() => window.__tlc.state().layouts.length === 1, null, { timeout: 120_000 });
+  await settle(page, 900);
+  await reduceAgain(page, "pacmap", { n_neighbors: 5 }, 2);
+  await reduceAgain(page, "pacmap", { n_neighbors: 40 }, 3);
+  const names = async (of) => (await of.getByRole("combobox", { name: "Layout" }).first().locator("option").allTextContents());
+  const listed = await names(page);
+  check(JSON.stringify(listed) === JSON.stringify(["UMAP 2-D", "PaCMAP 2-D · n_neighbors 5", "PaCMAP 2-D · n_neighbors 40"]), `the list tells them apart: ${listed}`);
+  // The two parameter sets side by side.
+  await page.getByRole("combobox", { name: "Layout" }).first().selectOption("1");
+  await settle(page, 900);
+  check(JSON.stringify((await state(page)).views.map((view) => view.layout)) === "[1,2]", "both are shown");
+  await lassoMiddle(page, 0.25);
+  const { selected, shown } = await counts(page);
+  check(selected > 0 && selected < n && shown === n, `a lasso selects samples (${selected} of ${shown})`);
+  const ids = await page.evaluate(() => window.__tlc.selectedIds(0));
+  const places = (view) => page.evaluate(([ids, view]) => ids.map((id) => window.__tlc.project(id, 0, view)), [ids, view]);
+  const [left, right] = [await places(0), await places(1)];
+  check(left.every((at) => at !== null) && right.every((at) => at !== null), "which have a place in both maps");
+  const before = (await state(page)).cameras.map((camera) => camera.h);
+  await page.locator(".surface").focus();
+  await press(page, "+", "+");
+  const after = (await state(page)).cameras.map((camera) => camera.h);
+  check(after[0] < before[0] && Math.abs(after[1] / before[1] - after[0] / before[0]) < 1e-6, "the cameras are linked");
+  await press(page, "f");
+  await settle(page, 700);
+  await shot(page, "parameter-sets");
+  const again = await open({ url: (await serve(url)).url });
+  check(JSON.stringify(await names(again)) === JSON.stringify(listed), `whoever opens the table later finds them: ${await names(again)}`);
+  await again.getByRole("tab", { name: "Numbers" }).click();
+  await again.waitForFunction(() => !/Reading/.test(document.querySelector("#panel-3").textContent));
+  check(again.troubles.length === 0, again.troubles.join("\n"));
   return page;
 });
 

@@ -129,6 +129,10 @@ test("numbers", async () => {
       check(Math.abs(says - value) < 0.006 * Math.abs(value), `${title} of ${name}: the chart says ${says}, the rows ${value}`);
     }
   }
+  // Drift is a share of the map, and the page says so.
+  check(/share of the map.s diagonal/.test(await page.locator("#panel-3").textContent()), "what drift is, is said");
+  const drifts = (await page.getByRole("img", { name: /-D.*epoch .* %/ }).evaluateAll((all) => all.map((node) => node.getAttribute("aria-label")))).flatMap((text) => [...text.matchAll(/epoch \d+ ([\d.]+) %/g)].map((found) => Number(found[1])));
+  check(drifts.length > 0 && drifts.every((share) => share > 0 && share < 100), `drift is between nothing and all of the map: ${drifts}`);
   return page;
 });
 

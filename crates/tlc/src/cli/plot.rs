@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use tlc::core::{NumberRole, Progress, distinct};
-use tlc::view::plot::{scatter_of, to_text, write_contact_sheet, write_gif};
+use tlc::view::plot::{Film, Scatter, Still, scatter_of, still_of, to_text, write_contact_sheet, write_gif};
 use tlc::view::{Scene, SceneColumn, SceneLayout};
 
 use super::scene::{self, WhatArgs};
@@ -29,12 +29,16 @@ pub(crate) struct PlotArgs {
     /// The folder to write into
     #[arg(long, default_value = "pictures")]
     out: PathBuf,
-    /// Also a GIF per layout and dataset in which the epochs follow each other
+    /// Also a GIF per layout and dataset in which the points move from epoch to epoch
     #[arg(long)]
     gif: bool,
     /// Milliseconds that an epoch stays in a GIF
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(20..=60_000))]
     delay: u32,
+    /// Frames of 50 ms between two epochs of a GIF, in which each point goes straight to its next place; 0 for none
+    /// [default: 8, fewer for more than 20 epochs; the file grows with the number of frames]
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u8).range(0..=100))]
+    frames_between: Option<u8>,
     /// Draw into the terminal instead of files: the last epoch, in colours unless NO_COLOR is set
     #[arg(long, conflicts_with_all = ["gif", "out"])]
     terminal: bool,
@@ -62,13 +66,15 @@ pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
     for layout in &layouts {
         for dataset in 0..scene.datasets.len() {
             let row = draw_row(&scene, layout, dataset, color, (&args.out, &pictures), &task)?;
+            if !row.is_empty() {
+                sheet.push(row.iter().map(Still::scatter).collect::<Vec<Scatter>>());
+            }
             if args.gif && row.len() > 1 {
                 let file = args.out.join(format!("{}.gif", films[&(layout.name.as_str(), dataset)]));
-                write_gif(&file, &row, Duration::from_millis(args.delay.into()))?;
-                say!("{} epochs, one after the other: {}", row.len(), file.display());
-            }
-            if !row.is_empty() {
-                sheet.push(row);
+                let mut film = Film::new(row);
+                film.frames_between = args.frames_between.map_or(film.frames_between, usize::from);
+                write_gif(&file, &film, Duration::from_millis(args.delay.into()), progress)?;
+                say!("{} epochs, one after the other: {}", film.stills.len(), file.display());
             }
         }
     }
@@ -128,14 +134,18 @@ fn draw_row(
     color: Option<&SceneColumn>,
     (out, names): (&Path, &Names<'_>),
     task: &tlc::core::Task,
-) -> anyhow::Result<Vec<tlc::view::plot::Scatter>> {
+) -> anyhow::Result<Vec<Still>> {
+    let is_of_dataset = |table: &usize| scene.tables[*table].dataset == dataset;
+    let mut tables: Vec<usize> = layout.tables.iter().copied().filter(is_of_dataset).collect();
+    tables.sort_by_key(|&table| (scene.tables[table].epoch, table));
     let mut row = Vec::new();
-    for &table in layout.tables.iter().filter(|&&table| scene.tables[table].dataset == dataset) {
-        let plot = scatter_of(scene, layout, table, color)?;
+    for table in tables {
+        let still = still_of(scene, layout, table, color)?;
+        let plot = still.scatter();
         let name = &names[&(layout.name.as_str(), table)];
         plot.write_svg(&out.join(format!("{name}.svg")))?;
         plot.write_png(&out.join(format!("{name}.png")))?;
-        row.push(plot);
+        row.push(still);
         task.advance(1)?;
     }
     Ok(row)

@@ -149,9 +149,14 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
         None => run.reduce_embeddings_per_dataset(&options, progress)?,
     };
     if mapping.is_empty() {
-        say!("run {} has no embeddings left to reduce", run.name());
+        say!("run {} has no embeddings left to reduce; --keep-source-tables keeps them for another time", run.name());
     }
     print_mapping(&mapping);
+    if let Some((_, reduced)) = mapping.iter().next() {
+        let lineage = run.project().store().info(reduced)?.lineage();
+        let columns: Vec<String> = lineage.into_iter().flat_map(|lineage| lineage.models.into_keys()).collect();
+        say!("layouts: {}", columns.join(", "));
+    }
     Ok(())
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct SelectArgs {
     /// Which rows, as SQL: label NOT IN ('Shirt') AND loss >= 0.5 AND label <> predicted
     #[arg(long = "where", value_name = "SQL", required_unless_present = "ids")]
     condition: Option<String>,
-    /// A file with lines {"table": URL, "example_ids": [...]}, as the page copies selections, with the ids that this table has; - is standard input
+    /// A file with lines {"table": URL, "example_ids": [...]}, as the page copies selections, with the ids that this table
+    /// has; - is standard input. Of samples that several processes collected: "tables": [URL, ...]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "table", "condition"])]
     ids: Option<PathBuf>,
     /// Only the dataset of this name, such as train [default: all]
@@ -126,31 +127,43 @@ fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> any
     read.with_context(|| format!("cannot read {}", file.display()))?;
     let mut all = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let parts = || -> Option<(String, Vec<i64>)> {
+        let parts = || -> Option<(Vec<String>, Vec<i64>)> {
             let line: Value = serde_json::from_str(line).ok()?;
             let ids = line["example_ids"].as_array()?.iter().map(Value::as_i64).collect::<Option<_>>()?;
-            Some((line["table"].as_str()?.to_owned(), ids))
+            let url = |url: &Value| url.as_str().map(str::to_owned);
+            let urls = match line["tables"].as_array() {
+                Some(urls) if !urls.is_empty() => urls.iter().map(url).collect::<Option<_>>()?,
+                _ => vec![url(&line["table"])?],
+            };
+            Some((urls, ids))
         };
-        let (url, ids) = parts().with_context(|| {
+        let (urls, ids) = parts().with_context(|| {
             let start: String = line.chars().take(80).collect();
             format!("{start:?} is no selection; {{\"table\": URL, \"example_ids\": [numbers]}} is needed")
         })?;
-        let scene = Arc::new(scene::open(&WhatArgs { what: Some(url), ..args.what.clone() }, progress)?);
-        let rows = rows_of_tables(&scene, &[0], scene.layout(None).ok())?;
         let wanted: HashSet<i64> = ids.into_iter().collect();
-        let own = rows.column_by_name("example_id").context("the rows have no numbers")?;
-        let own = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(own);
-        let known: HashSet<i64> = own.iter().flatten().collect();
+        let mut known: HashSet<i64> = HashSet::new();
+        let mut titles = Vec::new();
+        for url in urls {
+            let scene = Arc::new(scene::open(&WhatArgs { what: Some(url), ..args.what.clone() }, progress)?);
+            let rows = rows_of_tables(&scene, &[0], scene.layout(None).ok())?;
+            let own = rows.column_by_name("example_id").context("the rows have no numbers")?;
+            let own = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(own);
+            // What two of them have is listed once.
+            let is_meant = |id: Option<i64>| id.is_some_and(|id| wanted.contains(&id) && !known.contains(&id));
+            let mask: BooleanArray = own.iter().map(|id| Some(is_meant(id))).collect();
+            known.extend(own.iter().flatten());
+            titles.push(scene.title.clone());
+            all.push(Chosen { rows: filter_record_batch(&rows, &mask)?, scene, table: 0, filter: None });
+        }
         let unknown: BTreeSet<i64> = wanted.difference(&known).copied().collect();
         if !unknown.is_empty() {
             let names: Vec<String> = unknown.iter().take(NAMED_IDS).map(i64::to_string).collect();
             let more = unknown.len() - names.len();
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            bail!("{} has no example_id {}{more}; it has {} rows", scene.title, names.join(", "), own.len());
+            let (titles, rows) = (titles.join(" or "), known.len());
+            bail!("{titles} has no example_id {}{more}; it has {rows} rows", names.join(", "));
         }
-        let mask: BooleanArray =
-            own.iter().map(|id: Option<i64>| Some(id.is_some_and(|id| wanted.contains(&id)))).collect();
-        all.push(Chosen { rows: filter_record_batch(&rows, &mask)?, scene, table: 0, filter: None });
     }
     Ok(all)
 }
@@ -168,7 +181,7 @@ impl Chosen {
         let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
         let of = Table::from_url(store.clone(), url)?;
         let has_all = |filter: &&Filter| filter.columns().iter().all(|name| of.schema().field_with_name(name).is_ok());
-        if let Some(filter) = self.filter.as_ref().filter(|_| *url == table.url).filter(has_all) {
+        if let Some(filter) = self.filter.as_ref().filter(|_| url == table.url()).filter(has_all) {
             return Ok(of.derived(&Derivation::Filter { filter: filter.clone() }, Some(description))?);
         }
         let ids = self.rows.column_by_name("example_id").context("the rows have no numbers")?;

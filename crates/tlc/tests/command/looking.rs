@@ -15,7 +15,8 @@ use serde_json::Value;
 use tlc::core::{Column, FieldRoles, NumberRole, Scan, Url};
 use tlc::table::{LanceStore, NewTable, Table};
 
-use super::{output, tlc};
+use super::faults::run_with_embeddings;
+use super::{output, project, tlc};
 
 /// A folder with `items.csv`: six numbers, a class and a name each, of 60 items.
 struct Folder(tempfile::TempDir);
@@ -104,6 +105,29 @@ fn a_file_of_another_program_is_drawn_listed_chosen_from_and_exported() {
     // What tlc wrote for another program, tlc can look at.
     let drawn = folder.run(&["plot", "atlas.parquet", "--terminal"]);
     assert!(drawn.contains("projection") && drawn.contains(is_braille), "{drawn}");
+}
+
+#[test]
+fn two_parameter_sets_of_one_method_are_two_layouts_of_a_run() {
+    let folder = Folder::new();
+    run_with_embeddings(&project(folder.0.path()), "r");
+    for (seed, layout) in [(1, "embeddings_pca"), (2, "embeddings_pca_2"), (1, "embeddings_pca")] {
+        let args = format!("{{\"seed\": {seed}}}");
+        let reduce = ["reduce", "r", "--method", "pca", "--args", &args, "--keep-source-tables", "--project", "."];
+        let said = folder.run(&reduce);
+        assert_eq!(said.lines().last(), Some(format!("layouts: {layout}").as_str()), "{said}");
+    }
+    let plot = ["plot", "r", "--project", ".", "--gif", "--frames-between", "1", "--out", "pictures"];
+    let drawn = folder.run(&plot);
+    assert!(drawn.contains("6 pictures"), "three tables in two layouts: {drawn}");
+    let read = |name: &str| fs::read(folder.0.path().join("pictures").join(name)).expect("drawn");
+    for layout in ["embeddings_pca", "embeddings_pca_2"] {
+        assert!(read(&format!("train-{layout}.gif")).starts_with(b"GIF89a"));
+    }
+    let moving = read("train-embeddings_pca.gif").len();
+    let held = ["plot", "r", "--project", ".", "--gif", "--frames-between", "0", "--out", "pictures"];
+    folder.run(&held);
+    assert!(read("train-embeddings_pca.gif").len() < moving, "without the frames between");
 }
 
 #[test]

@@ -22,7 +22,11 @@ const ROWS_PER_TASK: &str = "250";
 
 fn tlc(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tlc"));
-    command.args(args).stdin(Stdio::null()).envs(Server::S3.environment(Server::S3.address())).env("AWS_TIMEOUT", "10s");
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .envs(Server::S3.environment(Server::S3.address()))
+        .env("AWS_TIMEOUT", "10s");
     command
 }
 

@@ -106,9 +106,9 @@ function whereClause(store: Store): string {
 async function filterText(store: Store): Promise<string> {
   const lines: string[] = [];
   for (const part of await parts(store)) {
-    const url = store.table(part.table)?.url ?? "";
-    if (store.selection.chosen === 0) lines.push(`tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`);
-    else lines.push(JSON.stringify({ table: url, example_ids: part.ids }));
+    const urls = store.table(part.table)?.urls ?? [];
+    if (store.selection.chosen === 0) lines.push(...urls.map((url) => `tlc select --table ${shellQuote(url)} --where ${shellQuote(whereClause(store) || "true")}`));
+    else lines.push(JSON.stringify({ ...(urls.length === 1 ? { table: urls[0] } : { tables: urls }), example_ids: part.ids }));
   }
   return lines.join("\n");
 }

@@ -3,7 +3,7 @@ import { ApiError, type Numbers } from "../api";
 import { fill, h, s } from "../dom";
 import { number, value } from "../format";
 import { categorical, css } from "../palette";
-import { layoutTitle } from "../layoutnames";
+import { layoutOptions } from "../layoutnames";
 import type { Store } from "../store";
 
 /** What people look at first comes first. */
@@ -13,7 +13,7 @@ interface Series { name: string; colour: string; points: [number, number][] }
 /** `mark` shows which epoch is on the map. */
 interface Chart { element: HTMLElement; mark: (epoch: number | null) => void }
 
-function lineChart(title: string, series: Series[], onPick: (x: number) => void): Chart {
+function lineChart(title: string, series: Series[], onPick: (x: number) => void, told: (y: number) => string = number): Chart {
   const width = 320, height = 120, left = 40, right = 8, top = 8, bottom = 20;
   const all = series.flatMap((line) => line.points);
   const xs = all.map((p) => p[0]), ys = all.map((p) => p[1]);
@@ -23,18 +23,18 @@ function lineChart(title: string, series: Series[], onPick: (x: number) => void)
   const marks = series.flatMap((line) => [
     s("polyline", { points: line.points.map(([x, y]) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`).join(" "), class: "line", stroke: line.colour }),
     ...line.points.map(([x, y]) => {
-      const dot = s("circle", { cx: px(x), cy: py(y), r: 3.5, fill: line.colour, class: "dot" }, s("title", {}, `${line.name}, epoch ${x}: ${number(y)}`));
+      const dot = s("circle", { cx: px(x), cy: py(y), r: 3.5, fill: line.colour, class: "dot" }, s("title", {}, `${line.name}, epoch ${x}: ${told(y)}`));
       dot.addEventListener("click", () => onPick(x));
       return dot;
     }),
   ]);
-  const grid = [y0, (y0 + y1) / 2, y1].flatMap((y) => [s("line", { x1: left, x2: width - right, y1: py(y), y2: py(y), class: "grid" }), s("text", { x: left - 6, y: py(y) + 3.5, class: "axis", "text-anchor": "end" }, number(y))]);
+  const grid = [y0, (y0 + y1) / 2, y1].flatMap((y) => [s("line", { x1: left, x2: width - right, y1: py(y), y2: py(y), class: "grid" }), s("text", { x: left - 6, y: py(y) + 3.5, class: "axis", "text-anchor": "end" }, told(y))]);
   const at = s("line", { y1: top, y2: height - bottom, class: "now" });
   const ends = [...new Set([x0, x1])].map((x) => s("text", { x: px(x), y: height - 5, class: "axis", "text-anchor": x === x0 && x0 !== x1 ? "start" : "end" }, `epoch ${x}`));
-  const told = series.map((line) => `${line.name}: ${line.points.map(([x, y]) => `epoch ${x} ${number(y)}`).join(", ")}`).join(". ");
+  const inWords = series.map((line) => `${line.name}: ${line.points.map(([x, y]) => `epoch ${x} ${told(y)}`).join(", ")}`).join(". ");
   const element = h("figure", { class: "column-card chart" },
     h("figcaption", { class: "column-head" }, h("span", { class: "column-name", dir: "auto" }, title), h("span", { class: "quiet" }, ...series.map((line) => h("span", { class: "key" }, h("span", { class: "swatch", style: { background: line.colour } }), h("span", { dir: "auto" }, line.name))))),
-    s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${told}` }, ...grid, at, ...ends, ...marks));
+    s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${inWords}` }, ...grid, at, ...ends, ...marks));
   const mark = (now: number | null) => {
     const seen = now !== null && now >= x0 && now <= x1;
     at.setAttribute("visibility", seen ? "visible" : "hidden");
@@ -87,12 +87,13 @@ export class NumbersPanel {
       return lines.length === 0 ? null : lineChart(key === "correct" ? "accuracy" : `mean ${key}`, lines, pick);
     });
     const still = numbers.epochs.filter((e) => e.epoch === null);
+    const titles = new Map(layoutOptions(store).map(({ value, text }) => [value, text]));
     const drifts = store.manifest.layouts.map((layout) => {
       const lines = series((d) => numbers.drift.filter((x) => x.layout === layout.id && x.dataset === d).flatMap((x) => {
         const epoch = store.table(x.to)?.epoch ?? null;
-        return epoch === null ? [] : [[epoch, x.median] as [number, number]];
+        return epoch === null ? [] : [[epoch, x.share] as [number, number]];
       }));
-      return lines.length === 0 ? null : lineChart(layoutTitle(store, layout), lines, pick);
+      return lines.length === 0 ? null : lineChart(titles.get(layout.id) ?? layout.name, lines, pick, (share) => `${number(100 * share)} %`);
     });
     this.charts = [...charts, ...drifts].filter((chart) => chart !== null);
     this.mark();
@@ -100,7 +101,7 @@ export class NumbersPanel {
       h("div", { class: "panel-head" }, h("h2", {}, "Per epoch")), ...charts.map((chart) => chart?.element),
       charts.every((c) => c === null) && h("p", { class: "quiet" }, "There are no metrics per epoch."),
       ...still.map((e) => h("p", { class: "quiet" }, `${store.table(e.table)?.name ?? "table"}: ${Object.entries(e.means).map(([k, v]) => `mean ${k} ${number(v)}`).join(", ")}`)),
-      drifts.some((d) => d !== null) && h("div", { class: "panel-head" }, h("h2", {}, "Drift"), h("p", { class: "quiet" }, "Median way of a point from the epoch before, in the layout's units.")), ...drifts.map((chart) => chart?.element),
+      drifts.some((d) => d !== null) && h("div", { class: "panel-head" }, h("h2", {}, "Drift"), h("p", { class: "quiet" }, "How far samples move on the map from the epoch before: the straight way of the middle one (the median over samples that are in both), as a share of the map's diagonal. 100 % is from corner to corner of the box around all epochs. It says nothing of distances between embeddings.")), ...drifts.map((chart) => chart?.element),
       h("div", { class: "panel-head" }, h("h2", {}, "Quality of the layout shown"), h("p", { class: "quiet" }, "Whether what is near on the map is near in the embeddings too, measured by the server on the epoch shown.")),
       this.measured, numbers.quality.length > 0 && this.quality(numbers),
       numbers.lineage.length > 0 && h("div", { class: "panel-head" }, h("h2", {}, "Lineage")),
@@ -141,7 +142,8 @@ export class NumbersPanel {
   private quality(numbers: Numbers): HTMLElement {
     const { store } = this;
     const keys = [...new Set(numbers.quality.flatMap((q) => Object.keys(q.report)))];
-    const name = (layout: number, table: number) => { const l = store.layouts.get(layout); return `${l === undefined ? layout : layoutTitle(store, l)} · ${store.table(table)?.name ?? table}`; };
+    const titles = new Map(layoutOptions(store).map(({ value, text }) => [value, text]));
+    const name = (layout: number, table: number) => `${titles.get(layout) ?? layout} · ${store.table(table)?.name ?? table}`;
     return h("div", { class: "quality", tabindex: 0, role: "region", "aria-label": "Quality of the layouts" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "layout · table"), ...keys.map((key) => h("th", { scope: "col", dir: "auto" }, key.replaceAll("_", " "))))),
       h("tbody", {}, ...numbers.quality.map((q) => h("tr", {}, h("th", { scope: "row", dir: "auto" }, name(q.layout, q.table)), ...keys.map((key) => h("td", {}, value(q.report[key])))))))); 
