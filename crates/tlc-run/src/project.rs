@@ -305,7 +305,7 @@ impl Project {
     /// The folder of the tables of `dataset`.
     ///
     /// # Errors
-    /// [`RunError::Name`]: the name is one folder's, below `datasets`.
+    /// [`RunError::Name`], for what cannot be the name of one folder below `datasets`.
     pub fn dataset_folder(&self, dataset: &str) -> Result<Url, RunError> {
         check_name("dataset", dataset)?;
         Ok(self.root().join("datasets")?.join(dataset)?)

@@ -180,7 +180,8 @@ impl Table {
         check_columns(&new, schema)?;
         let mut new = new;
         if let Some(weight) = new.weight {
-            new.operation = new.operation.with(WEIGHT, weight);
+            // As text, which is compared as it was written: a number may come back from JSON rounded.
+            new.operation = new.operation.with(WEIGHT, weight.to_string());
         }
         let mut there = Vec::new();
         for url in store.list_tables(folder)? {

@@ -132,8 +132,9 @@ fn other_columns_of_the_same_name_are_another_table() {
     let labels = corrected.read(Scan::default()).expect("readable");
     assert_eq!(labels.column(0).as_primitive::<Int64Type>().values(), &[1, 1]);
     assert_ne!(make(new(), [0, 1], ["car", "ball"]).url(), first.url(), "other names of classes");
-    let weighted = make(new().weight_column(1.0), [0, 1], ["car", "doll"]);
+    let weighted = make(new().weight_column(0.1), [0, 1], ["car", "doll"]);
     assert_ne!(weighted.url(), first.url(), "another column");
+    assert_eq!(make(new().weight_column(0.1), [0, 1], ["car", "doll"]).url(), weighted.url(), "the same weight");
     assert_ne!(make(new().weight_column(2.0), [0, 1], ["car", "doll"]).url(), weighted.url(), "another weight");
     assert_eq!(make(new(), [0, 1], ["car", "doll"]).url(), first.url(), "what is there is used");
     let overwriting = new().if_exists(IfExists::Overwrite);
