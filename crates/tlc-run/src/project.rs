@@ -141,7 +141,8 @@ impl Project {
         // The digest is of values; what they mean, such as names of classes, is metadata.
         let meanings: BTreeMap<&String, BTreeMap<&String, &String>> =
             schema.fields().iter().map(|field| (field.name(), field.metadata().iter().collect())).collect();
-        let operation = Operation::new("create", 1).with(Operation::CONTENT, content.finish()).with("columns", json!(meanings));
+        let operation =
+            Operation::new("create", 1).with(Operation::CONTENT, content.finish()).with("columns", json!(meanings));
         let lineage = Lineage::new(PRODUCER, operation);
         self.create_table(dataset, name, &schema, &lineage, Box::new([Ok(rows)].into_iter()))
     }
