@@ -197,7 +197,7 @@ fn what_a_stopped_deletion_left_is_listed_and_removed() {
     let fixture = Fixture::with_table();
     let folder = fixture.url.parent().expect("a folder");
     assert_eq!(fixture.store.list_leftovers(&folder).expect("listable"), []);
-    let names = [".run.json.deleted-01M85A000000000000000000000", "t.lance.deleted-01M85A000000000000000000000"];
+    let names = [".run.json.deleted-01M85A00000000000000000000", "t.lance.deleted-01M85A00000000000000000000"];
     let [file, left] = names.map(|name| fixture.folder.path().join(name));
     fs::rename(fixture.folder.path().join("t.lance"), &left).expect("what a kill after the rename leaves");
     fs::write(&file, b"{").expect("what a kill before the rename leaves");
@@ -288,7 +288,7 @@ fn a_million_rows_come_back() {
 fn a_deletion_that_was_cut_short_is_finished_by_the_next() {
     let fixture = Fixture::with_table();
     let table = fixture.folder.path().join("t.lance");
-    let left = fixture.folder.path().join("t.lance.deleted-01M85A000000000000000000000");
+    let left = fixture.folder.path().join("t.lance.deleted-01M85A00000000000000000000");
     fs::rename(&table, &left).expect("what a kill after the rename leaves");
     assert_eq!(fixture.store.list_tables(&fixture.url.parent().expect("a folder")).expect("listable"), []);
     assert!(matches!(fixture.store.delete(&fixture.url), Err(StoreError::NotFound { .. })));
