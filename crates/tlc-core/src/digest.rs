@@ -194,8 +194,11 @@ impl ColumnDigest {
 
     /// Items of a list: which of all items so far are null, and the values of the others.
     fn items(&mut self, items: &dyn Array) -> Result<(), DataType> {
-        for item in (0..items.len()).filter(|&item| items.is_null(item)) {
-            self.null_items.update((self.n_items + item as u64).to_le_bytes());
+        // Asked once: items are many, and mostly none is null.
+        if let Some(nulls) = items.nulls() {
+            for item in (0..items.len()).filter(|&item| nulls.is_null(item)) {
+                self.null_items.update((self.n_items + item as u64).to_le_bytes());
+            }
         }
         self.n_items += items.len() as u64;
         self.values(items)
