@@ -12,10 +12,10 @@
 /// Values per row, of 4 bytes.
 const WIDTH: f64 = 512.0;
 /// Core-seconds to place one row among `FITTED_ROWS`: cores / (column "place, rows/s").
-const PLACE_CORE_SECONDS: f64 = 43e-6;
+const PLACE_CORE_SECONDS: f64 = 86e-6;
 /// Rows that the model is fitted on, and the core-seconds of that fit: (column "fit, s") × cores.
 const FITTED_ROWS: f64 = 100_000.0;
-const FIT_CORE_SECONDS: f64 = 10.0;
+const FIT_CORE_SECONDS: f64 = 31.0;
 /// Bytes per second that one process reads from local disk and hashes: the digest is made by one thread.
 const READ_AND_HASH: f64 = 500e6;
 /// Bytes per second that one worker reads from an object store.
@@ -26,7 +26,7 @@ const RESULT_BYTES: f64 = 20.0;
 const WRITE_RESULT: f64 = 450e6;
 /// Cores and memory of one worker; what rows in flight take of that.
 const CORES: f64 = 8.0;
-const IN_FLIGHT_BYTES: f64 = 400e6;
+const IN_FLIGHT_BYTES: f64 = 1150e6;
 /// Seconds that a job on a cluster takes besides: plan, start of tasks, model read by each worker.
 const JOB_SECONDS: f64 = 10.0;
 /// US dollars per core and hour, and per gigabyte and month in an object store.
