@@ -9,7 +9,6 @@ use crate::cli::ProjectArgs;
 
 /// What is collected from, and where to.
 #[derive(Args)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
 pub(crate) struct CollectArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,

@@ -9,7 +9,6 @@ use crate::cli::place::DEFAULT_PROJECT;
 /// What the demo trains on, what it collects, and how it reduces that.
 #[derive(Args, Clone)]
 #[command(args_override_self = true)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read by the demo only"))]
 pub(crate) struct DemoArgs {
     /// Training images to use
     #[arg(long, default_value_t = 20_000)]

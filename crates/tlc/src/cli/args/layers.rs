@@ -6,7 +6,6 @@ use super::model::ModelArgs;
 
 /// A model and an input that it takes.
 #[derive(Args)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
 pub(crate) struct LayersArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,

@@ -6,7 +6,6 @@ use clap::Args;
 
 /// A model, and how it is loaded.
 #[derive(Args)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
 pub(crate) struct ModelArgs {
     /// A TorchScript file, traced or scripted
     #[arg(value_name = "MODEL")]
@@ -21,7 +20,6 @@ pub(crate) struct ModelArgs {
 
 /// `cpu`, or a CUDA device by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "collect"), expect(dead_code, reason = "read where libtorch is"))]
 pub(crate) enum Device {
     Cpu,
     Cuda(usize),
