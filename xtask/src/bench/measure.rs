@@ -205,8 +205,9 @@ pub(super) fn last_line_of(command: &mut Command, input: &[u8]) -> Result<Value>
     let words = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        // Rust's begins with `Error:`, perhaps before a backtrace; Python's is the last line.
-        let line = words.lines().find(|line| line.starts_with("Error: "));
+        // Rust's begins with `Error:`, and Node's has a name before it, both perhaps before a backtrace; Python's is the
+        // last line.
+        let line = words.lines().find(|line| line.contains("Error: "));
         let line = line.or_else(|| words.lines().rev().find(|line| !line.trim().is_empty()));
         let last = line.unwrap_or("it said nothing");
         bail!("{}: {last}", output.status);

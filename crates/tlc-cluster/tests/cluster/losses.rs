@@ -103,3 +103,21 @@ fn a_job_that_is_cancelled_ends_on_the_cluster_too() {
     let next = in_time(|progress| job.run(&Where::Cluster(address(port)), progress));
     assert_same(&next.expect("applied"), &here);
 }
+
+#[test]
+fn a_full_disk_ends_a_job_and_leaves_nothing() {
+    let _turn = turn();
+    let (place, port) = (Place::new(), free_ports(1));
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied here");
+    let _scheduler = Process::scheduler(port, 60);
+    let executor = Process::executor_without_room(port);
+    let job = place.job("no-room");
+    let error = in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect_err("no part has room");
+    assert!(matches!(error, ClusterError::Job { done: 0, tasks: 80, .. }), "{error:?}");
+    let text = text(&error);
+    assert!(text.contains("no-room.lance") && text.contains("File too large"), "{text}");
+    assert_nothing_is_left(&job);
+    drop(executor);
+    let _executor = Process::executor(port);
+    assert_same(&in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect("there is room"), &here);
+}

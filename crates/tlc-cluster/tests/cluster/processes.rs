@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -30,7 +30,10 @@ pub(crate) struct Process(Child);
 
 impl Process {
     fn start(role: &str) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("a path"));
+        Self::start_by(Command::new(std::env::current_exe().expect("a path")), role)
+    }
+
+    fn start_by(mut command: Command, role: &str) -> Self {
         command.args(["--exact", PROCESS, "--nocapture"]).env(ROLE, role);
         Self(command.spawn().expect("started"))
     }
@@ -45,6 +48,20 @@ impl Process {
     pub(crate) fn executor(scheduler: u16) -> Self {
         let port = free_ports(2);
         let process = Self::start(&format!("executor {port} {scheduler}"));
+        wait_for_port(port);
+        process
+    }
+
+    /// An executor whose system lets no file grow beyond some kilobytes, as if its disk were full.
+    pub(crate) fn executor_without_room(scheduler: u16) -> Self {
+        let port = free_ports(2);
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().expect("a path"));
+        // They may be files.
+        limited.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Self::start_by(limited, &format!("executor {port} {scheduler}"));
         wait_for_port(port);
         process
     }

@@ -36,7 +36,7 @@ impl Default for HtmlOptions {
 /// # Errors
 /// A table that is gone; a failing store; cancellation.
 pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result<String, ViewError> {
-    let mut manifest = manifest::manifest(scene, &manifest::ranges(scene)?, &[], Value::Null, Value::Null);
+    let mut manifest = manifest::manifest(scene, &[], Value::Null, Value::Null);
     // A file does not change any more.
     manifest["status"] = Value::Null;
     let mut files = Map::new();
@@ -78,6 +78,7 @@ pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result
             }
         }
     }
+    files.insert("ranges".to_owned(), json!(manifest::ranges(scene)?));
     files.insert("numbers".to_owned(), numbers::numbers(scene, progress)?);
     for (id, layout) in scene.layouts.iter().enumerate() {
         for table in (0..scene.datasets.len()).filter_map(|dataset| scene.newest_table(layout, Some(dataset))) {

@@ -1,5 +1,6 @@
 //! What there is to see of a run or of a table.
 
+mod at_once;
 mod columns;
 mod open;
 mod parts;
@@ -16,6 +17,7 @@ use tlc_core::{NumberRole, TableStore, Url};
 
 use crate::ViewError;
 
+pub(crate) use at_once::at_once;
 pub use columns::{ColumnKind, Values};
 pub use parts::TablePart;
 pub use sample::Sample;

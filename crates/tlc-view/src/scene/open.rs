@@ -12,6 +12,7 @@ use tlc_core::{
 };
 use tlc_run::{MetricsEntry, Project, Run, reductions_of};
 
+use super::at_once::at_once;
 use super::columns::{columns_of, whole_numbers, wider};
 use super::{ColumnKind, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, TablePart};
 use crate::ViewError;
@@ -42,10 +43,12 @@ impl Scene {
         let entries = run.metrics()?;
         // What was reduced and kept is shown by its successor, which has all its columns but the embeddings.
         let is_replaced = |url: &Url| entries.iter().any(|entry| entry.reduced_from.as_ref() == Some(url));
-        for entry in entries.iter().filter(|entry| !is_replaced(&entry.url)) {
+        let shown: Vec<&MetricsEntry> = entries.iter().filter(|entry| !is_replaced(&entry.url)).collect();
+        let infos = at_once(&shown, |entry| store.info(&entry.url));
+        for (entry, info) in shown.into_iter().zip(infos) {
             let origin = entry.origin(&entries).clone();
             let MetricsEntry { url, name, foreign_table, reduced_from, constants, aggregates, .. } = entry.clone();
-            match store.info(&url) {
+            match info {
                 Ok(info) => {
                     sources.push(Source { info, name, foreign_table, reduced_from, origin, constants, aggregates });
                 }
@@ -161,11 +164,11 @@ impl Scene {
         // Of each dataset the table whose rows its samples are, and whether that names them itself; of each table which
         // sources it is made of.
         let (mut keys, mut members): (Vec<(Url, bool)>, Vec<Vec<Member<'_>>>) = (Vec::new(), Vec::new());
-        for source in sources {
-            let column = columns_with_role(&source.info.schema, &NumberRole::ExampleId).into_iter().next();
-            let ids = self.example_ids(&source.info, column.as_deref())?;
-            let described = self.described(source, column.is_some());
-            let is_named = described.is_none() && column.is_some();
+        let ids = at_once(sources, |source| self.example_ids(source));
+        for (source, ids) in sources.iter().zip(ids) {
+            let (ids, has_ids) = (ids?, id_column(source).is_some());
+            let described = self.described(source, has_ids);
+            let is_named = described.is_none() && has_ids;
             // All reductions of a table have its rows, and its names of them.
             let key = (described.as_ref().unwrap_or(&source.origin).clone(), is_named);
             let dataset = match keys.iter().position(|known| *known == key) {
@@ -220,10 +223,11 @@ impl Scene {
     }
 
     /// The samples that a table's rows are of; the rows' numbers if no column says so.
-    fn example_ids(&self, info: &TableInfo, column: Option<&str>) -> Result<Vec<i64>, ViewError> {
-        let Some(column) = column else { return Ok((0..info.rows as i64).collect()) };
+    fn example_ids(&self, source: &Source) -> Result<Vec<i64>, ViewError> {
+        let info = &source.info;
+        let Some(column) = id_column(source) else { return Ok((0..info.rows as i64).collect()) };
         let mut ids: Vec<i64> = Vec::with_capacity(info.rows as usize);
-        for batch in self.store.scan(&info.url, Scan::columns([column]))? {
+        for batch in self.store.scan(&info.url, Scan::columns([&column]))? {
             for id in whole_numbers(batch?.column(0)) {
                 let row = ids.len();
                 ids.push(id.ok_or_else(|| ViewError::Unusable {
@@ -297,21 +301,24 @@ impl Scene {
             }
         }
         for index in 0..self.layouts.len() {
-            let mut bounds = vec![[f32::INFINITY, f32::NEG_INFINITY]; self.layouts[index].n_components];
-            for &table in &self.layouts[index].tables {
-                let coordinates = self.coordinates(&self.layouts[index], table)?;
-                // Without one of its coordinates a point has no place.
-                let placed = coordinates.outer_iter().filter(|point| point.iter().all(|x| x.is_finite()));
-                for point in placed {
-                    for (bound, &x) in bounds.iter_mut().zip(point) {
-                        *bound = [bound[0].min(x), bound[1].max(x)];
-                    }
-                }
+            let layout = &self.layouts[index];
+            let mut bounds = nowhere(layout.n_components);
+            for of_table in at_once(&layout.tables, |&table| self.bounds(layout, table)) {
+                widen(&mut bounds, of_table?);
             }
             self.layouts[index].bounds =
                 bounds.into_iter().map(|bound| if bound[0] <= bound[1] { bound } else { [-0.5, 0.5] }).collect();
         }
         Ok(())
+    }
+
+    /// Least and largest coordinates of a layout in a table, of points that have all of them.
+    fn bounds(&self, layout: &SceneLayout, table: usize) -> Result<Vec<[f32; 2]>, ViewError> {
+        let mut bounds = nowhere(layout.n_components);
+        for point in self.coordinates(layout, table)?.outer_iter().filter(|point| point.iter().all(|x| x.is_finite())) {
+            widen(&mut bounds, point.iter().map(|&x| [x, x]));
+        }
+        Ok(bounds)
     }
 
     fn add_columns(&mut self, sources: &[Source]) -> Result<(), ViewError> {
@@ -433,6 +440,23 @@ impl Member<'_> {
                 None => is_named_alike && are_parts(&self.ids, &other.ids),
             }
     }
+}
+
+/// A box that holds no point.
+fn nowhere(n_components: usize) -> Vec<[f32; 2]> {
+    vec![[f32::INFINITY, f32::NEG_INFINITY]; n_components]
+}
+
+/// Makes a box hold another.
+fn widen(bounds: &mut [[f32; 2]], other: impl IntoIterator<Item = [f32; 2]>) {
+    for (bound, [low, high]) in bounds.iter_mut().zip(other) {
+        *bound = [bound[0].min(low), bound[1].max(high)];
+    }
+}
+
+/// The column that says which samples the rows are of.
+fn id_column(source: &Source) -> Option<String> {
+    columns_with_role(&source.info.schema, &NumberRole::ExampleId).into_iter().next()
 }
 
 impl Source {

@@ -94,8 +94,7 @@ pub(super) async fn manifest(OfRouter(state): Shared, Asked(query): Asked<OfRun>
             scene => {
                 let scene = scene?;
                 let offer = reduce::offer(&scene);
-                let ranges = scene.ranges()?;
-                let mut manifest = manifest::manifest(&scene, &ranges, &state.scenes.runs(), job, offer);
+                let mut manifest = manifest::manifest(&scene, &state.scenes.runs(), job, offer);
                 manifest["version"] = scene.version().into();
                 Ok(manifest)
             }
@@ -123,6 +122,11 @@ pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Asked(query
     let content =
         with_scene(state, query.scene(), move |_, scene| encode::example_ids(scene, query.dataset.unwrap_or(0)));
     Ok(bytes(ARROW, &headers, content.await?))
+}
+
+pub(super) async fn ranges(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
+    let ranges = with_scene_in_turn(state, query.scene(), |scene, _| scene.ranges());
+    Ok(Json(ranges.await?.as_ref()).into_response())
 }
 
 pub(super) async fn thumb(

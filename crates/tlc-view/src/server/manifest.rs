@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use tlc_core::{NumberRole, StoreError};
 
 use crate::find::Finder;
+use crate::scene::at_once;
 use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope, Values, ViewError};
 
-/// The manifest of a scene; `ranges` are those of its columns, `runs` are those one can switch to, `job` is the work that is under way and `reduce` what can
+/// The manifest of a scene; `runs` are those one can switch to, `job` is the work that is under way and `reduce` what can
 /// be reduced, if the reader can ask for it.
-pub(crate) fn manifest(scene: &Scene, ranges: &Ranges, runs: &[String], job: Value, reduce: Value) -> Value {
+pub(crate) fn manifest(scene: &Scene, runs: &[String], job: Value, reduce: Value) -> Value {
     let datasets = scene.datasets.iter().enumerate().map(|(id, dataset)| {
         json!({
             "id": id, "name": dataset.name, "rows": dataset.example_ids.len(),
@@ -38,7 +39,7 @@ pub(crate) fn manifest(scene: &Scene, ranges: &Ranges, runs: &[String], job: Val
         "datasets": datasets.collect::<Vec<_>>(),
         "tables": tables.collect::<Vec<_>>(),
         "layouts": scene.layouts.iter().enumerate().map(|(id, layout)| layout_json(id, layout)).collect::<Vec<_>>(),
-        "columns": scene.columns.iter().map(|column| column_json(column, ranges)).collect::<Vec<_>>(),
+        "columns": scene.columns.iter().map(column_json).collect::<Vec<_>>(),
         "finders": finders.collect::<Vec<_>>(),
         "layout": scene.default_layout(),
         "job": job,
@@ -69,31 +70,33 @@ pub(crate) fn waiting(title: &str, job: Value) -> Value {
 /// Least and largest finite values of columns of numbers, over all tables, by column.
 pub(crate) type Ranges = BTreeMap<String, [f32; 2]>;
 
-/// The ranges of a scene's columns. What was deleted meanwhile has no values.
+/// The ranges of a scene's columns: all tables are read, so the page asks for them once it has drawn. What was deleted meanwhile has no values.
 pub(crate) fn ranges(scene: &Scene) -> Result<Ranges, ViewError> {
-    let mut ranges = Ranges::new();
+    let mut parts = Vec::new();
     for column in scene.columns.iter().filter(|column| column.kind == ColumnKind::Number) {
         let mut seen = BTreeSet::new();
-        for (index, table) in scene.tables.iter().enumerate() {
-            // The same in all tables of a dataset.
-            if column.scope == Scope::Dataset && !seen.insert(table.dataset) {
-                continue;
-            }
-            let values = match scene.values(column, index) {
-                Ok(Values::Number(values)) => values,
-                Ok(_) | Err(ViewError::Store(StoreError::NotFound { .. })) => continue,
-                Err(error) => return Err(error),
-            };
-            let finite = || values.iter().copied().filter(|x| x.is_finite());
-            let Some([low, high]) = finite().reduce(f32::min).zip(finite().reduce(f32::max)).map(<[f32; 2]>::from)
-            else {
-                continue;
-            };
-            let range = ranges.entry(column.name.clone()).or_insert([low, high]);
-            *range = [range[0].min(low), range[1].max(high)];
-        }
+        // The same in all tables of a dataset.
+        let mut is_new = |table: usize| column.scope == Scope::Table || seen.insert(scene.tables[table].dataset);
+        parts.extend((0..scene.tables.len()).filter(|&table| is_new(table)).map(|table| (column, table)));
+    }
+    let mut ranges = Ranges::new();
+    for ((column, _), range) in parts.iter().zip(at_once(&parts, |(column, table)| range(scene, column, *table))) {
+        let Some([low, high]) = range? else { continue };
+        let range = ranges.entry(column.name.clone()).or_insert([low, high]);
+        *range = [range[0].min(low), range[1].max(high)];
     }
     Ok(ranges)
+}
+
+/// Least and largest finite value of a column in a table, if it has one.
+fn range(scene: &Scene, column: &SceneColumn, table: usize) -> Result<Option<[f32; 2]>, ViewError> {
+    let values = match scene.values(column, table) {
+        Ok(Values::Number(values)) => values,
+        Ok(_) | Err(ViewError::Store(StoreError::NotFound { .. })) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let finite = || values.iter().copied().filter(|x| x.is_finite());
+    Ok(finite().reduce(f32::min).zip(finite().reduce(f32::max)).map(<[f32; 2]>::from))
 }
 
 fn layout_json(id: usize, layout: &SceneLayout) -> Value {
@@ -106,8 +109,7 @@ fn layout_json(id: usize, layout: &SceneLayout) -> Value {
     })
 }
 
-fn column_json(column: &SceneColumn, ranges: &Ranges) -> Value {
-    let range = ranges.get(&column.name);
+fn column_json(column: &SceneColumn) -> Value {
     let classes = (column.kind == ColumnKind::Category).then(|| column.classes.values().collect::<Vec<_>>());
     json!({
         "name": column.name,
@@ -115,8 +117,6 @@ fn column_json(column: &SceneColumn, ranges: &Ranges) -> Value {
         "role": column.role.as_ref().map(NumberRole::to_string),
         "classes": classes,
         "per": if column.scope == Scope::Table { "table" } else { "dataset" },
-        "min": range.map(|[low, _]| low),
-        "max": range.map(|[_, high]| high),
     })
 }
 

@@ -183,6 +183,9 @@ impl Server {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
         self.state.begin_making();
         let state = self.state.clone();
+        // While the browser fetches the page, which then says what is wrong if something is.
+        let opening = state.clone();
+        runtime.spawn_blocking(move || opening.scenes.get(None).map(drop));
         let router = router(self.state);
         let stop = stop.clone();
         let served = runtime
@@ -233,6 +236,7 @@ fn router(state: Arc<State>) -> Router {
         .route("/api/coords", get(api::coords))
         .route("/api/column", get(api::column))
         .route("/api/ids", get(api::ids))
+        .route("/api/ranges", get(api::ranges))
         .route("/api/thumb/{dataset}/{example_id}", get(api::thumb))
         .route("/api/sample/{dataset}/{example_id}", get(api::sample))
         .route("/api/knn", post(api::knn))

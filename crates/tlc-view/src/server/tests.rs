@@ -105,6 +105,7 @@ fn the_page_and_its_data_come_with_a_strict_policy() {
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
         assert_eq!((&manifest["layouts"][0]["dims"], &manifest["datasets"][0]["rows"]), (&2.into(), &3.into()));
         assert_eq!(manifest["layouts"][0]["max"], serde_json::json!([1.0, 2.0]), "NaN is no border");
+        assert!(json_at(port, "/api/ranges").is_object());
         let (status, coords) = get(port, "/api/coords?layout=0&table=0", &host);
         assert_eq!(status, 200);
         let mut batches = arrow_ipc::reader::StreamReader::try_new(coords.as_slice(), None).expect("an Arrow stream");

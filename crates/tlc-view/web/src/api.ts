@@ -10,8 +10,10 @@ export interface Layout {
 export type Kind = "category" | "number" | "boolean" | "text";
 export interface ColumnInfo {
   name: string; kind: Kind; role: "label" | "prediction" | "loss" | "confidence" | "epoch" | null;
-  classes: string[] | null; per: "table" | "dataset"; min: number | null; max: number | null;
+  classes: string[] | null; per: "table" | "dataset";
 }
+/** Least and greatest value of columns of numbers, over all tables. */
+export type Ranges = Record<string, [number, number]>;
 export interface FinderInfo { id: string; title: string; rule: string; needs_epochs: boolean }
 /** Work of the server that takes long; `total` 0 = unknown. */
 export interface Job {
@@ -77,6 +79,8 @@ export interface Source {
   coords(layout: number, table: number): Promise<Uint8Array>;
   column(name: string, table: number): Promise<Uint8Array>;
   ids(dataset: number): Promise<Uint8Array>;
+  /** Takes as long as reading all tables, so not before there is a map. */
+  ranges(): Promise<Ranges>;
   thumbUrl(dataset: number, exampleId: number): string | null;
   sprites(dataset: number): SpriteSheet | null;
   sample(dataset: number, exampleId: number, table: number, stop?: AbortSignal): Promise<Sample>;
@@ -158,6 +162,7 @@ export class HttpSource implements Source {
   coords(layout: number, table: number) { return this.bytes(this.numbered("coords", { layout, table })); }
   column(name: string, table: number) { return this.bytes(this.numbered("column", { name, table })); }
   ids(dataset: number) { return this.bytes(this.numbered("ids", { dataset })); }
+  ranges() { return this.json<Ranges>(this.numbered("ranges")); }
   thumbUrl(dataset: number, exampleId: number) { return this.numbered(`thumb/${dataset}/${exampleId}`).href; }
   sprites() { return null; }
   sample(dataset: number, exampleId: number, table: number, stop?: AbortSignal) { return this.json<Sample>(this.numbered(`sample/${dataset}/${exampleId}`, { table }), undefined, stop); }
@@ -224,6 +229,7 @@ export class EmbeddedSource implements Source {
     return this.bytes([key(table), ...all].find((name) => this.file(name) !== undefined) ?? key(table));
   }
   ids(dataset: number) { return this.bytes(`ids?dataset=${dataset}`); }
+  async ranges(): Promise<Ranges> { return (this.file("ranges") as Ranges | undefined) ?? {}; }
   thumbUrl() { return null; }
   sprites(dataset: number) { return this.data.thumbs?.[String(dataset)] ?? null; }
   async sample(): Promise<Sample> { return this.needsServer(); }

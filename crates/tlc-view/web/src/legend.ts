@@ -140,8 +140,8 @@ export class Legend {
       return [s("rect", { x: i * 4, y: 36 - tall, width: 3.4, height: tall, fill: colour }), s("rect", { x: i * 4, y: 38, width: 4, height: 6, fill: colour })];
     }).flat();
     const svg = s("svg", { viewBox: `0 0 ${bins * 4} 44`, class: "ramp", role: "img", "aria-label": `Colours from ${number(scale.lo)} to ${number(scale.hi)} with a histogram of ${scale.title}` }, ...bars);
-    const info = scale.column!;
-    const below = info.min !== null && info.min < scale.lo && !scale.diverging ? "≤ " : "", above = info.max !== null && info.max > scale.hi ? "≥ " : "";
+    const whole = store.ranges.get(scale.title);
+    const below = whole !== undefined && whole.lo < scale.lo && !scale.diverging ? "≤ " : "", above = whole !== undefined && whole.hi > scale.hi ? "≥ " : "";
     fill(this.body, svg,
       h("div", { class: "ramp-ends" }, h("span", {}, below + number(scale.lo)), scale.diverging && h("span", {}, "0"), h("span", {}, above + number(scale.hi))),
       h("div", { class: "legend-bar" },

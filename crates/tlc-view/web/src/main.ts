@@ -100,7 +100,7 @@ async function start(app: HTMLElement): Promise<void> {
   renderer.onDrawn = () => {
     drawn();
     const there = store.views.every((view, i) => store.datasetsOf(i).every((d) => { const t = store.tableAt(view.layout, d, store.step); return t === undefined || store.data.coordsNow(view.layout, t) !== undefined; }));
-    if (first && there) { first = false; tellReady(); void prefetch(store); }
+    if (first && there) { first = false; store.firstDrawn(); tellReady(); void prefetch(store); }
   };
 
   store.source.onStale = look(store);
@@ -113,7 +113,7 @@ async function start(app: HTMLElement): Promise<void> {
   };
   await readLink();
   for (const topic of ["manifest", "views", "options", "tool", "time", "trouble", "mask", "colour", "selection"] as const) store.emit(topic);
-  if (store.views.length === 0 || !renderer.works) { first = false; tellReady(); }
+  if (store.views.length === 0 || !renderer.works) { first = false; store.firstDrawn(); tellReady(); }
 
   let written = location.hash;
   const saveHash = debounce(400, () => {

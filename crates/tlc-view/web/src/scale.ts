@@ -8,7 +8,7 @@ import type { Store } from "./store";
 
 export interface Range { lo: number; hi: number }
 
-const NOTHING: Range = { lo: Infinity, hi: -Infinity };
+export const NOTHING: Range = { lo: Infinity, hi: -Infinity };
 const union = (a: Range, b: Range): Range => ({ lo: Math.min(a.lo, b.lo), hi: Math.max(a.hi, b.hi) });
 
 /** Least and greatest value, and the range between the first and the last hundredth of a sample. */
@@ -132,8 +132,8 @@ export class Scales {
   }
 
   /**
-   * The colour range, one for all epochs so that colours stay comparable in time. It is that of the manifest, or else of the
-   * epochs that are here, and grows as more come; without the far tails unless those are short. Tight: of the step shown alone.
+   * The colour range, one for all epochs so that colours stay comparable in time. It is that of all tables once it is known, or else
+   * of the epochs that are here, and grows as more come; without the far tails unless those are short. Tight: of the step shown alone.
    */
   private domain(info: ColumnInfo, shown: Column[]): Range {
     let known = this.domains.get(info.name);
@@ -147,8 +147,9 @@ export class Scales {
       known.trimmed = union(known.trimmed, trimmed);
     }
     const { lo, hi } = known.trimmed;
-    if (lo > hi) return { lo: info.min ?? 0, hi: info.max ?? 1 };
-    const all = { lo: info.min ?? known.all.lo, hi: info.max ?? known.all.hi };
+    const whole = this.store.ranges.get(info.name);
+    if (lo > hi) return whole ?? { lo: 0, hi: 1 };
+    const all = whole ?? known.all;
     return !this.tight && hi - lo > 0.5 * (all.hi - all.lo) ? all : { lo, hi: hi > lo ? hi : lo + 1 };
   }
 

@@ -7,13 +7,13 @@ import { Filters } from "./filters";
 import { plainName } from "./format";
 import { makePoints, nextVersion, recount, type Points, type Ref } from "./points";
 import { startCamera, type Camera } from "./renderer/camera";
-import { firstColour, NO_COLOUR, Scales, type Scale } from "./scale";
+import { firstColour, NO_COLOUR, Scales, type Range, type Scale } from "./scale";
 import { Selection } from "./selection";
 import { makeSteps, type Step } from "./steps";
 
 export type Topic =
   | "manifest" | "views" | "time" | "step" | "coords" | "colour" | "mask" | "selection" | "hover" | "highlight"
-  | "sample" | "job" | "camera" | "theme" | "options" | "tool" | "notice" | "trouble" | "layout";
+  | "sample" | "job" | "camera" | "theme" | "options" | "tool" | "notice" | "trouble" | "layout" | "drawn" | "ranges";
 
 /** `dataset` -1 means all of them, overlaid. */
 export interface View { layout: number; dataset: number }
@@ -31,6 +31,10 @@ export class Store {
   private layoutTables = new Map<number, Set<number>>();
   steps: Step[] = [];
   points = new Map<number, Points>();
+  /** Of columns of numbers, over all tables; empty until they are known. */
+  ranges = new Map<string, Range>();
+  /** Whether the first map is there, or will never be. */
+  drawn = false;
 
   readonly data: Data;
   readonly scales = new Scales(this);
@@ -96,6 +100,25 @@ export class Store {
     this.tell(known.message, known.advice, !(error instanceof StaleError));
   }
 
+  /** The first map is there: time for all that it could do without. */
+  firstDrawn(): void {
+    this.drawn = true;
+    this.emit("drawn");
+    void this.loadRanges();
+  }
+
+  private async loadRanges(): Promise<void> {
+    const of = this.generation;
+    if (!this.manifest.columns.some(({ kind }) => kind === "number")) return;
+    // If the tables have changed, they are asked for again with the newer manifest.
+    const ranges = await this.source.ranges().catch((error: unknown) => { if (!(error instanceof StaleError)) this.fail(error); return null; });
+    if (ranges === null || of !== this.generation) return;
+    this.ranges = new Map(Object.entries(ranges).map(([name, [lo, hi]]) => [name, { lo, hi }]));
+    this.scaleVersion++;
+    void this.refresh();
+    this.emit("ranges");
+  }
+
   // ---- manifest, steps, tables ----
 
   take(manifest: Manifest): void {
@@ -157,6 +180,7 @@ export class Store {
     this.emit("manifest");
     this.emit("views");
     void this.refresh();
+    if (this.drawn) void this.loadRanges();
   }
 
   defaultViews(): View[] {

@@ -3,7 +3,7 @@
 import type { ColumnInfo } from "../api";
 import { h, s } from "../dom";
 import { number } from "../format";
-import type { Range } from "../scale";
+import { NOTHING, type Range } from "../scale";
 import type { Store } from "../store";
 
 const BINS = 40, WIDTH = 320, HEIGHT = 56;
@@ -62,7 +62,8 @@ export class Histogram {
   update(rows: { dataset: number; slots: Uint32Array }[]): void {
     const { store, info } = this;
     const columns = new Map<number, Float32Array>();
-    let lo = info.min ?? Infinity, hi = info.max ?? -Infinity;
+    const whole = store.ranges.get(info.name);
+    let { lo, hi } = whole ?? NOTHING;
     for (const dataset of store.shownDatasets()) {
       const table = store.currentTable(dataset);
       const floats = table === undefined ? undefined : store.data.valuesNow(info.name, table)?.floats;
@@ -71,7 +72,7 @@ export class Histogram {
         continue;
       }
       columns.set(dataset, floats);
-      if (info.min === null || info.max === null) for (const v of floats) { if (v < lo) lo = v; if (v > hi && v < Infinity) hi = v; }
+      if (whole === undefined) for (const v of floats) { if (v < lo) lo = v; if (v > hi && v < Infinity) hi = v; }
     }
     if (!(lo <= hi)) { lo = 0; hi = 1; }
     if (lo === hi) hi = lo + 1;

@@ -29,7 +29,7 @@ export class SelectionPanel {
   constructor(private readonly store: Store) {
     this.takeAway = makeTakeAway(store);
     this.element = h("div", { class: "panel" }, this.head, this.gallery, this.takeAway, this.classes, this.histograms);
-    store.on(["selection", "mask", "step", "views", "manifest", "colour"], this.soon);
+    store.on(["selection", "mask", "step", "views", "manifest", "colour", "ranges"], this.soon);
     store.on("manifest", () => { this.charts = []; });
   }
 

@@ -39,6 +39,8 @@ export class Sidebar {
     this.element = h("aside", { class: "sidebar", "aria-label": "Panel" }, this.resizer(), close, list, h("div", { class: "sidebar-body" }, card.element, ...this.panels.map((panel) => panel.element)));
     const drawer = matchMedia("(max-width: 900px)");
     stage.covered = () => (this.open && drawer.matches ? this.element.offsetHeight : 0);
+    // What panels ask for comes after the places: the map first.
+    store.on("drawn", () => this.showCurrent());
     store.on("sample", () => { if (store.sample !== null && !this.open) this.toggle(true); });
     this.show(0);
     this.toggle(this.open);
@@ -74,16 +76,19 @@ export class Sidebar {
       tab.setAttribute("aria-selected", String(k === i));
       tab.tabIndex = k === i ? 0 : -1;
       this.panels[k]!.element.hidden = k !== i;
-      this.panels[k]!.show(k === i && this.open);
+      if (k !== i) this.panels[k]!.show(false);
     });
+    this.showCurrent();
   }
+
+  private showCurrent(): void { this.panels[this.current]!.show(this.open && this.store.drawn); }
 
   toggle(on = !this.open): void {
     this.open = on;
     this.element.hidden = !on;
     const button = document.querySelector('[aria-label="Show or hide the panel"]');
     if (button !== null) setPressed(button, on);
-    this.panels[this.current]!.show(on);
+    this.showCurrent();
     this.store.emit("layout");
     this.stage.resize();
   }
