@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tlc_core::ulid::Ulid;
-use tlc_core::{Lineage, ModelRef, Progress, StoreError, TableInfo, Url};
+use tlc_core::{Lineage, ModelRef, Progress, StoreError, TableInfo, Url, with_causes};
 
-use crate::error::words;
 use crate::inventory::{DEPTH, id_of};
 use crate::links::is_link;
 use crate::reduce::{Interrupted, PIECES_SUFFIX, check_model};
@@ -141,7 +140,7 @@ impl Project {
                 Ok(None) => continue,
                 Ok(Some(reason)) => Problem::TornManifest(reason),
                 Err(StoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
-                Err(error) => Problem::DamagedTable(words(&error)),
+                Err(error) => Problem::DamagedTable(with_causes(&error)),
             };
             torn.insert(url.clone());
             findings.push(Finding::new(url.clone(), problem));
@@ -186,7 +185,7 @@ impl Project {
         let mut push_old = |url: Url, problem: Problem| {
             let age = self.is_old(&url, options.least_age);
             if !matches!(age, Ok(false)) {
-                let failure = age.err().map(|error| words(&error));
+                let failure = age.err().map(|error| with_causes(&error));
                 findings.push(Finding { failure, ..Finding::new(url, problem) });
             }
         };
@@ -215,7 +214,7 @@ impl Project {
                 match self.put_right(&finding.url, &finding.problem, options, progress) {
                     Ok(is_repaired) => finding.is_repaired = is_repaired,
                     Err(error) if error.is_cancelled() => return Err(error),
-                    Err(error) => finding.failure = Some(words(&error)),
+                    Err(error) => finding.failure = Some(with_causes(&error)),
                 }
             }
         }
@@ -372,9 +371,9 @@ impl Project {
             match check_model(self, &model) {
                 Ok(()) | Err(RunError::Store(StoreError::NotFound { .. })) => {}
                 Err(RunError::Model { source, .. }) => {
-                    found.push(Finding::new(url, Problem::DamagedModel(words(&source))));
+                    found.push(Finding::new(url, Problem::DamagedModel(with_causes(&source))));
                 }
-                Err(error) => found.push(Finding::new(url, Problem::DamagedModel(words(&error)))),
+                Err(error) => found.push(Finding::new(url, Problem::DamagedModel(with_causes(&error)))),
             }
         }
         found
