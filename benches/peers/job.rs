@@ -2,8 +2,10 @@
 //!
 //! Included by `#[path]` into our program and into the one of the Rust peers, which are in workspaces of
 //! their own, so that both read, measure and write alike. Time is wall time; `*_cpu_secs` add up over
-//! threads, which is what stays comparable on a busy machine. Peak memory is the kernel's `VmHWM`: unlike
-//! `ru_maxrss` it does not begin with the size of the process that started this one.
+//! threads, which is what stays comparable on a busy machine.
+
+#[path = "memory.rs"]
+mod memory;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -79,10 +81,8 @@ impl Job {
         if self.report.contains_key("peak_mib") {
             return;
         }
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        if let Ok(kibibytes) = peak.trim().trim_end_matches(" kB").parse::<f64>() {
-            self.report.insert("peak_mib".to_owned(), (kibibytes / 1024.0).into());
+        if let Some(kib) = memory::peak_kib() {
+            self.report.insert("peak_mib".to_owned(), (kib as f64 / 1024.0).into());
         }
     }
 

@@ -10,6 +10,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the figures are what this program is for")]
 
+#[path = "../../peers/memory.rs"]
+mod memory;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -268,10 +271,7 @@ impl ProgressSink for Stages {
 
 /// The most memory that this process held since the last [`reset_peak`], in MiB; 0 where the system does not say.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
+    memory::peak_kib().unwrap_or(0) / 1024
 }
 
 /// Where the system cannot do it, peaks are those since the start.

@@ -12,6 +12,9 @@
 
 #![expect(clippy::print_stdout, reason = "the report goes to whoever started the process")]
 
+#[path = "../../peers/memory.rs"]
+mod memory;
+
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -179,10 +182,8 @@ fn reduce(root: &Url) -> Result<Value> {
     let options = ReduceOptions::new([tlc::create_reducer("pacmap", [])?]);
     let (taken, mapping) = seconds(|| Ok(run.reduce_embeddings_per_dataset(&options, &Progress::default())?))?;
     assert_eq!(mapping.len(), run.metrics()?.len(), "each table was replaced");
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    let kibibytes: f64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(json!({ "reduce": taken, "tables": mapping.len(), "peak_mib": kibibytes / 1024.0 }))
+    let kib = memory::peak_kib().ok_or("the system does not say how much memory was used")?;
+    Ok(json!({ "reduce": taken, "tables": mapping.len(), "peak_mib": kib as f64 / 1024.0 }))
 }
 
 /// A table of every kind that tlc writes: what it is, where, its rows and columns, and the sum of a column.

@@ -1,7 +1,7 @@
 //! What can go wrong with functions, queries and jobs.
 
 use datafusion::error::DataFusionError;
-use tlc_core::{Cancelled, ReduceError, StoreError, Url, UrlError};
+use tlc_core::{Cancelled, ReduceError, StoreError, Url, UrlError, with_causes};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -200,12 +200,6 @@ impl ClusterError {
 /// An error for the engine. It keeps the text of all causes, since that is what reaches another process.
 impl From<ClusterError> for DataFusionError {
     fn from(error: ClusterError) -> Self {
-        DataFusionError::Execution(chain(&error))
+        DataFusionError::Execution(with_causes(&error))
     }
-}
-
-/// The error and its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

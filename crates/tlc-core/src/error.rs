@@ -32,6 +32,19 @@ pub struct ConstantError {
     pub value: String,
 }
 
+/// What went wrong, and why, in one line: an error and its causes, for places that have room for one text.
+///
+/// ```
+/// let url: tlc_core::Url = "memory://p/t.lance".parse()?;
+/// let error = tlc_core::StoreError::backend("write", &url, "no space left on device");
+/// assert_eq!(tlc_core::with_causes(&error), "cannot write memory://p/t.lance: no space left on device");
+/// # Ok::<(), tlc_core::UrlError>(())
+/// ```
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Why a [`TableStore`](crate::TableStore) refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

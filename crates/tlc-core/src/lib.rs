@@ -46,7 +46,7 @@ pub use typetag;
 pub use ulid;
 
 pub use aggregate::{Aggregate, aggregate};
-pub use error::{ColumnError, ConstantError, ReduceError, StoreError, UrlError};
+pub use error::{ColumnError, ConstantError, ReduceError, StoreError, UrlError, with_causes};
 pub use filter::{Comparison, Filter};
 pub use finite::{FiniteFit, fit_finite_rows, is_measurable};
 pub use keys::{key_columns, metrics_name};

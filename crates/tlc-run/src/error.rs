@@ -169,9 +169,3 @@ impl RunError {
         )
     }
 }
-
-/// What went wrong, and why, in one line.
-pub(crate) fn words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use arrow_schema::{Field, Schema};
 use tlc_core::{
     BatchStream, FieldRoles, MetricsSink, MetricsTable, NumberRole, Progress, StoreError, TableInfo, Url,
-    WriteCondition, aggregate, value_map,
+    WriteCondition, aggregate, value_map, with_causes,
 };
 
-use crate::error::words;
 use crate::record::FORMAT;
 use crate::{Inventory, MetricsEntry, Need, Project, RunError, RunRecord, RunStatus};
 
@@ -236,7 +235,9 @@ impl Run {
         for successor in replaced_by {
             match self.project.store().verify(&self.project.inside(successor)?, &Progress::default()) {
                 Ok(()) => {}
-                Err(error) => return stays(format!("what took its place cannot be read back: {}", words(&error))),
+                Err(error) => {
+                    return stays(format!("what took its place cannot be read back: {}", with_causes(&error)));
+                }
             }
         }
         // The reduction has asked who needs its sources before it recorded anything, so what it made counts no more.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tlc_core::{TableStore, Url};
+use tlc_core::{TableStore, Url, with_causes};
 use tlc_run::Run;
 use tlc_table::{Derivation, Table, TableError};
 use tlc_view::ViewError;
@@ -34,7 +34,8 @@ pub fn serve(run: &Run) -> Result<Server, ViewError> {
 /// What saves a selection of the page as a revision of the samples' table in `store`, for [`ServeOptions`].
 pub fn make_revision(store: Arc<dyn TableStore>) -> Arc<MakeRevision> {
     Arc::new(move |url: &Url, rows: &[u64], description: &str| -> Result<Url, String> {
-        let made = revision_with(store.clone(), url, rows.to_vec(), description).map_err(with_causes)?;
+        let made =
+            revision_with(store.clone(), url, rows.to_vec(), description).map_err(|error| with_causes(&error))?;
         Ok(made.url().clone())
     })
 }
@@ -51,12 +52,6 @@ pub fn revision_with(
 ) -> Result<Table, TableError> {
     let table = Table::from_url(store, url)?;
     table.derived(&Derivation::Take { rows }, Some(description))
-}
-
-/// An error and its causes as one text: the page has one line for it.
-fn with_causes(error: TableError) -> String {
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

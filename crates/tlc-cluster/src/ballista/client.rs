@@ -12,14 +12,13 @@ use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{CancelJobParams, ExecuteQueryParams, GetJobStatusParams, job_status};
 use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint};
 use datafusion::prelude::SessionConfig;
-use tlc_core::Progress;
 use tlc_core::ulid::Ulid;
+use tlc_core::{Progress, with_causes};
 use tonic::transport::Channel;
 use tonic::{Code, Response};
 
 use super::{ClusterAddress, VERSION};
 use crate::ClusterError;
-use crate::error::chain;
 use crate::runtime::Engine;
 
 /// Seconds that a connection and an answer may take.
@@ -115,7 +114,7 @@ impl<'a> Scheduler<'a> {
                 Ok(Status::Running) if begin.elapsed() < ENDS_WITHIN => continue,
                 Ok(Status::Running) => "it still runs".to_owned(),
                 Ok(_) => return,
-                Err(error) => chain(&error),
+                Err(error) => with_causes(&error),
             };
             tracing::warn!(cluster = %self.address, job, error, "cannot cancel a job; its tasks end by themselves");
             return;

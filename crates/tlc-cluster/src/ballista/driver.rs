@@ -11,14 +11,13 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
-use tlc_core::{Progress, Task, Url};
+use tlc_core::{Progress, Task, Url, with_causes};
 use tlc_table::TableInParts;
 
 use super::ClusterAddress;
 use super::client::{Scheduler, Status};
 use super::codec::NodeCodec;
 use crate::ClusterError;
-use crate::error::chain;
 use crate::runtime::Engine;
 
 /// How often the scheduler is asked, and the store for parts.
@@ -94,7 +93,7 @@ impl Driver<'_> {
             let id = match (self.scheduler.submit(&self.plan), last.take()) {
                 (Ok(id), _) => id,
                 (Err(error), None) => return Err(error),
-                (Err(error), Some(id)) => return Err(self.stalled(id, chain(&error), attempts)),
+                (Err(error), Some(id)) => return Err(self.stalled(id, with_causes(&error), attempts)),
             };
             attempts += 1;
             tracing::info!(cluster = %self.address, job = id, "submitted");
@@ -157,7 +156,7 @@ impl Driver<'_> {
                     let (address, job) = (self.address.to_string(), id.to_owned());
                     return Err(ClusterError::Job { address, job, done: self.done, tasks: self.tasks, reason });
                 }
-                Err(error) => chain(&error),
+                Err(error) => with_causes(&error),
             };
             if advanced.elapsed() >= self.job.patience {
                 return Ok(Ended::Stuck(format!("{seen} for {} s", self.job.patience.as_secs())));

@@ -10,8 +10,8 @@ use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
+use tlc_core::with_causes;
 
-use crate::error::chain;
 use crate::{ClusterError, plan};
 
 /// Stands for a node with this schema, and fails.
@@ -23,7 +23,7 @@ pub(super) struct RefusedExec {
 
 impl RefusedExec {
     pub(super) fn new(schema: SchemaRef, reason: ClusterError) -> Self {
-        Self { reason: chain(&reason), properties: plan::properties(schema, 1, EmissionType::Final) }
+        Self { reason: with_causes(&reason), properties: plan::properties(schema, 1, EmissionType::Final) }
     }
 }
 

@@ -14,7 +14,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tlc_core::{
     Lineage, MODEL_DOCUMENT, NumberRole, Operation, Progress, TableStore, Url, WriteCondition, digest, encode_model,
-    reducer_from_args,
+    reducer_from_args, with_causes,
 };
 use tlc_reduce as _;
 use tlc_table::TableInParts;
@@ -22,7 +22,6 @@ use tlc_table::TableInParts;
 use super::client::{Scheduler, Status};
 use super::driver::{Job, encoded};
 use super::*;
-use crate::error::chain;
 use crate::models::store;
 use crate::plan::{PinnedTable, RowsExec, WriteExec, columns_of};
 use crate::runtime::Engine;
@@ -144,7 +143,7 @@ fn an_executor_without_a_models_reducer_names_it() {
     let engine = Engine::new().expect("threads");
     let error = run(&engine, &cluster.address, &job, &Progress::default()).expect_err("nobody can place rows");
     assert!(matches!(error, ClusterError::Job { done: 0, tasks: 2, .. }), "{error:?}");
-    let text = chain(&error);
+    let text = with_causes(&error);
     assert!(text.contains("mystery-reducer 3.2.1") && text.contains("mystery/1"), "{text}");
     assert!(text.contains(&cluster.address.to_string()) && text.contains("0 of 2 parts"), "{text}");
 }
@@ -161,7 +160,7 @@ fn a_scheduler_of_another_version_says_which() {
     versions.iter().for_each(|at| bytes[*at..][..other.len()].copy_from_slice(other.as_bytes()));
     let engine = Engine::new().expect("threads");
     let scheduler = Scheduler::new(&engine, &cluster.address).expect("an address");
-    let text = chain(&scheduler.submit(&bytes).expect_err("it is of another version"));
+    let text = with_causes(&scheduler.submit(&bytes).expect_err("it is of another version"));
     let expected = format!("refuses the job: the job was made by {other} on DataFusion and Ballista 54.1.0, but this");
     assert!(text.contains(&expected) && text.contains(&format!("scheduler is {VERSION}")), "{text}");
     assert!(text.contains(&cluster.address.to_string()), "{text}");
@@ -202,5 +201,5 @@ fn who_is_no_scheduler_is_told_from_one() {
     let scheduler = Scheduler::new(&engine, &address).expect("an address");
     let error = scheduler.submit(&encoded(&plan).expect("encodable")).expect_err("nobody there knows jobs");
     assert!(matches!(error, ClusterError::Answer { .. } | ClusterError::Unreachable { .. }), "{error:?}");
-    assert!(chain(&error).contains(&address.to_string()), "{}", chain(&error));
+    assert!(with_causes(&error).contains(&address.to_string()), "{}", with_causes(&error));
 }

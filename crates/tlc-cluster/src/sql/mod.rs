@@ -15,9 +15,8 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
-use tlc_core::{Progress, Url};
+use tlc_core::{Progress, Url, with_causes};
 
-use crate::error::chain;
 use crate::runtime::Engine;
 use crate::{ClusterError, functions};
 use knn::Knn;
@@ -65,15 +64,15 @@ pub fn query(root: &Url, tables: &[Url], sql: &str, progress: &Progress) -> Resu
 }
 
 fn failed(error: &DataFusionError) -> ClusterError {
-    ClusterError::Query { reason: chain(error) }
+    ClusterError::Query { reason: with_causes(error) }
 }
 
 /// What there is, where a query names a table that is not.
 fn unknown_table(tables: &ProjectTables, error: &DataFusionError) -> Option<String> {
-    let text = chain(error);
+    let text = with_causes(error);
     let (_, rest) = text.split_once("table 'datafusion.public.")?;
     let (name, _) = rest.split_once("' not found")?;
-    Some(chain(&tables.table(name.trim_matches('"')).err()?))
+    Some(with_causes(&tables.table(name.trim_matches('"')).err()?))
 }
 
 fn session(tables: &Arc<ProjectTables>) -> Result<SessionContext, DataFusionError> {

@@ -51,7 +51,7 @@ impl Toys {
     }
 
     fn refused(&self, sql: &str) -> String {
-        chain(&self.ask(sql).expect_err("it is refused"))
+        with_causes(&self.ask(sql).expect_err("it is refused"))
     }
 
     /// Squared distances to a row, with its number, nearest first.

@@ -1,11 +1,10 @@
 //! Jobs that cannot be done say why, and leave nothing.
 
-use std::error::Error;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use tlc_cluster::{Apply, ClusterAddress, ClusterError, Where};
-use tlc_core::{Progress, ProgressSink, StoreError, TableStore, Url};
+use tlc_core::{Progress, ProgressSink, StoreError, TableStore, Url, with_causes};
 use tlc_table::LanceStore;
 
 use crate::{Place, rows, write_table};
@@ -30,11 +29,6 @@ fn meanwhile(act: impl FnOnce() + Send + 'static) -> Progress {
     Progress::new(Arc::new(Meanwhile(Mutex::new(Some(Box::new(act))))))
 }
 
-fn text(error: &ClusterError) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 fn assert_nothing_is_left(out: &Url) {
     assert!(matches!(LanceStore::default().info(out), Err(StoreError::NotFound { .. })), "{out} is not visible");
     drop(LanceStore::default().begin_parts(out).expect("its place is free"));
@@ -50,7 +44,7 @@ fn a_table_that_changes_meanwhile_ends_the_job() {
         write_table(&table, 2);
     };
     let error = job.run(&Where::Here, &meanwhile(replace)).expect_err("its table is another one");
-    assert!(text(&error).contains("initial.lance changed since the job began"), "{}", text(&error));
+    assert!(with_causes(&error).contains("initial.lance changed since the job began"), "{}", with_causes(&error));
     assert_nothing_is_left(&job.out);
 }
 
@@ -63,7 +57,7 @@ fn a_job_that_is_submitted_twice_runs_once() {
         let refused = refused.clone();
         move || {
             let error = second.run(&Where::Here, &Progress::default()).expect_err("the place is taken");
-            *refused.lock().expect("no panic before") = text(&error);
+            *refused.lock().expect("no panic before") = with_causes(&error);
         }
     };
     let made = first.run(&Where::Here, &meanwhile(again)).expect("the first is not disturbed");
@@ -97,7 +91,7 @@ fn a_cluster_that_does_not_answer_is_named() {
     let error = job.run(&Where::Cluster(ClusterAddress::new("127.0.0.1", port)), &Progress::default());
     let error = error.expect_err("nobody listens");
     assert!(matches!(error, ClusterError::Unreachable { .. }));
-    assert!(text(&error).contains(&format!("df://127.0.0.1:{port}")), "{}", text(&error));
+    assert!(with_causes(&error).contains(&format!("df://127.0.0.1:{port}")), "{}", with_causes(&error));
     assert_nothing_is_left(&job.out);
     for (address, expected) in [
         ("http://h:1", "does not begin with df://"),
@@ -116,7 +110,7 @@ fn jobs_that_do_not_fit_say_what_would() {
     let refused = |job: Apply| {
         let error = job.run(&Where::Here, &Progress::default()).expect_err("refused");
         assert!(LanceStore::default().info(&job.out).is_err());
-        text(&error)
+        with_causes(&error)
     };
     let job = place.job("refused");
     let with = |change: fn(&mut Apply)| {

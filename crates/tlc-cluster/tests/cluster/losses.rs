@@ -1,20 +1,14 @@
 //! What is lost with a scheduler or an executor, and how a job ends that cannot go on.
 
-use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tlc_cluster::{Apply, ClusterError, Where};
-use tlc_core::{Progress, TableStore};
+use tlc_core::{Progress, TableStore, with_causes};
 use tlc_table::LanceStore;
 
 use crate::Place;
 use crate::processes::{Process, Running, address, assert_same, free_ports, in_time, turn, wait_for};
-
-fn text(error: &ClusterError) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
 
 /// The place is free again, and stays so: nobody who was left behind writes there.
 fn assert_nothing_is_left(job: &Apply) {
@@ -51,7 +45,7 @@ fn a_cluster_without_executors_says_so() {
     let error = in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect_err("nobody runs tasks");
     assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
     assert!(matches!(error, ClusterError::Job { done: 0, tasks: 80, .. }), "{error:?}");
-    let text = text(&error);
+    let text = with_causes(&error);
     assert!(text.contains("there was no executor for 2 s"), "{text}");
     assert!(text.contains(&format!("tlc cluster executor --scheduler df://127.0.0.1:{port}")), "{text}");
     assert_nothing_is_left(&job);
@@ -72,7 +66,7 @@ fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
         panic!("{error:?}");
     };
     assert!((1..80).contains(done), "{done} parts");
-    let text = text(&error);
+    let text = with_causes(&error);
     let parts = format!("{done} of 80 parts");
     for said in [at, id, &parts] {
         assert!(!said.is_empty() && text.contains(said), "{text}");

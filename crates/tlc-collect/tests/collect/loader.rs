@@ -11,7 +11,7 @@ use tlc_collect::{
 };
 use tlc_core::{LineageInput, Progress};
 
-use crate::metrics::{Sink, ids};
+use crate::sink::{Sink, ids};
 
 /// Samples whose only value is their number.
 fn numbers(n: i64) -> TensorDataset {

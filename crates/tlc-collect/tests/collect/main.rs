@@ -1,10 +1,13 @@
 //! Collection as a trainer sees it, on a real model.
 
+mod failures;
 mod layers;
 mod loader;
 mod metrics;
 mod python;
 mod results;
+mod samples;
+mod sink;
 mod summary;
 mod torchscript;
 

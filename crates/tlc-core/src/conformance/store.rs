@@ -7,7 +7,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::{
     BatchStream, Column, FieldRoles, Filter, Lineage, NumberRole, Operation, Progress, Scan, StoreError, TableStore,
-    Url, WriteCondition, embedding_values,
+    Url, WriteCondition, embedding_values, with_causes,
 };
 
 /// Checks `store` in the empty folder `root`, which it fills and leaves to the caller to remove.
@@ -180,12 +180,7 @@ fn failed_rows_leave_no_table(store: &dyn TableStore, url: &Url) {
     let failure = StoreError::rows(url, "the model diverged");
     let result = store.create(url, schema.clone(), Box::new([Ok(batch.clone()), Err(failure)].into_iter()));
     let error = result.expect_err("a failing row stream fails the creation");
-    let mut text = error.to_string();
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
+    let text = with_causes(&error);
     assert!(text.contains("the model diverged"), "the cause is passed on: {text}");
     assert!(matches!(store.info(url), Err(StoreError::NotFound { .. })), "no half table is visible");
     assert!(!store.list_tables(&url.parent().expect("has a folder")).expect("listable").contains(url));

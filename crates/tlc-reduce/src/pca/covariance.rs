@@ -64,7 +64,7 @@ mod tests {
         let noise = Stream::new(2, "test");
         for (n, d) in [(10, 1), (30, 2), (BLOCK_ROWS + 77, 37), (700, 2 * LEAST_TILES * TILE_COLUMNS + 5)] {
             let data = Array2::from_shape_fn((n, d), |(i, j)| 1.0 + noise.normal(i as u64, j as u64) as f32);
-            let mean = super::super::column_means(data.view());
+            let mean = crate::pca::blocks::column_means(data.view());
             let task = Progress::default().task("test", 1);
             let found = covariance(data.view(), &mean, &task).expect("not cancelled");
             let centred = data.mapv(f64::from) - &mean;
