@@ -10,10 +10,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tlc_core::with_causes;
 
 use super::assets::{compressed, takes_gzip};
 use super::blocking::{Which, blocking, with_scene, with_scene_in_turn};
-use super::errors::{Refused, text_of};
+use super::errors::Refused;
 use super::extract::{Asked, Named, Sent};
 use super::scenes::Shown;
 use super::{Source, State, encode, manifest, quality, reduce};
@@ -310,7 +311,9 @@ pub(super) async fn reduce(
     Sent(request): Sent<reduce::Request>,
 ) -> Answer {
     let refused = |status, text: String, advice: &str| Refused::new(status, text, advice);
-    request.check().map_err(|error| refused(StatusCode::BAD_REQUEST, text_of(error.as_ref()), "Choose another."))?;
+    request
+        .check()
+        .map_err(|error| refused(StatusCode::BAD_REQUEST, with_causes(error.as_ref()), "Choose another."))?;
     let wanted = request.clone();
     let (title, problem) = with_scene(state.clone(), query.scene(), move |_, scene| {
         let embeddings = &scene.embedding_columns;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tlc_core::StoreError;
+use tlc_core::{StoreError, with_causes};
 use tlc_run::RunError;
 
 use crate::ViewError;
@@ -35,7 +35,7 @@ impl IntoResponse for Refused {
 
 impl From<ViewError> for Refused {
     fn from(error: ViewError) -> Self {
-        let text = text_of(&error);
+        let text = with_causes(&error);
         let is_gone = matches!(
             error,
             ViewError::Store(StoreError::NotFound { .. })
@@ -64,12 +64,6 @@ impl From<ViewError> for Refused {
             }
         }
     }
-}
-
-/// An error with its causes.
-pub(super) fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 pub(super) async fn no_such_method() -> Refused {

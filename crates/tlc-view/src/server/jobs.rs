@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use tlc_core::{Progress, ProgressSink};
+use tlc_core::{Progress, ProgressSink, with_causes};
 
-use super::errors::{Refused, text_of};
+use super::errors::Refused;
 
 /// Why work failed.
 pub(super) type Failure = Box<dyn Error + Send + Sync>;
@@ -73,7 +73,7 @@ impl Jobs {
             let outcome = match result {
                 Ok(Ok(())) => Outcome::Done,
                 Ok(Err(_)) if its_progress.check().is_err() => Outcome::Cancelled,
-                Ok(Err(error)) => failed(text_of(error.as_ref()), "Put right what it says, and try again."),
+                Ok(Err(error)) => failed(with_causes(error.as_ref()), "Put right what it says, and try again."),
                 Err(_) => failed("the work panicked".to_owned(), "See the terminal in which tlc view runs."),
             };
             // Nobody else sets it.
