@@ -57,7 +57,7 @@ pub struct SceneDataset {
     /// The table whose rows the samples are: the foreign table, or where there is none, the table itself.
     pub foreign_table: Option<Url>,
     /// Index of the table whose own `example_id` names its rows, where it describes no other: its first part is
-    /// `foreign_table`. Otherwise a sample's number is that of its row in `foreign_table`.
+    /// `foreign_table`, or a reduction of it. Otherwise a sample's number is that of its row in `foreign_table`.
     pub named_by: Option<usize>,
     /// The samples, ascending.
     pub example_ids: Vec<i64>,

@@ -60,7 +60,8 @@ impl Scene {
         Self::new(store, Some(root), record.name.clone(), Some(record.name), status, sources)
     }
 
-    /// One table of a project.
+    /// One table of a project, by itself: for programs that know which one they want. What a user names is shown
+    /// [with its reductions](Self::of_table_with_reductions).
     ///
     /// # Errors
     /// A failing store.
@@ -70,7 +71,8 @@ impl Scene {
     }
 
     /// A table of a project with all reductions of it that lie beside it, as one table with a layout of each; if it is
-    /// reduced itself, with the other reductions of its source, and its own layouts first.
+    /// reduced itself, with the other reductions of its source, and its own layouts first. Where it describes no other, the
+    /// samples are its own rows, although it is a reduction that is read where it has one.
     ///
     /// # Errors
     /// A failing store.
@@ -89,7 +91,17 @@ impl Scene {
                 }
             }
         }
-        Self::of_tables(project, url, infos)
+        let mut scene = Self::of_tables(project, url, infos)?;
+        let Self { datasets, tables, .. } = &mut scene;
+        let is_shown = |of: &Url| tables.iter().any(|table| table.parts.iter().any(|part| part.url == *of));
+        // All have its rows, in its order.
+        if let [dataset] = datasets.as_mut_slice()
+            && dataset.foreign_table.as_ref().is_some_and(is_shown)
+        {
+            dataset.foreign_table = Some(url.clone());
+            dataset.name = name_of(url);
+        }
+        Ok(scene)
     }
 
     /// Tables that are the one at `url` or made of the same rows.

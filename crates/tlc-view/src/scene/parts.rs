@@ -70,6 +70,20 @@ impl TablePart {
     }
 }
 
+#[cfg(feature = "server")]
+impl super::Scene {
+    /// The stored tables that have all rows of a table together, as a user names them: where the samples are the rows of a
+    /// table that is shown by its reductions, that table.
+    pub(crate) fn named_urls<'a>(&'a self, table: &'a SceneTable) -> impl Iterator<Item = &'a Url> {
+        let own = self.datasets[table.dataset].foreign_table.as_ref();
+        let name = move |part: &'a TablePart| match own {
+            Some(own) if part.reduced_from.as_ref() == Some(own) => own,
+            _ => &part.url,
+        };
+        table.distinct_parts().map(name)
+    }
+}
+
 impl SceneTable {
     /// The place of its first part.
     pub fn url(&self) -> &Url {

@@ -132,8 +132,11 @@ mod tests {
         }
         let scene = Scene::of_table_with_reductions(&project, &url).expect("readable");
         assert_eq!((scene.datasets.len(), scene.tables.len(), scene.tables[0].parts.len()), (1, 1, 2));
-        assert_eq!(scene.datasets[0].foreign_table.as_ref(), Some(scene.tables[0].url()));
+        assert_eq!(scene.datasets[0].foreign_table.as_ref(), Some(&url), "its rows, read from a reduction");
         assert_eq!(scene.rows_of_samples(0, &[2, 80]).expect("known"), [39, 0]);
+        let reduced = scene.tables[0].parts[1].url.clone();
+        let of_reduced = Scene::of_table_with_reductions(&project, &reduced).expect("readable");
+        assert_eq!(of_reduced.datasets[0].foreign_table.as_ref(), Some(&reduced));
         assert!(scene.rows_of_samples(0, &[0]).is_err(), "a row's number is no name");
     }
 

@@ -21,7 +21,7 @@ pub(crate) fn manifest(scene: &Scene, runs: &[String], job: Value, reduce: Value
     let tables = scene.tables.iter().enumerate().map(|(id, table)| {
         json!({
             "id": id, "dataset": table.dataset, "epoch": table.epoch, "name": table.name, "rows": table.rows,
-            "urls": table.distinct_parts().map(|part| part.url.to_string()).collect::<Vec<_>>(),
+            "urls": scene.named_urls(table).map(ToString::to_string).collect::<Vec<_>>(),
         })
     });
     let finders = Finder::available(scene).into_iter().map(|finder| {

@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 
 use self::jobs::Jobs;
 use self::scenes::Scenes;
-use crate::ViewError;
+use crate::{Scene, ViewError};
 
 /// What is served.
 #[derive(Clone)]
@@ -67,6 +67,30 @@ pub type MakeTable =
     dyn Fn(&Progress) -> Result<(Project, Url), Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
 
 impl Source {
+    /// The scene of what is named, which is made first where it must be. All who look at it open it so, and see what the
+    /// page shows.
+    ///
+    /// # Errors
+    /// A run or table that cannot be read; why it cannot be made; cancellation.
+    pub fn open(&self, progress: &Progress) -> Result<Scene, Box<dyn std::error::Error + Send + Sync>> {
+        match self {
+            Self::Made { make, .. } => {
+                let (project, url) = make(progress)?;
+                Ok(Self::Table { project, url }.scene()?)
+            }
+            Self::Project { .. } | Self::Table { .. } => Ok(self.scene()?),
+        }
+    }
+
+    /// The scene of what is there already.
+    fn scene(&self) -> Result<Scene, ViewError> {
+        match self {
+            Self::Project { project, run } => Scene::of_run(project, &project.open_run(run)?),
+            Self::Table { project, url } => Scene::of_table_with_reductions(project, url),
+            Self::Made { title, .. } => Err(ViewError::NotReady { title: title.clone() }),
+        }
+    }
+
     fn title(&self) -> String {
         match self {
             Self::Project { run, .. } => run.clone(),

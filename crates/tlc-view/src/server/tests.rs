@@ -267,6 +267,8 @@ fn a_table_without_a_layout_is_reduced_on_request() {
         let manifest = json_at(port, "/api/manifest");
         assert_eq!((&manifest["layouts"][0]["method"], &manifest["layout"]), (&json!("pca"), &json!(0)), "{manifest}");
         assert_eq!((&manifest["message"], &manifest["reduce"]["columns"]), (&Value::Null, &json!(["features"])));
+        // What commands and revisions are told is the table itself, although its reduction is read.
+        assert_eq!(manifest["tables"][0]["urls"], json!([url.to_string()]));
         // The source is still there, and neighbours are those in its embeddings.
         let knn = json!({ "layout": 0, "table": 0, "example_id": 3, "k": 2, "space": "embedding" });
         let (_, neighbours) = post(port, "/api/knn", &knn);

@@ -47,16 +47,9 @@ pub(crate) struct FileArgs {
     components: u8,
 }
 
-/// The scene of [`source`].
+/// The scene of [`source`], which is that of the page.
 pub(crate) fn open(args: &WhatArgs, progress: &Progress) -> anyhow::Result<Scene> {
-    Ok(match source(args)? {
-        Source::Project { project, run } => Scene::of_run(&project, &project.open_run(&run)?)?,
-        Source::Table { project, url } => Scene::of_table(&project, &url)?,
-        Source::Made { make, .. } => {
-            let (project, url) = make(progress).map_err(|error| anyhow!(error))?;
-            Scene::of_table(&project, &url)?
-        }
-    })
+    source(args)?.open(progress).map_err(|error| anyhow!(error))
 }
 
 /// A run's name, a table's or project's folder or URL, a file, or nothing: the newest run of the project.

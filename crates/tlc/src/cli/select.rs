@@ -13,8 +13,8 @@ use serde_json::Value;
 use tlc::condition;
 use tlc::core::{Filter, Progress, TableStore};
 use tlc::table::{Derivation, LanceStore, Table, write_bytes};
-use tlc::view::Scene;
 use tlc::view::export::{Format, concat, encode, rows_of_tables, rows_where};
+use tlc::view::{Scene, SceneLayout};
 
 use super::out;
 use super::scene::{self, WhatArgs};
@@ -37,6 +37,9 @@ pub(crate) struct SelectArgs {
     /// has; - is standard input. Of samples that several processes collected: "tables": [URL, ...]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "table", "condition"])]
     ids: Option<PathBuf>,
+    /// The reduced column that x, y and z are of, in conditions as well [default: the deepest layer's]
+    #[arg(long)]
+    layout: Option<String>,
     /// Only the dataset of this name, such as train [default: all]
     #[arg(long)]
     dataset: Option<String>,
@@ -108,7 +111,7 @@ fn by_condition(args: &SelectArgs, progress: &Progress) -> anyhow::Result<Vec<Ch
         let Some(table) = newest.filter(|_| args.dataset.as_ref().is_none_or(|name| *name == dataset.name)) else {
             continue;
         };
-        let rows = rows_where(&scene, table, scene.layout(None).ok(), &filter)?;
+        let rows = rows_where(&scene, table, layout(args, &scene)?, &filter)?;
         all.push(Chosen { scene: scene.clone(), table, rows, filter: Some(filter.clone()) });
     }
     if all.is_empty() {
@@ -146,7 +149,7 @@ fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> any
         let mut titles = Vec::new();
         for url in urls {
             let scene = Arc::new(scene::open(&WhatArgs { what: Some(url), ..args.what.clone() }, progress)?);
-            let rows = rows_of_tables(&scene, &[0], scene.layout(None).ok())?;
+            let rows = rows_of_tables(&scene, &[0], layout(args, &scene)?)?;
             let own = rows.column_by_name("example_id").context("the rows have no numbers")?;
             let own = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(own);
             // What two of them have is listed once.
@@ -168,6 +171,14 @@ fn by_ids(args: &SelectArgs, file: &std::path::Path, progress: &Progress) -> any
     Ok(all)
 }
 
+/// The layout that is meant; none if there is none and none was named.
+fn layout<'a>(args: &SelectArgs, scene: &'a Scene) -> anyhow::Result<Option<&'a SceneLayout>> {
+    match args.layout.as_deref() {
+        None => Ok(scene.layout(None).ok()),
+        named => Ok(Some(scene.layout(named)?)),
+    }
+}
+
 impl Chosen {
     /// A revision of the table that the samples are rows of. One that was chosen from itself by a condition remembers the
     /// condition, others the numbers of the rows.
@@ -181,7 +192,9 @@ impl Chosen {
         let store: Arc<dyn TableStore> = Arc::new(LanceStore::default());
         let of = Table::from_url(store.clone(), url)?;
         let has_all = |filter: &&Filter| filter.columns().iter().all(|name| of.schema().field_with_name(name).is_ok());
-        if let Some(filter) = self.filter.as_ref().filter(|_| url == table.url()).filter(has_all) {
+        // Where a reduction of it is read, it has the same rows.
+        let is_itself = table.parts.iter().any(|part| part.url == *url || part.reduced_from.as_ref() == Some(url));
+        if let Some(filter) = self.filter.as_ref().filter(|_| is_itself).filter(has_all) {
             return Ok(of.derived(&Derivation::Filter { filter: filter.clone() }, Some(description))?);
         }
         let ids = self.rows.column_by_name("example_id").context("the rows have no numbers")?;

@@ -12,7 +12,9 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Float64Array, Int64Array};
 use arrow_schema::{DataType, Field};
 use serde_json::Value;
-use tlc::core::{Column, FieldRoles, NumberRole, Scan, Url};
+use tlc::core::rng::Stream;
+use tlc::core::{Column, FieldRoles, NumberRole, Progress, Scan, Url};
+use tlc::run::{ReduceOptions, reduce_embeddings};
 use tlc::table::{LanceStore, NewTable, Table};
 
 use super::faults::run_with_embeddings;
@@ -256,6 +258,78 @@ fn ids_of_a_table_that_describes_another_are_row_numbers_there() {
     assert_eq!(revision(&["--ids", "selection.jsonl"]), [40, 0]);
     let table = metrics.to_string();
     assert_eq!(revision(&["--table", &table, "--where", "label = 'shoe'"]), [3, 0], "a class that the toys have");
+}
+
+/// A project `p` with a table of 60 things, every second a shoe, and two reductions that lie beside it: `features_pca` and
+/// `features_pca_3d`.
+fn things_and_reductions(folder: &Folder) -> [Url; 3] {
+    let project = project(&folder.0.path().join("p"));
+    let noise = Stream::new(3, "things");
+    let values = (0..60 * 4).map(|i| noise.normal(i, 0) as f32).collect();
+    let features = Column::embedding("features", 4, values, NumberRole::NnEmbedding).expect("whole vectors");
+    let labels = Column::labels("label", (0..60_i64).map(|row| row % 2), ["bag", "shoe"]);
+    let things = project.table_from_columns("things", "things", vec![labels, features]).expect("writable").url;
+    let [flat, solid] = [2_u8, 3].map(|n_components| {
+        let pca = tlc::create_reducer("pca", [("n_components", n_components.into())]).expect("known");
+        reduce_embeddings(&project, &things, &ReduceOptions::new([pca]), &Progress::default()).expect("reducible")
+    });
+    [things, flat, solid]
+}
+
+#[test]
+fn a_table_is_looked_at_with_all_its_reductions_whichever_of_them_is_named() {
+    let folder = Folder::new();
+    let tables = things_and_reductions(&folder);
+    for (named, own) in tables.iter().zip(["features_pca", "features_pca", "features_pca_3d"]) {
+        let named = named.to_path().expect("local").display().to_string();
+        let drawn = folder.run(&["plot", &named, "--out", "drawn"]);
+        assert!(drawn.contains("2 pictures"), "{named}: {drawn}");
+        let found = folder.run(&["find", "outliers", &named]);
+        assert!(found.contains(&format!("in things, {own}\n")), "its own first: {named}: {found}");
+        folder.run(&["export", &named, "--html", "page.html"]);
+        let page = folder.read("page.html");
+        for layout in ["features_pca", "features_pca_3d"] {
+            let found = folder.run(&["find", "outliers", &named, "--layout", layout]);
+            assert!(found.contains(&format!("in things, {layout}\n")), "{named}: {found}");
+            assert!(page.contains(&format!("\"name\":\"{layout}\"")), "{named}: {layout}");
+        }
+        folder.run(&["export", &named, "--csv", "rows.csv", "--layout", "features_pca_3d"]);
+        let exported = folder.read("rows.csv");
+        let chosen = folder.run(&["select", &named, "--where", "z > -1000", "--layout", "features_pca_3d"]);
+        for rows in [exported, chosen] {
+            let lines: Vec<&str> = rows.lines().collect();
+            assert!(lines.len() == 1 + 60 && lines[0].ends_with("label,x,y,z"), "{named}: {rows}");
+        }
+        let refusal = folder.refusal(&["select", &named, "--where", "x > 0", "--layout", "features"]);
+        assert!(refusal.contains("no layout \"features\"") && refusal.contains("features_pca_3d"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_revision_is_of_the_table_that_is_named_whichever_reduction_is_read() {
+    let folder = Folder::new();
+    let store = Arc::new(LanceStore::default());
+    let lineage = |url: &Url| {
+        let table = Table::from_url(store.clone(), url).expect("there");
+        (table.info().lineage().expect("it has one"), table.rows())
+    };
+    for named in things_and_reductions(&folder) {
+        let revision = |chosen: &[&str]| {
+            let made = folder.run(&[&["select"], chosen, &["--revision", "some"]].concat());
+            let url = made.split_once("  ").expect("its place").0.parse().expect("a URL");
+            let (made, rows) = lineage(&url);
+            assert_eq!(made.inputs[0].table_id, Some(lineage(&named).0.table_id), "{named}");
+            (made.operation.kind, rows)
+        };
+        let table = named.to_string();
+        let by_label = revision(&["--table", &table, "--where", "label = 'shoe'"]);
+        assert_eq!(by_label, ("filter".to_owned(), 30), "it remembers the condition");
+        let by_place = revision(&["--table", &table, "--where", "label = 'shoe' AND x > -1000"]);
+        assert_eq!(by_place, ("take".to_owned(), 30), "it has no x itself");
+        let selection = format!("{{\"table\": \"{named}\", \"example_ids\": [3, 1]}}\n");
+        fs::write(folder.0.path().join("selection.jsonl"), selection).expect("writable");
+        assert_eq!(revision(&["--ids", "selection.jsonl"]), ("take".to_owned(), 2));
+    }
 }
 
 #[test]
