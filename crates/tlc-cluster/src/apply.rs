@@ -22,6 +22,7 @@ use tlc_core::{
 };
 use tlc_table::TableInParts;
 
+use crate::error::cause_of;
 use crate::plan::{PinnedTable, RowsExec, WriteExec, columns_of, parts_in_order, ranges_of};
 use crate::runtime::Engine;
 use crate::{ClusterError, functions, models};
@@ -185,7 +186,7 @@ fn run_here(
             engine.wait("apply the model", progress, || async move {
                 plan.execute(partition, Arc::new(TaskContext::default()))?.try_collect().await
             })?;
-        batches.map_err(|error| ClusterError::engine("apply the model", error))?;
+        batches.map_err(|error| ClusterError::engine("apply the model", cause_of(error)))?;
         let until = rows * (partition as u64 + 1) / n_tasks as u64;
         task.advance(until - done)?;
         done = until;

@@ -16,6 +16,7 @@ use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service
 use tlc_core::Progress;
 
 use super::codec::NodeCodec;
+use super::engine::TaskEngine;
 use super::{ClusterAddress, keeper};
 use crate::ClusterError;
 use crate::runtime::Engine;
@@ -156,9 +157,11 @@ async fn executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
     // Removed when the executor has ended.
     let temporary = tempfile::tempdir().map_err(|error| ClusterError::engine("make a temporary folder", error))?;
     let work_dir = options.work_dir.as_deref().unwrap_or(temporary.path());
+    let host = options.host.clone().unwrap_or_else(|| options.bind.to_string());
+    let engine = TaskEngine::new(format!("{host}:{}", options.port));
     let config = ExecutorProcessConfig {
         bind_host: options.bind.to_string(),
-        external_host: Some(options.host.clone().unwrap_or_else(|| options.bind.to_string())),
+        external_host: Some(host),
         port: options.port,
         grpc_port: options.port.checked_add(1).ok_or_else(no_ports)?,
         scheduler_host: options.scheduler.host().to_owned(),
@@ -168,6 +171,7 @@ async fn executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
         work_dir: Some(work_dir.to_string_lossy().into_owned()),
         executor_heartbeat_interval_seconds: options.heartbeat_secs.max(1),
         override_physical_codec: Some(Arc::new(NodeCodec::of_executor())),
+        override_execution_engine: Some(Arc::new(engine)),
         ..ExecutorProcessConfig::default()
     };
     start_executor_process(Arc::new(config)).await.map_err(|error| ClusterError::engine("run an executor", error))

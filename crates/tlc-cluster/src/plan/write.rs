@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 
 use super::{QUEUED_BATCHES, properties};
 use crate::ClusterError;
+use crate::error::cause_of;
 use crate::models::store;
 
 /// Readers of what is said of the parts, which is much waiting for a distant store.
@@ -107,7 +108,7 @@ impl ExecutionPlan for WriteExec {
                     }
                     let batch = runtime.block_on(input.next())?;
                     let batch = batch.and_then(|batch| flat(&task.columns, &batch));
-                    Some(batch.map_err(|error| StoreError::rows(out, error)))
+                    Some(batch.map_err(|error| StoreError::rows(out, cause_of(error))))
                 });
                 let part = store().write_part(out, &task.columns, Box::new(rows)).map_err(ClusterError::from)?;
                 store().keep_part(out, key, number, part).map_err(ClusterError::from)?;

@@ -108,8 +108,9 @@ fn a_full_disk_ends_a_job_and_leaves_nothing() {
     let job = place.job("no-room");
     let error = in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect_err("no part has room");
     assert!(matches!(error, ClusterError::Job { done: 0, tasks: 80, .. }), "{error:?}");
-    let text = text(&error);
+    let text = with_causes(&error);
     assert!(text.contains("no-room.lance") && text.contains("File too large"), "{text}");
+    assert!(text.contains("(on the executor 127.0.0.1:"), "its machine is named: {text}");
     assert_nothing_is_left(&job);
     drop(executor);
     let _executor = Process::executor(port);
