@@ -16,6 +16,7 @@ use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service
 use tlc_core::Progress;
 
 use super::codec::NodeCodec;
+use super::dealer::Dealer;
 use super::engine::TaskEngine;
 use super::{ClusterAddress, keeper};
 use crate::ClusterError;
@@ -130,13 +131,12 @@ pub fn run_standalone(
 
 async fn scheduler(options: &SchedulerOptions) -> Result<(), ClusterError> {
     let timeout = options.executor_timeout_secs.max(1);
-    let config = SchedulerConfig {
+    let mut config = SchedulerConfig {
         external_host: options.host.clone().unwrap_or_else(|| options.bind.to_string()),
         bind_host: options.bind.to_string(),
         bind_port: options.port,
         // Executors that wait for tasks give signs of life also while all of them are busy; those that ask do not.
         scheduling_policy: TaskSchedulingPolicy::PushStaged,
-        task_distribution: TaskDistributionPolicy::RoundRobin,
         executor_timeout_seconds: timeout,
         expire_dead_executor_interval_seconds: timeout.div_ceil(3),
         override_physical_codec: Some(Arc::new(NodeCodec::of_scheduler())),
@@ -144,6 +144,7 @@ async fn scheduler(options: &SchedulerOptions) -> Result<(), ClusterError> {
     };
     let failed = |error| ClusterError::engine("run a scheduler", error);
     let cluster = BallistaCluster::new_from_config(&config).await.map_err(failed)?;
+    config.task_distribution = TaskDistributionPolicy::Custom(Arc::new(Dealer::new(cluster.cluster_state())));
     let server: keeper::Server = create_scheduler(cluster.clone(), Arc::new(config)).await.map_err(failed)?;
     let patience = Duration::from_secs(options.executor_wait_secs);
     tokio::select! {
