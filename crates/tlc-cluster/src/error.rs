@@ -102,6 +102,18 @@ pub enum ClusterError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A process of a cluster that cannot be run as it was asked for.
+    #[error("cannot run {process}: {option} is {value}; {accepted}")]
+    Option {
+        /// Which, such as "an executor".
+        process: &'static str,
+        /// Which option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be accepted.
+        accepted: String,
+    },
     /// Nobody answers there.
     #[error("cannot reach the cluster {address}; `tlc cluster scheduler` starts one")]
     Unreachable {
