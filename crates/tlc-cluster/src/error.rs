@@ -48,6 +48,19 @@ pub enum ClusterError {
         /// What is wrong and what would be accepted.
         reason: String,
     },
+    /// A column that cannot be one of the new table.
+    #[error(
+        "cannot keep column {column:?} of {url}: its type is {kind}; numbers, times, booleans, texts, binary values and \
+         lists of them can be kept, so make a table without it"
+    )]
+    Kept {
+        /// The column.
+        column: String,
+        /// The table.
+        url: Url,
+        /// Its type.
+        kind: String,
+    },
     /// A table without a column to reduce, or with several.
     #[error("cannot choose a column of {url} to reduce: {reason}")]
     NoColumn {

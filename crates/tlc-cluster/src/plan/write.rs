@@ -34,8 +34,7 @@ const READERS: usize = 16;
 /// Writes what its child gives into parts of the table at `out`, one for each partition, which are kept under `key`.
 /// Gives one row for each, its number: whoever waits looks at the parts.
 ///
-/// Columns of structs are taken apart into their fields, which tables do not have: so one call of a model fills several
-/// columns.
+/// A struct is taken apart into its fields where the table has columns in its place: so one call of a model fills several.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteExec {
     pub(crate) out: Url,
@@ -122,13 +121,17 @@ impl ExecutionPlan for WriteExec {
     }
 }
 
-/// The batch under the table's schema, with structs taken apart.
+/// The batch under the table's schema. A struct is taken apart where the table has no struct in its place.
 fn flat(columns: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
-    let parts = |column: &ArrayRef| match column.as_struct_opt() {
-        Some(parts) => parts.columns().to_vec(),
-        None => vec![column.clone()],
-    };
-    Ok(RecordBatch::try_new(columns.clone(), batch.columns().iter().flat_map(parts).collect())?)
+    let mut flat: Vec<ArrayRef> = Vec::with_capacity(columns.fields().len());
+    for column in batch.columns() {
+        let wanted = columns.fields().get(flat.len()).map(|field| field.data_type());
+        match column.as_struct_opt() {
+            Some(parts) if !matches!(wanted, Some(DataType::Struct(_))) => flat.extend_from_slice(parts.columns()),
+            _ => flat.push(column.clone()),
+        }
+    }
+    Ok(RecordBatch::try_new(columns.clone(), flat)?)
 }
 
 /// The `n` parts that were kept under `key`, in the order of their rows.
