@@ -47,6 +47,15 @@ pub fn of_batch(batch: &RecordBatch) -> Result<String, String> {
     Ok(of_bytes(format!("{}\n{meanings}", rows.finish()).as_bytes()))
 }
 
+/// Whether values of this type have a digest, and so can be a column of a table.
+pub fn covers(kind: &DataType) -> bool {
+    match kind {
+        DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => true,
+        DataType::FixedSizeList(item, _) | DataType::List(item) => covers(item.data_type()),
+        other => other.primitive_width().is_some(),
+    }
+}
+
 fn render(hash: &[u8]) -> String {
     use std::fmt::Write as _;
     hash.iter().fold(String::from("sha256:"), |mut text, byte| {
@@ -279,5 +288,33 @@ mod tests {
         columns[0] = Arc::new(Int64Array::from_iter((0..10).map(|i| (i != 5).then_some(if i == 4 { 5 } else { i }))));
         let moved_null = RecordBatch::try_new(whole.schema(), columns).expect("valid");
         assert_ne!(digest(&[whole]), digest(&[moved_null]));
+    }
+
+    #[test]
+    fn types_have_a_digest_exactly_if_their_values_do() {
+        let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
+        let text = || Box::new(DataType::Utf8);
+        for (kind, expected) in [
+            (DataType::Float16, true),
+            (DataType::Timestamp(arrow_schema::TimeUnit::Second, None), true),
+            (DataType::Boolean, true),
+            (DataType::LargeBinary, true),
+            (list(DataType::Utf8), true),
+            (list(list(DataType::Int8)), true),
+            (DataType::Null, false),
+            (DataType::Utf8View, false),
+            (DataType::FixedSizeBinary(4), false),
+            (DataType::Dictionary(Box::new(DataType::Int32), text()), false),
+            (DataType::LargeList(Arc::new(Field::new("item", DataType::Int8, true))), false),
+            (list(DataType::Struct(vec![Field::new("a", DataType::Int8, true)].into())), false),
+        ] {
+            assert_eq!(covers(&kind), expected, "{kind}");
+            let schema = Schema::new(vec![Field::new("column", kind.clone(), true)]);
+            let batch = RecordBatch::new_empty(Arc::new(schema.clone()));
+            // Of a list without items, the type of items is not asked for.
+            if !matches!(kind, DataType::List(_)) {
+                assert_eq!(TableDigest::new(&schema).update(&batch).is_ok(), expected, "{kind}");
+            }
+        }
     }
 }
