@@ -426,5 +426,7 @@ fn what_cannot_be_sampled_is_explained() {
     let by = |column: &str, rows| FitRows { stratify_by: Some(column.to_owned()), ..of_rows(rows) };
     check(options(by("labels", 50), None), "cannot be stratified by it, its type is unknown");
     check(options(by("embeddings", 50), None), "cannot be stratified by it, its type is FixedSizeList");
-    check(options(by("label", 2), None), "it has 3 values, but only 2 rows are to be fitted");
+    check(options(by("label", 2), None), "it has at least 3 values, but only 2 rows are to be fitted");
+    // No more is read than tells that there are too many.
+    check(options(by("example_id", 5), None), "it has at least 6 values, but only 5 rows are to be fitted");
 }
