@@ -8,6 +8,7 @@
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Schema};
+use ndarray::ArrayView2;
 use sha2::{Digest, Sha256};
 
 use crate::schema::meanings;
@@ -32,6 +33,18 @@ pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<String> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// SHA-256 of the shape and the values of a matrix, as `sha256:<hex>`: of the rows that a model is fitted on.
+pub fn of_values(rows: ArrayView2<'_, f32>) -> String {
+    let mut hash = Sha256::new();
+    rows.shape().iter().for_each(|n| hash.update((*n as u64).to_le_bytes()));
+    let mut bytes = vec![0_u8; 4 * rows.ncols()];
+    for row in rows.outer_iter() {
+        bytes.chunks_exact_mut(4).zip(row).for_each(|(to, value)| to.copy_from_slice(&value.to_le_bytes()));
+        hash.update(&bytes);
+    }
+    render(hash.finalize().as_slice())
 }
 
 /// The digest of all that a batch says, as `sha256:<hex>`: names, types and values of its columns, and what these mean
@@ -258,6 +271,16 @@ mod tests {
         let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         assert_eq!(of_reader(bytes.as_slice()).expect("memory"), of_bytes(&bytes));
         assert_ne!(of_reader(&bytes[1..]).expect("memory"), of_bytes(&bytes));
+    }
+
+    #[test]
+    fn the_digest_of_a_matrix_knows_its_values_and_its_shape() {
+        let values = ndarray::arr2(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let first = of_values(values.view());
+        assert_eq!(of_values(ndarray::arr2(&[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]).t()), first);
+        assert_ne!(of_values(values.t()), first);
+        assert_ne!(of_values(ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).view()), first);
+        assert_ne!(of_values((&values + 1e-6).view()), first);
     }
 
     #[test]
