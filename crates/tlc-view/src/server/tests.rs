@@ -90,6 +90,7 @@ fn ask_at(address: SocketAddr, host: &str, request: &str) -> (u16, Vec<u8>) {
     let split = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
     let head = String::from_utf8_lossy(&answer[..split]).into_owned();
     assert!(host.starts_with("evil") || head.contains("content-security-policy: default-src 'none'"), "{head}");
+    assert!(host.starts_with("evil") || head.contains("cross-origin-resource-policy: same-origin"), "{head}");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     (status, answer[split..].to_vec())
 }
