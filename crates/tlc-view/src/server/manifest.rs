@@ -45,6 +45,7 @@ pub(crate) fn manifest(scene: &Scene, runs: &[String], job: Value, reduce: Value
         "job": job,
         "reduce": reduce,
         "message": message(scene),
+        "notice": notice(scene),
     })
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn waiting(title: &str, job: Value) -> Value {
     json!({
         "format": "tlc-view/1", "title": title, "kind": "table", "run": null, "runs": none, "status": null,
         "datasets": none, "tables": none, "layouts": none, "columns": none, "finders": none,
-        "layout": null, "job": job, "reduce": null, "message": message,
+        "layout": null, "job": job, "reduce": null, "message": message, "notice": null,
     })
 }
 
@@ -139,4 +140,21 @@ fn message(scene: &Scene) -> Option<Value> {
             "advice": format!("The tables have no reduced column of 2 or 3 components. Reduce them: tlc reduce {name} --project {project}"),
         })
     })
+}
+
+/// Reasons that a notice gives.
+const NAMED: usize = 3;
+
+/// What is missing beside what is shown, if something is.
+fn notice(scene: &Scene) -> Option<Value> {
+    let n = scene.left_out.len();
+    let title = match n {
+        0 => return None,
+        1 => "A table is left out, since it cannot be read".to_owned(),
+        _ => format!("{n} tables are left out, since they cannot be read"),
+    };
+    let reasons: Vec<&str> = scene.left_out.iter().take(NAMED).map(|table| table.reason.as_str()).collect();
+    let more = if n > NAMED { format!(" and {} more", n - NAMED) } else { String::new() };
+    let advice = format!("{}{more}. Read the list again, or let tlc doctor look.", reasons.join("; "));
+    Some(json!({ "title": title, "advice": advice }))
 }
