@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tlc_core::ulid::Ulid;
-use tlc_core::{ObjectVersion, Progress, Url};
+use tlc_core::{ObjectVersion, Url};
 use tlc_run::Project;
 
-use super::manifest::{self, Ranges};
-use super::{Source, numbers};
+use super::Source;
+use super::kept::Kept;
+use super::ranges::Ranges;
 use crate::{Scene, ViewError};
 
 /// Scenes that are kept open at once: viewers of more runs than these wait a little more often.
@@ -29,8 +30,8 @@ enum Version {
 pub(super) struct Shown {
     scene: Scene,
     version: String,
-    numbers: Mutex<Option<Value>>,
-    ranges: Mutex<Option<Arc<Ranges>>>,
+    numbers: Kept<Value>,
+    ranges: Kept<Ranges>,
 }
 
 impl Deref for Shown {
@@ -44,7 +45,7 @@ impl Deref for Shown {
 impl Shown {
     fn new(scene: Scene) -> Self {
         let version = Ulid::generate().to_string();
-        Self { scene, version, numbers: Mutex::default(), ranges: Mutex::default() }
+        Self { scene, version, numbers: Kept::default(), ranges: Kept::default() }
     }
 
     /// Another for each scene: what its numbers of tables and layouts hold for.
@@ -52,22 +53,14 @@ impl Shown {
         &self.version
     }
 
-    /// Of its columns, worked out once.
-    pub(super) fn ranges(&self) -> Result<Arc<Ranges>, ViewError> {
-        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ranges) = ranges.as_ref() {
-            return Ok(ranges.clone());
-        }
-        Ok(ranges.insert(Arc::new(manifest::ranges(&self.scene)?)).clone())
+    /// The ranges of its columns.
+    pub(super) fn ranges(&self) -> &Kept<Ranges> {
+        &self.ranges
     }
 
-    /// The scene's numbers, which are worked out once.
-    pub(super) fn numbers(&self, progress: &Progress) -> Result<Value, ViewError> {
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(numbers) = numbers.as_ref() {
-            return Ok(numbers.clone());
-        }
-        Ok(numbers.insert(numbers::numbers(&self.scene, progress)?).clone())
+    /// Its numbers.
+    pub(super) fn numbers(&self) -> &Kept<Value> {
+        &self.numbers
     }
 }
 

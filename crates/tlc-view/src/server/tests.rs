@@ -28,17 +28,6 @@ pub(super) fn state() -> Arc<State> {
     Server::bind(source(NumberRole::ReducedEmbedding).0, &ServeOptions::default()).expect("some port is free").state
 }
 
-#[test]
-fn numbers_are_worked_out_once() {
-    let state = state();
-    let shown = state.scenes.get(None).expect("there");
-    let stopped = Progress::default();
-    stopped.cancel();
-    assert!(shown.numbers(&stopped).is_err(), "they take long, and can be stopped");
-    let numbers = shown.numbers(&Progress::default()).expect("there are some");
-    assert_eq!(state.scenes.get(None).expect("the same").numbers(&stopped).expect("they are kept"), numbers);
-}
-
 /// Serves while `ask` runs; `ask` gets the port.
 fn serving(source: Source, ask: impl FnOnce(u16)) {
     let server = Server::bind(source, &ServeOptions::default()).expect("some port is free");
@@ -382,6 +371,6 @@ fn means_are_those_of_the_record_and_of_the_rows_without_one() {
     assert_eq!(mean(&scene), 2.0);
     scene.tables[0].means.insert("loss".to_owned(), 9.0);
     assert_eq!(mean(&scene), 9.0, "the record is of all rows, also those that are not shown");
-    let ranges = manifest::ranges(&scene).expect("readable");
+    let ranges = ranges::ranges(&scene, &Progress::default()).expect("readable");
     assert_eq!(ranges.get("loss"), Some(&[1.0, 3.0]));
 }
