@@ -168,3 +168,21 @@ fn a_damaged_table_keeps_no_other_from_being_shown_and_is_told() {
     let error = open().map(|scene| epochs(&scene)).expect_err("a run whose tables cannot be read is not an empty one");
     assert!(error.unreadable() == Some(&urls[0]), "{error}");
 }
+
+#[cfg(feature = "server")]
+#[test]
+fn a_table_that_was_deleted_meanwhile_leaves_the_others_their_numbers() {
+    let run = run();
+    (0..3).for_each(|epoch| collect(&run, &format!("train-{epoch}"), Some(epoch), 0..30));
+    reduce(&run, 1);
+    let mut scene = Scene::of_run(run.project(), &run).expect("readable");
+    // As without a record of means.
+    scene.tables.iter_mut().for_each(|table| table.means.clear());
+    run.project().store().delete(scene.tables[2].url()).expect("deletable");
+    let numbers = crate::server::numbers::numbers(&scene, &Progress::default()).expect("of the others");
+    let means: Vec<_> = (0..3).map(|table| numbers["epochs"][table]["means"]["loss"].clone()).collect();
+    assert_eq!(means, [json!(14.5), json!(14.5), json!(null)]);
+    assert_eq!(numbers["drift"].as_array().map(Vec::len), Some(1), "between the first two");
+    let texts: Vec<bool> = (0..3).map(|table| numbers["lineage"][table]["text"] != "").collect();
+    assert_eq!(texts, [true, true, false]);
+}
