@@ -90,7 +90,7 @@ fn bytes(kind: &'static str, headers: &HeaderMap, content: Vec<u8>) -> Response 
 pub(super) async fn manifest(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
     let manifest = blocking(move || {
         let job = state.jobs.to_json();
-        match state.scenes.get(query.run.as_deref()) {
+        match state.scenes.look_again(query.run.as_deref()) {
             Err(ViewError::NotReady { title }) => Ok(manifest::waiting(&title, job)),
             scene => {
                 let scene = scene?;
@@ -340,9 +340,7 @@ pub(super) async fn reduce(
         Source::Table { .. } | Source::Made { .. } => {
             let Some((project, url)) = its_state.scenes.table() else { return Err("there is no table yet".into()) };
             let source = reduce::source(its_state.scenes.get(None)?.as_ref(), &url);
-            reduce::table(&project, &source, &request, progress)?;
-            its_state.scenes.add_reduction();
-            Ok(())
+            reduce::table(&project, &source, &request, progress)
         }
     })?;
     Ok((StatusCode::ACCEPTED, Json(state.jobs.to_json())).into_response())

@@ -29,7 +29,15 @@ pub(super) async fn with_scene<T: Send + 'static>(
     which: Which,
     work: impl FnOnce(&State, &Shown) -> Result<T, ViewError> + Send + 'static,
 ) -> Result<T, Refused> {
-    blocking(move || Ok(work(&state, &scene(&state, &which)?)?)).await
+    blocking(move || {
+        let scene = scene(&state, &which)?;
+        let worked = work(&state, &scene);
+        if worked.as_ref().is_err_and(ViewError::is_not_found) {
+            state.scenes.close(&scene);
+        }
+        Ok(worked?)
+    })
+    .await
 }
 
 /// The scene that is asked for, if what the page knows of it still holds. Blocks.

@@ -303,6 +303,53 @@ fn a_table_without_a_layout_is_reduced_on_request() {
 }
 
 #[test]
+fn looking_again_shows_what_other_processes_made_and_deleted() {
+    let (project, url) = embeddings();
+    let layouts = |port: u16| {
+        let manifest = json_at(port, "/api/manifest");
+        let names = |layouts: &Vec<Value>| layouts.iter().map(|layout| layout["name"].clone()).collect::<Vec<_>>();
+        (manifest["version"].clone(), manifest["layouts"].as_array().map(names).unwrap_or_default())
+    };
+    let reduced = |seed: u64| {
+        let args = [("n_components".to_owned(), json!(2)), ("seed".to_owned(), json!(seed))].into_iter().collect();
+        let mut options = tlc_run::ReduceOptions::new([tlc_core::reducer_from_args("pca", args).expect("valid")]);
+        options.delete_source_tables = Some(false);
+        tlc_run::reduce_embeddings(&project, &url, &options, &Progress::default()).expect("reducible")
+    };
+    serving(Source::Table { project: project.clone(), url: url.clone() }, |port| {
+        let (first, none) = layouts(port);
+        assert!(none.is_empty(), "{none:?}");
+        // Not through this server.
+        let one = reduced(1);
+        let (second, names) = layouts(port);
+        assert_eq!(names, ["features_pca"]);
+        assert_ne!(first, second, "numbers of layouts mean something else");
+        assert_eq!(layouts(port).0, second, "and stay until there is something new");
+        let two = reduced(2);
+        assert_eq!(layouts(port).1, ["features_pca", "features_pca_2"]);
+        project.store().delete(&two).expect("deletable");
+        assert_eq!(layouts(port).1, ["features_pca"]);
+        project.store().delete(&one).expect("deletable");
+        assert!(layouts(port).1.is_empty());
+    });
+    // Of a run nothing but its record is looked at, which does not tell of tables that are deleted.
+    let run = crate::scene::tests::run();
+    (0..2).for_each(|epoch| crate::scene::tests::collect(&run, &format!("train-{epoch}"), Some(epoch), 0..30));
+    crate::scene::tests::reduce(&run, 1);
+    let reduced: Vec<Url> =
+        run.metrics().expect("readable").into_iter().filter(|it| it.reduced_from.is_some()).map(|it| it.url).collect();
+    serving(Source::Project { project: run.project().clone(), run: "r".to_owned() }, |port| {
+        let tables = |port| json_at(port, "/api/manifest")["tables"].as_array().map(Vec::len);
+        let host = format!("127.0.0.1:{port}");
+        assert_eq!(tables(port), Some(2));
+        run.project().store().delete(&reduced[0]).expect("deletable");
+        assert_eq!(get(port, "/api/coords?layout=0&table=0", &host).0, 404);
+        assert_eq!(tables(port), Some(1), "what is left");
+        assert_eq!(get(port, "/api/coords?layout=0&table=0", &host).0, 200);
+    });
+}
+
+#[test]
 fn two_parameter_sets_of_one_method_are_two_layouts_of_a_run() {
     let run = crate::scene::tests::run();
     (0..2).for_each(|epoch| crate::scene::tests::collect(&run, "train", Some(epoch), 0..30));
