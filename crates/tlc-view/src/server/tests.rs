@@ -163,7 +163,8 @@ fn a_table_without_a_layout_says_how_to_get_one() {
     serving(source, |port| {
         let (_, manifest) = get(port, "/api/manifest", &format!("127.0.0.1:{port}"));
         let text = String::from_utf8_lossy(&manifest).into_owned();
-        assert!(text.contains("No layout yet") && text.contains("tlc reduce"), "{text}");
+        assert!(text.contains("No layout yet") && text.contains("Choose a method") && text.contains("map"), "{text}");
+        assert!(!text.contains("tlc reduce"), "which is for runs: {text}");
         assert!(!text.contains("\"name\":\"map\""), "embeddings never travel to the page: {text}");
     });
 }
