@@ -445,14 +445,21 @@ impl Scene {
     fn name_classes(&mut self) -> Result<(), ViewError> {
         for index in 0..self.columns.len() {
             let column = &self.columns[index];
-            if column.kind != ColumnKind::Category || column.scope != Scope::Table || !column.classes.is_empty() {
+            if column.kind != ColumnKind::Category || !column.classes.is_empty() {
                 continue;
             }
+            let places: Vec<&Url> = match column.scope {
+                Scope::Table => self.tables.iter().flat_map(SceneTable::distinct_parts).map(|part| &part.url).collect(),
+                Scope::Dataset => self.datasets.iter().filter_map(|dataset| dataset.foreign_table.as_ref()).collect(),
+            };
             let mut classes = BTreeMap::new();
-            for part in self.tables.iter().flat_map(SceneTable::distinct_parts) {
-                let batches = match self.store.scan(&part.url, Scan::columns([&column.name])) {
+            for url in places {
+                let batches = match self.store.scan(url, Scan::columns([&column.name])) {
                     Ok(batches) => batches,
+                    // Another has the column.
                     Err(StoreError::Unsupported { .. }) => continue,
+                    // A data set that was moved away has no columns to show.
+                    Err(StoreError::NotFound { .. }) if column.scope == Scope::Dataset => continue,
                     Err(error) => return Err(error.into()),
                 };
                 for batch in batches {
