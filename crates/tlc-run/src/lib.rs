@@ -42,7 +42,7 @@ pub use record::{MetricsEntry, RunRecord, RunStatus};
 pub use reduce::{
     FitRows, FitSize, ReduceOptions, Reduction, UrlMapping, reduce_embeddings, reduce_embeddings_by_foreign_table_url,
     reduce_embeddings_multiple_parameters, reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer,
-    reductions_of,
+    reductions_among, reductions_of,
 };
 pub use run::Run;
 

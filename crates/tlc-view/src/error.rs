@@ -75,3 +75,35 @@ pub enum ViewError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
 }
+
+impl ViewError {
+    /// What the store said, if it is the store's.
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) | Self::Run(RunError::Store(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether something is not there, or not any more.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self.of_store(), Some(StoreError::NotFound { .. }))
+    }
+
+    /// The table that cannot be read.
+    pub(crate) fn unreadable(&self) -> Option<&Url> {
+        match (self, self.of_store()) {
+            (Self::Unusable { url, .. }, _) => Some(url),
+            (
+                _,
+                Some(
+                    StoreError::NotFound { url }
+                    | StoreError::Unsupported { url, .. }
+                    | StoreError::Damaged { url, .. }
+                    | StoreError::Backend { url, .. },
+                ),
+            ) => Some(url),
+            _ => None,
+        }
+    }
+}

@@ -21,6 +21,6 @@ mod text;
 
 pub use error::ViewError;
 pub use scene::{
-    ColumnKind, Sample, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, TablePart, Values,
+    ColumnKind, LeftOut, Sample, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, TablePart, Values,
 };
 pub use text::printable;

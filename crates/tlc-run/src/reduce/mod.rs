@@ -25,7 +25,7 @@ pub(crate) use pieces::{Interrupted, PIECES_SUFFIX};
 pub use sample::{FitRows, FitSize};
 pub use tables::{
     reduce_embeddings, reduce_embeddings_by_foreign_table_url, reduce_embeddings_multiple_parameters,
-    reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer, reductions_of,
+    reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer, reductions_among, reductions_of,
 };
 
 /// A reducer, and the name of the column it makes.

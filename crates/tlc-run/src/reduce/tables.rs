@@ -139,11 +139,17 @@ pub fn reduce_embeddings_with_producer_consumer(
 /// # Errors
 /// A failing store.
 pub fn reductions_of(project: &Project, source: &Url, folder: &Url) -> Result<Vec<TableInfo>, RunError> {
+    let store = project.store();
+    let tables: Vec<TableInfo> = store.list_tables(folder)?.iter().filter_map(|url| store.info(url).ok()).collect();
+    Ok(reductions_among(project, source, &tables))
+}
+
+/// Those of `tables` that were reduced from `source`, which need not be there any more; oldest first.
+pub fn reductions_among(project: &Project, source: &Url, tables: &[TableInfo]) -> Vec<TableInfo> {
     let (store, places) = (project.store(), project.places());
     let id = store.info(source).ok().and_then(|info| info.lineage()).map(|lineage| lineage.table_id);
     let mut found = Vec::new();
-    for url in store.list_tables(folder)? {
-        let Ok(info) = store.info(&url) else { continue };
+    for info in tables {
         let Some(lineage) = info.lineage().filter(|lineage| !lineage.models.is_empty()) else { continue };
         let is_of_source = lineage.inputs.first().is_some_and(|input| match (id, input.table_id) {
             (Some(id), Some(input)) => id == input,
@@ -154,7 +160,7 @@ pub fn reductions_of(project: &Project, source: &Url, folder: &Url) -> Result<Ve
         }
     }
     found.sort_by_key(|(created, id, _)| (*created, *id));
-    Ok(found.into_iter().map(|(.., info)| info).collect())
+    found.into_iter().map(|(.., info)| info.clone()).collect()
 }
 
 /// A table that must have what is to be reduced.

@@ -11,7 +11,7 @@ use tlc_core::Progress;
 use crate::find::{Finder, find};
 use crate::pictures::sheet;
 use crate::server::assets::{INDEX, SCRIPT, STYLE};
-use crate::server::{encode, manifest, numbers, quality};
+use crate::server::{encode, manifest, numbers, quality, ranges};
 use crate::{Scene, Scope, ViewError};
 
 /// Samples of a list; more are not looked at one by one.
@@ -78,7 +78,7 @@ pub fn html(scene: &Scene, options: &HtmlOptions, progress: &Progress) -> Result
             }
         }
     }
-    files.insert("ranges".to_owned(), json!(manifest::ranges(scene)?));
+    files.insert("ranges".to_owned(), json!(ranges::ranges(scene, progress)?));
     files.insert("numbers".to_owned(), numbers::numbers(scene, progress)?);
     for (id, layout) in scene.layouts.iter().enumerate() {
         for table in (0..scene.datasets.len()).filter_map(|dataset| scene.newest_table(layout, Some(dataset))) {

@@ -19,6 +19,8 @@ use crate::ViewError;
 
 pub(crate) use at_once::at_once;
 pub use columns::{ColumnKind, Values};
+#[cfg(feature = "server")]
+pub(crate) use open::table_and_reductions;
 pub use parts::TablePart;
 pub use sample::Sample;
 
@@ -47,6 +49,17 @@ pub struct Scene {
     pub columns: Vec<SceneColumn>,
     /// Columns of vectors that can be reduced.
     pub embedding_columns: Vec<String>,
+    /// Tables that belong to it and could not be read. Another time they may be.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A table that is not shown, since it cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its place.
+    pub url: Url,
+    /// What went wrong.
+    pub reason: String,
 }
 
 /// Samples that tables have rows of.

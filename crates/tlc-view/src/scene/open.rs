@@ -8,14 +8,73 @@ use arrow_schema::Schema;
 use serde_json::{Map, Value};
 use tlc_core::{
     Aggregate, FieldRoles, Lineage, NumberRole, Places, Scan, StoreError, TableInfo, TableStore, UniqueName, Url,
-    columns_with_role, distinct, embedding_width,
+    columns_with_role, distinct, embedding_width, with_causes,
 };
-use tlc_run::{MetricsEntry, Project, Run, reductions_of};
+use tlc_run::{MetricsEntry, Project, Run, reductions_among};
 
 use super::at_once::at_once;
 use super::columns::{columns_of, whole_numbers, wider};
-use super::{ColumnKind, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, TablePart};
+use super::{ColumnKind, LeftOut, Scene, SceneColumn, SceneDataset, SceneLayout, SceneTable, Scope, TablePart};
 use crate::ViewError;
+
+/// The table at `url`, and after it its reductions, and those of what it was reduced from, that lie beside them.
+pub(crate) fn table_and_reductions(project: &Project, url: &Url) -> Result<Vec<TableInfo>, ViewError> {
+    let store = project.store();
+    let info = store.info(url)?;
+    let source = reduced_from(project.places(), &info)?;
+    // Reductions of a table are written beside it.
+    let folders: BTreeSet<Url> = std::iter::once(url).chain(&source).filter_map(Url::parent).collect();
+    let mut beside = Vec::new();
+    for folder in folders {
+        let urls = store.list_tables(&folder)?;
+        // Of what cannot be read nobody knows whether it is a reduction.
+        beside.extend(at_once(&urls, |url| store.info(url)).into_iter().flatten());
+    }
+    let mut infos = vec![info];
+    for of in std::iter::once(url).chain(&source) {
+        for info in reductions_among(project, of, &beside) {
+            if infos.iter().all(|known| known.url != info.url) {
+                infos.push(info);
+            }
+        }
+    }
+    Ok(infos)
+}
+
+/// The scene that `open` makes of those `tables` that can be read. The others, and those of `failures`, are left out, as
+/// long as one is left, and the one that is `needed`.
+fn of_readable<T>(
+    mut tables: Vec<T>,
+    mut failures: Vec<(Url, ViewError)>,
+    url_of: impl Fn(&T) -> &Url,
+    needed: Option<&Url>,
+    open: impl Fn(&[T]) -> Result<Scene, ViewError>,
+) -> Result<Scene, ViewError> {
+    let mut scene = loop {
+        let error = match open(&tables) {
+            Ok(scene) => break scene,
+            Err(error) => error,
+        };
+        let is_to_blame = |table: &T| {
+            let url = url_of(table);
+            error.unreadable() == Some(url) && needed != Some(url)
+        };
+        let Some(index) = tables.iter().position(is_to_blame) else { return Err(error) };
+        let url = url_of(&tables.remove(index)).clone();
+        failures.push((url, error));
+    };
+    // A reduction has replaced it meanwhile.
+    failures.retain(|(_, error)| !error.is_not_found());
+    if tables.is_empty() && !failures.is_empty() {
+        return Err(failures.swap_remove(0).1);
+    }
+    for (url, error) in failures {
+        let reason = with_causes(&error);
+        tracing::warn!(table = %url, reason, "left out: it cannot be read");
+        scene.left_out.push(LeftOut { url, reason });
+    }
+    Ok(scene)
+}
 
 /// A stored table that is to be shown.
 struct Source {
@@ -30,16 +89,16 @@ struct Source {
 }
 
 impl Scene {
-    /// All metrics tables of a run that can be read.
+    /// All metrics tables of a run that can be read; [`left_out`](Self::left_out) says of the others why not.
     ///
-    /// A table that disappears meanwhile, since a reduction has replaced it, is left out.
+    /// A table that disappears meanwhile, since a reduction has replaced it, is left out without a word.
     ///
     /// # Errors
-    /// An unreadable record; a failing store.
+    /// An unreadable record; a failing store, where no table can be read.
     pub fn of_run(project: &Project, run: &Run) -> Result<Self, ViewError> {
         let record = run.record()?;
         let store = project.shared_store();
-        let mut sources = Vec::new();
+        let (mut sources, mut failures) = (Vec::new(), Vec::new());
         let entries = run.metrics()?;
         // What was reduced and kept is shown by its successor, which has all its columns but the embeddings.
         let is_replaced = |url: &Url| entries.iter().any(|entry| entry.reduced_from.as_ref() == Some(url));
@@ -52,12 +111,16 @@ impl Scene {
                 Ok(info) => {
                     sources.push(Source { info, name, foreign_table, reduced_from, origin, constants, aggregates });
                 }
-                Err(error) => tracing::warn!(table = %url, %error, "left out: it cannot be read"),
+                Err(error) => failures.push((url, ViewError::from(error))),
             }
         }
         let status = serde_json::to_value(record.status).ok().and_then(|status| status.as_str().map(str::to_owned));
-        let root = project.root().clone();
-        Self::new(store, Some(root), record.name.clone(), Some(record.name), status, sources)
+        let root = Some(project.root().clone());
+        let (title, name) = (record.name.clone(), Some(record.name));
+        let open = |sources: &[Source]| {
+            Self::new(store.clone(), root.clone(), title.clone(), name.clone(), status.clone(), sources)
+        };
+        of_readable(sources, failures, |source| &source.info.url, None, open)
     }
 
     /// One table of a project, by itself: for programs that know which one they want. What a user names is shown
@@ -72,26 +135,20 @@ impl Scene {
 
     /// A table of a project with all reductions of it that lie beside it, as one table with a layout of each; if it is
     /// reduced itself, with the other reductions of its source, and its own layouts first. Where it describes no other, the
-    /// samples are its own rows, although it is a reduction that is read where it has one.
+    /// samples are its own rows, although it is a reduction that is read where it has one. Of reductions that cannot be
+    /// read [`left_out`](Self::left_out) says why not.
     ///
     /// # Errors
     /// A failing store.
     pub fn of_table_with_reductions(project: &Project, url: &Url) -> Result<Self, ViewError> {
-        let info = project.shared_store().info(url)?;
-        let source = reduced_from(project.places(), &info)?;
-        let mut infos = vec![info];
-        for of in std::iter::once(url).chain(&source) {
-            // Reductions of a table are written beside it.
-            let folders: BTreeSet<Url> = [url, of].into_iter().filter_map(Url::parent).collect();
-            for folder in folders {
-                for info in reductions_of(project, of, &folder)? {
-                    if infos.iter().all(|known| known.url != info.url) {
-                        infos.push(info);
-                    }
-                }
-            }
-        }
-        let mut scene = Self::of_tables(project, url, infos)?;
+        Self::of_table_and(project, url, table_and_reductions(project, url)?)
+    }
+
+    /// As [`of_table_with_reductions`](Self::of_table_with_reductions), of the tables that [`table_and_reductions`] has
+    /// found.
+    pub(crate) fn of_table_and(project: &Project, url: &Url, infos: Vec<TableInfo>) -> Result<Self, ViewError> {
+        let open = |infos: &[TableInfo]| Self::of_tables(project, url, infos.to_vec());
+        let mut scene = of_readable(infos, Vec::new(), |info| &info.url, Some(url), open)?;
         let Self { datasets, tables, .. } = &mut scene;
         let is_shown = |of: &Url| tables.iter().any(|table| table.parts.iter().any(|part| part.url == *of));
         // All have its rows, in its order.
@@ -132,7 +189,7 @@ impl Scene {
             let (constants, aggregates) = (Map::new(), BTreeMap::new());
             sources.push(Source { info, name, foreign_table, reduced_from, origin, constants, aggregates });
         }
-        Self::new(store, Some(places.root().clone()), name_of(url), None, None, sources)
+        Self::new(store, Some(places.root().clone()), name_of(url), None, None, &sources)
     }
 
     fn new(
@@ -141,7 +198,7 @@ impl Scene {
         title: String,
         run: Option<String>,
         status: Option<String>,
-        sources: Vec<Source>,
+        sources: &[Source],
     ) -> Result<Self, ViewError> {
         let mut scene = Self {
             store,
@@ -154,8 +211,9 @@ impl Scene {
             layouts: Vec::new(),
             columns: Vec::new(),
             embedding_columns: Vec::new(),
+            left_out: Vec::new(),
         };
-        for source in &sources {
+        for source in sources {
             // What it was reduced from may have been kept, and can be reduced again.
             let kept = source.reduced_from.as_ref().and_then(|url| scene.store.info(url).ok());
             let schemas = std::iter::once(&source.info.schema).chain(kept.as_ref().map(|info| &info.schema));
@@ -165,10 +223,10 @@ impl Scene {
                 }
             }
         }
-        scene.add_tables(&sources)?;
+        scene.add_tables(sources)?;
         scene.name_datasets();
-        scene.add_layouts(&sources)?;
-        scene.add_columns(&sources)?;
+        scene.add_layouts(sources)?;
+        scene.add_columns(sources)?;
         Ok(scene)
     }
 
@@ -387,14 +445,21 @@ impl Scene {
     fn name_classes(&mut self) -> Result<(), ViewError> {
         for index in 0..self.columns.len() {
             let column = &self.columns[index];
-            if column.kind != ColumnKind::Category || column.scope != Scope::Table || !column.classes.is_empty() {
+            if column.kind != ColumnKind::Category || !column.classes.is_empty() {
                 continue;
             }
+            let places: Vec<&Url> = match column.scope {
+                Scope::Table => self.tables.iter().flat_map(SceneTable::distinct_parts).map(|part| &part.url).collect(),
+                Scope::Dataset => self.datasets.iter().filter_map(|dataset| dataset.foreign_table.as_ref()).collect(),
+            };
             let mut classes = BTreeMap::new();
-            for part in self.tables.iter().flat_map(SceneTable::distinct_parts) {
-                let batches = match self.store.scan(&part.url, Scan::columns([&column.name])) {
+            for url in places {
+                let batches = match self.store.scan(url, Scan::columns([&column.name])) {
                     Ok(batches) => batches,
+                    // Another has the column.
                     Err(StoreError::Unsupported { .. }) => continue,
+                    // A data set that was moved away has no columns to show.
+                    Err(StoreError::NotFound { .. }) if column.scope == Scope::Dataset => continue,
                     Err(error) => return Err(error.into()),
                 };
                 for batch in batches {

@@ -164,4 +164,18 @@ mod tests {
         let error = describing("null", Some(vec![Some(0), None]), 2).expect_err("row 1 is of nothing").to_string();
         assert!(error.contains("row 1 has no whole number in its column \"example_id\""), "{error}");
     }
+
+    #[test]
+    fn labels_without_names_in_the_table_that_is_described_are_classes_by_number() {
+        let project = Project::new(Arc::new(MemoryStore::default()), "memory://p".parse().expect("a URL"));
+        let things = table(&project, "things", vec![number("label", vec![Some(7), None, Some(3)], NumberRole::Label)]);
+        let mut foreign = number("input_table_id", vec![Some(0); 3], NumberRole::ForeignTableId);
+        foreign.field = foreign.field.with_value_map(&[(0, things.to_string())].into());
+        let url = table(&project, "of-things", vec![foreign]);
+        let scene = Scene::of_table(&project, &url).expect("readable");
+        let label = scene.column("label").expect("it is shown");
+        assert_eq!(label.classes.values().collect::<Vec<_>>(), ["3", "7"]);
+        let classes = crate::Values::Category(vec![Some(1), None, Some(0)]);
+        assert_eq!(scene.values(label, 0).expect("readable"), classes);
+    }
 }

@@ -9,7 +9,7 @@ use tlc_core::{
     Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, reducer_from_args,
 };
 use tlc_run::{Project, ReduceOptions, Run};
-use tlc_table::MemoryStore;
+use tlc_table::{LanceStore, MemoryStore};
 
 use super::*;
 
@@ -118,4 +118,71 @@ fn a_reduction_done_again_on_newer_tables_takes_the_places_of_the_earlier() {
     assert_eq!((scene.layouts.len(), scene.layouts[0].tables.clone()), (1, vec![0, 1]));
     let coordinates = |scene: &Scene| scene.coordinates(&scene.layouts[0], 0).expect("readable");
     assert_ne!(coordinates(&scene), coordinates(&before), "fitted on the newer epoch, all epochs lie in one map");
+}
+
+/// The file of a table's folder that has something in this folder of it.
+fn file_of(table: &Url, folder: &str) -> std::path::PathBuf {
+    let folder = table.to_path().expect("local").join(folder);
+    let mut files = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path());
+    files.next().expect("it has a file")
+}
+
+#[test]
+fn a_damaged_table_keeps_no_other_from_being_shown_and_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // With a store that has read nothing yet.
+    let project = || Project::new(Arc::new(LanceStore::default()), Url::from_path(folder.path()).expect("absolute"));
+    let run = project().create_run("r", Map::new()).expect("creatable");
+    (0..3).for_each(|epoch| collect(&run, &format!("train-{epoch}"), Some(epoch), 0..10));
+    let urls: Vec<Url> = run.metrics().expect("readable").into_iter().map(|entry| entry.url).collect();
+    let open = || {
+        let project = project();
+        Scene::of_run(&project, &project.open_run("r").expect("there"))
+    };
+    let epochs = |scene: &Scene| scene.tables.iter().map(|table| table.epoch).collect::<Vec<_>>();
+    assert_eq!(epochs(&open().expect("readable")), [Some(0), Some(1), Some(2)]);
+    // It cannot be opened; its rows cannot be read.
+    for damaged in ["_versions", "data"] {
+        let file = file_of(&urls[1], damaged);
+        let written = std::fs::read(&file).expect("readable");
+        std::fs::write(&file, b"damaged").expect("writable");
+        let scene = open().expect("two are sound");
+        assert_eq!(epochs(&scene), [Some(0), Some(2)], "{damaged}");
+        let [left_out] = scene.left_out.as_slice() else { panic!("{:?}", scene.left_out) };
+        assert!(left_out.url == urls[1] && left_out.reason.contains("train-1"), "{left_out:?}");
+        #[cfg(feature = "server")]
+        {
+            let manifest = crate::server::manifest::manifest(&scene, &[], Default::default(), Default::default());
+            let notice = manifest["notice"]["advice"].as_str().unwrap_or_default();
+            assert!(notice.contains("train-1") && manifest["message"]["title"] == "No layout yet", "{manifest}");
+        }
+        std::fs::write(&file, written).expect("writable");
+    }
+    // What a reduction has replaced is no damage.
+    project().store().delete(&urls[2]).expect("deletable");
+    let scene = open().expect("readable");
+    assert_eq!((epochs(&scene), scene.left_out.len()), (vec![Some(0), Some(1)], 0));
+    for url in &urls[..2] {
+        std::fs::write(file_of(url, "_versions"), b"damaged").expect("writable");
+    }
+    let error = open().map(|scene| epochs(&scene)).expect_err("a run whose tables cannot be read is not an empty one");
+    assert!(error.unreadable() == Some(&urls[0]), "{error}");
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_table_that_was_deleted_meanwhile_leaves_the_others_their_numbers() {
+    let run = run();
+    (0..3).for_each(|epoch| collect(&run, &format!("train-{epoch}"), Some(epoch), 0..30));
+    reduce(&run, 1);
+    let mut scene = Scene::of_run(run.project(), &run).expect("readable");
+    // As without a record of means.
+    scene.tables.iter_mut().for_each(|table| table.means.clear());
+    run.project().store().delete(scene.tables[2].url()).expect("deletable");
+    let numbers = crate::server::numbers::numbers(&scene, &Progress::default()).expect("of the others");
+    let means: Vec<_> = (0..3).map(|table| numbers["epochs"][table]["means"]["loss"].clone()).collect();
+    assert_eq!(means, [json!(14.5), json!(14.5), json!(null)]);
+    assert_eq!(numbers["drift"].as_array().map(Vec::len), Some(1), "between the first two");
+    let texts: Vec<bool> = (0..3).map(|table| numbers["lineage"][table]["text"] != "").collect();
+    assert_eq!(texts, [true, true, false]);
 }

@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 use tlc_core::with_causes;
 
 use super::assets::{compressed, takes_gzip};
-use super::blocking::{Which, blocking, with_scene, with_scene_in_turn};
+use super::blocking::{Which, blocking, kept_in_turn, with_scene, with_scene_in_turn};
 use super::errors::Refused;
 use super::extract::{Asked, Named, Sent};
 use super::scenes::Shown;
-use super::{Source, State, encode, manifest, quality, reduce};
+use super::{Source, State, encode, manifest, numbers, quality, ranges, reduce};
 use crate::export::{self, Format};
 use crate::find::{self, Finder, nearest, why_no_embeddings};
 use crate::{Scene, SceneLayout, ViewError, pictures};
@@ -90,7 +90,7 @@ fn bytes(kind: &'static str, headers: &HeaderMap, content: Vec<u8>) -> Response 
 pub(super) async fn manifest(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
     let manifest = blocking(move || {
         let job = state.jobs.to_json();
-        match state.scenes.get(query.run.as_deref()) {
+        match state.scenes.look_again(query.run.as_deref()) {
             Err(ViewError::NotReady { title }) => Ok(manifest::waiting(&title, job)),
             scene => {
                 let scene = scene?;
@@ -126,7 +126,7 @@ pub(super) async fn ids(OfRouter(state): Shared, headers: HeaderMap, Asked(query
 }
 
 pub(super) async fn ranges(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
-    let ranges = with_scene_in_turn(state, query.scene(), |scene, _| scene.ranges());
+    let ranges = kept_in_turn(state, query.scene(), Shown::ranges, ranges::ranges);
     Ok(Json(ranges.await?.as_ref()).into_response())
 }
 
@@ -214,7 +214,8 @@ pub(super) async fn find(
 }
 
 pub(super) async fn numbers(OfRouter(state): Shared, Asked(query): Asked<OfRun>) -> Answer {
-    Ok(Json(with_scene_in_turn(state, query.scene(), Shown::numbers).await?).into_response())
+    let numbers = kept_in_turn(state, query.scene(), Shown::numbers, numbers::numbers);
+    Ok(Json(numbers.await?.as_ref()).into_response())
 }
 
 #[derive(Deserialize)]
@@ -339,9 +340,7 @@ pub(super) async fn reduce(
         Source::Table { .. } | Source::Made { .. } => {
             let Some((project, url)) = its_state.scenes.table() else { return Err("there is no table yet".into()) };
             let source = reduce::source(its_state.scenes.get(None)?.as_ref(), &url);
-            reduce::table(&project, &source, &request, progress)?;
-            its_state.scenes.add_reduction();
-            Ok(())
+            reduce::table(&project, &source, &request, progress)
         }
     })?;
     Ok((StatusCode::ACCEPTED, Json(state.jobs.to_json())).into_response())

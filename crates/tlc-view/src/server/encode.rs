@@ -44,13 +44,27 @@ pub(crate) fn values(scene: &Scene, column: &SceneColumn, table: usize) -> Resul
     stream(vec![("value", values)])
 }
 
+/// What a browser keeps of whole numbers: all up to this, and some beyond.
+const LARGEST_EXACT: u64 = (1 << 53) - 1;
+
 /// The numbers of a dataset's samples.
-pub(crate) fn example_ids(scene: &Scene, dataset: usize) -> Result<Vec<u8>, ViewError> {
-    let dataset = scene.datasets.get(dataset).ok_or_else(|| ViewError::Unknown {
+pub(crate) fn example_ids(scene: &Scene, index: usize) -> Result<Vec<u8>, ViewError> {
+    let dataset = scene.datasets.get(index).ok_or_else(|| ViewError::Unknown {
         what: "dataset",
-        name: dataset.to_string(),
+        name: index.to_string(),
         known: format!("0 to {}", scene.datasets.len().saturating_sub(1)),
     })?;
+    // They are ascending.
+    let ends = [dataset.example_ids.first(), dataset.example_ids.last()];
+    let beyond = ends.into_iter().flatten().find(|id| id.unsigned_abs() > LARGEST_EXACT);
+    let table = scene.tables.iter().find(|table| table.dataset == index);
+    if let (Some(id), Some(table)) = (beyond, table) {
+        let reason = format!(
+            "its example_id {id} is beyond {LARGEST_EXACT}, up to which a browser tells whole numbers apart; number its \
+             samples anew, or use tlc plot, find and select, which take any"
+        );
+        return Err(ViewError::Unusable { url: table.url().clone(), reason });
+    }
     stream(vec![("example_id", Arc::new(Int64Array::from(dataset.example_ids.clone())))])
 }
 
@@ -65,4 +79,26 @@ fn stream(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, ViewError> {
         writer.into_inner()
     };
     encode().map_err(|error| ViewError::Encode { source: error.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::tests::{collect, run};
+
+    #[test]
+    fn ids_that_a_browser_would_round_are_refused() {
+        let ids_from = |first: i64| {
+            let run = run();
+            collect(&run, "train", None, first..first + 3);
+            let scene = Scene::of_run(run.project(), &run).expect("readable");
+            example_ids(&scene, 0).map_err(|error| error.to_string())
+        };
+        let largest: i64 = (1 << 53) - 1;
+        assert!(ids_from(0).is_ok() && ids_from(largest - 2).is_ok() && ids_from(-largest).is_ok());
+        for (first, named) in [(largest - 1, "9007199254740992"), (-largest - 1, "-9007199254740992")] {
+            let error = ids_from(first).expect_err("one is rounded");
+            assert!(error.contains(&format!("example_id {named} is beyond 9007199254740991")), "{error}");
+        }
+    }
 }

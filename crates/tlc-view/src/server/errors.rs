@@ -36,13 +36,8 @@ impl IntoResponse for Refused {
 impl From<ViewError> for Refused {
     fn from(error: ViewError) -> Self {
         let text = with_causes(&error);
-        let is_gone = matches!(
-            error,
-            ViewError::Store(StoreError::NotFound { .. })
-                | ViewError::Run(RunError::Store(StoreError::NotFound { .. }))
-        );
         match error {
-            _ if is_gone => Self::new(
+            _ if error.is_not_found() => Self::new(
                 StatusCode::NOT_FOUND,
                 text,
                 "The table was deleted or replaced meanwhile; read the list of tables again.",

@@ -1,13 +1,10 @@
 //! What there is to see, as the page reads it first.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Value, json};
-use tlc_core::{NumberRole, StoreError};
+use tlc_core::{NumberRole, Url};
 
 use crate::find::Finder;
-use crate::scene::at_once;
-use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope, Values, ViewError};
+use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope};
 
 /// The manifest of a scene; `runs` are those one can switch to, `job` is the work that is under way and `reduce` what can
 /// be reduced, if the reader can ask for it.
@@ -43,8 +40,9 @@ pub(crate) fn manifest(scene: &Scene, runs: &[String], job: Value, reduce: Value
         "finders": finders.collect::<Vec<_>>(),
         "layout": scene.default_layout(),
         "job": job,
+        "message": message(scene, !reduce.is_null()),
         "reduce": reduce,
-        "message": message(scene),
+        "notice": notice(scene),
     })
 }
 
@@ -63,40 +61,8 @@ pub(crate) fn waiting(title: &str, job: Value) -> Value {
     json!({
         "format": "tlc-view/1", "title": title, "kind": "table", "run": null, "runs": none, "status": null,
         "datasets": none, "tables": none, "layouts": none, "columns": none, "finders": none,
-        "layout": null, "job": job, "reduce": null, "message": message,
+        "layout": null, "job": job, "reduce": null, "message": message, "notice": null,
     })
-}
-
-/// Least and largest finite values of columns of numbers, over all tables, by column.
-pub(crate) type Ranges = BTreeMap<String, [f32; 2]>;
-
-/// The ranges of a scene's columns: all tables are read, so the page asks for them once it has drawn. What was deleted meanwhile has no values.
-pub(crate) fn ranges(scene: &Scene) -> Result<Ranges, ViewError> {
-    let mut parts = Vec::new();
-    for column in scene.columns.iter().filter(|column| column.kind == ColumnKind::Number) {
-        let mut seen = BTreeSet::new();
-        // The same in all tables of a dataset.
-        let mut is_new = |table: usize| column.scope == Scope::Table || seen.insert(scene.tables[table].dataset);
-        parts.extend((0..scene.tables.len()).filter(|&table| is_new(table)).map(|table| (column, table)));
-    }
-    let mut ranges = Ranges::new();
-    for ((column, _), range) in parts.iter().zip(at_once(&parts, |(column, table)| range(scene, column, *table))) {
-        let Some([low, high]) = range? else { continue };
-        let range = ranges.entry(column.name.clone()).or_insert([low, high]);
-        *range = [range[0].min(low), range[1].max(high)];
-    }
-    Ok(ranges)
-}
-
-/// Least and largest finite value of a column in a table, if it has one.
-fn range(scene: &Scene, column: &SceneColumn, table: usize) -> Result<Option<[f32; 2]>, ViewError> {
-    let values = match scene.values(column, table) {
-        Ok(Values::Number(values)) => values,
-        Ok(_) | Err(ViewError::Store(StoreError::NotFound { .. })) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let finite = || values.iter().copied().filter(|x| x.is_finite());
-    Ok(finite().reduce(f32::min).zip(finite().reduce(f32::max)).map(<[f32; 2]>::from))
 }
 
 fn layout_json(id: usize, layout: &SceneLayout) -> Value {
@@ -120,23 +86,110 @@ fn column_json(column: &SceneColumn) -> Value {
     })
 }
 
-/// Why there is no map, if there is none.
-fn message(scene: &Scene) -> Option<Value> {
+/// Why there is no map, if there is none, and what to do; `offers_reduction` if the page does.
+fn message(scene: &Scene, offers_reduction: bool) -> Option<Value> {
     if !scene.layouts.is_empty() {
         return None;
     }
-    let name = scene.run.as_deref().unwrap_or("RUN");
-    let project = scene.root().and_then(|root| root.to_path()).map(|path| path.display().to_string());
-    let project = project.unwrap_or_else(|| "PROJECT".to_owned());
-    Some(if scene.tables.is_empty() {
-        json!({
+    if scene.tables.is_empty() {
+        return Some(json!({
             "title": "No tables yet",
             "advice": "The run has not written any metrics table; this page looks again every few seconds while it runs.",
-        })
+        }));
+    }
+    let have = if scene.run.is_some() { "The tables have" } else { "The table has" };
+    let advice = if scene.embedding_columns.is_empty() {
+        let needed = if scene.run.is_some() {
+            "collect embeddings of a layer, with tlc collect or an EmbeddingsMetricsCollector"
+        } else {
+            "make a table that has one (Column::embedding), or look at the file that it is of: tlc view FILE finds vectors"
+        };
+        format!(
+            "{have} no reduced column of 2 or 3 components, and no column of embeddings to reduce: a list of as many \
+             numbers in each row, with the role nn_embedding. To get one, {needed}."
+        )
     } else {
-        json!({
-            "title": "No layout yet",
-            "advice": format!("The tables have no reduced column of 2 or 3 components. Reduce them: tlc reduce {name} --project {project}"),
-        })
-    })
+        let how = match (offers_reduction, &scene.run) {
+            (true, _) => "Choose a method, and reduce them here.".to_owned(),
+            (false, Some(run)) => format!("Reduce them: tlc reduce {}{}", quoted(run), project_option(scene)),
+            (false, None) => {
+                let url = scene.named_urls(&scene.tables[0]).next().map(Url::to_string).unwrap_or_default();
+                format!("Reduce them on its page: tlc view {}", quoted(&url))
+            }
+        };
+        format!(
+            "{have} no reduced column of 2 or 3 components, but embeddings: {}. {how}",
+            scene.embedding_columns.join(", ")
+        )
+    };
+    Some(json!({ "title": "No layout yet", "advice": advice }))
+}
+
+/// ` --project FOLDER` of the scene's project, where it is known.
+fn project_option(scene: &Scene) -> String {
+    let place =
+        scene.root().map(|root| root.to_path().map_or_else(|| root.to_string(), |path| path.display().to_string()));
+    place.map(|place| format!(" --project {}", quoted(&place))).unwrap_or_default()
+}
+
+/// A word of a command as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// Reasons that a notice gives.
+const NAMED: usize = 3;
+
+/// What is missing beside what is shown, if something is.
+fn notice(scene: &Scene) -> Option<Value> {
+    let n = scene.left_out.len();
+    let title = match n {
+        0 => return None,
+        1 => "A table is left out, since it cannot be read".to_owned(),
+        _ => format!("{n} tables are left out, since they cannot be read"),
+    };
+    let reasons: Vec<&str> = scene.left_out.iter().take(NAMED).map(|table| table.reason.as_str()).collect();
+    let more = if n > NAMED { format!(" and {} more", n - NAMED) } else { String::new() };
+    let advice = format!("{}{more}. Read the list again, or let tlc doctor look.", reasons.join("; "));
+    Some(json!({ "title": title, "advice": advice }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_commands_are_quoted_where_a_shell_would_take_them_apart() {
+        for (word, expected) in [
+            ("demo-2", "demo-2"),
+            ("/data/my project", "'/data/my project'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+
+    #[test]
+    fn advice_is_of_what_can_be_done() {
+        let advice = |scene: &Scene, offers| message(scene, offers).expect("no map")["advice"].to_string();
+        let run = crate::scene::tests::run();
+        crate::scene::tests::collect(&run, "train", None, 0..3);
+        let mut scene = Scene::of_run(run.project(), &run).expect("readable");
+        assert!(advice(&scene, true).contains("embeddings_1. Choose a method"), "{}", advice(&scene, true));
+        let typed = advice(&scene, false);
+        assert!(typed.contains("tlc reduce r --project memory://test/project"), "{typed}");
+        let url = run.metrics().expect("readable")[0].url.clone();
+        let table = Scene::of_table(run.project(), &url).expect("readable");
+        let typed = advice(&table, false);
+        assert!(typed.contains(&format!("tlc view {url}")) && !typed.contains("tlc reduce"), "{typed}");
+        scene.embedding_columns.clear();
+        let lacking = advice(&scene, false);
+        assert!(lacking.contains("role nn_embedding") && lacking.contains("tlc collect"), "{lacking}");
+    }
 }

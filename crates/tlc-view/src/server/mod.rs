@@ -10,9 +10,11 @@ pub(crate) mod encode;
 mod errors;
 mod extract;
 mod jobs;
+mod kept;
 pub(crate) mod manifest;
 pub(crate) mod numbers;
 pub(crate) mod quality;
+pub(crate) mod ranges;
 mod reduce;
 mod scenes;
 mod security;
@@ -161,8 +163,6 @@ struct State {
     make_revision: Option<Arc<MakeRevision>>,
     /// Turns of answers that take long.
     long_answers: Arc<Semaphore>,
-    /// Where it listens, for checking whom requests are meant for.
-    address: SocketAddr,
 }
 
 impl Server {
@@ -183,16 +183,20 @@ impl Server {
             token,
             make_revision: options.make_revision.clone(),
             long_answers: Arc::new(Semaphore::new(blocking::LONG_AT_ONCE)),
-            address,
         };
         Ok(Self { listener, address, state: Arc::new(state) })
     }
 
-    /// Where the page is.
+    /// Where the page is, as others can open it: where it listens at all addresses, by this machine's name.
     pub fn url(&self) -> String {
+        let name = self.address.ip().is_unspecified().then(host_name).flatten();
+        let place = match name {
+            Some(name) => format!("{name}:{}", self.address.port()),
+            None => self.address.to_string(),
+        };
         match &self.state.token {
-            None => format!("http://{}/", self.address),
-            Some(token) => format!("http://{}/{token}/", self.address),
+            None => format!("http://{place}/"),
+            Some(token) => format!("http://{place}/{token}/"),
         }
     }
 
@@ -232,6 +236,17 @@ impl Server {
         runtime.shutdown_timeout(LEFT_BEHIND);
         served
     }
+}
+
+/// This machine's name, where the system tells it in a way that needs no library: Linux by a file, Windows and some shells
+/// by a variable.
+fn host_name() -> Option<String> {
+    let of_file = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let of_variable = || ["COMPUTERNAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let name = of_file.or_else(of_variable)?;
+    let name = name.trim();
+    let is_usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    (!name.is_empty() && is_usable).then(|| name.to_owned())
 }
 
 impl State {

@@ -1,17 +1,19 @@
-//! The scenes that are shown, opened when they are asked for and again when a run's record has changed.
+//! The scenes that are shown, opened when they are asked for and again when a run's record has changed, or, on request,
+//! when a table has other reductions or something could not be read.
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tlc_core::ulid::Ulid;
-use tlc_core::{ObjectVersion, Progress, Url};
+use tlc_core::{ObjectVersion, TableInfo, Url};
 use tlc_run::Project;
 
-use super::manifest::{self, Ranges};
-use super::{Source, numbers};
+use super::Source;
+use super::kept::Kept;
+use super::ranges::Ranges;
+use crate::scene::table_and_reductions;
 use crate::{Scene, ViewError};
 
 /// Scenes that are kept open at once: viewers of more runs than these wait a little more often.
@@ -21,16 +23,25 @@ const MAX_OPEN: usize = 4;
 #[derive(Debug, Clone, PartialEq)]
 enum Version {
     OfRecord(ObjectVersion),
-    /// A table, and how often it was reduced here.
-    OfTable(Url, u64),
+    /// A table and its reductions.
+    OfTables(Vec<Url>),
+}
+
+/// Whether what is open will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// If it is of the run's present record.
+    AtWhatIsOpen,
+    /// Only if nothing else can be seen now: reductions by other processes, tables that could not be read.
+    Again,
 }
 
 /// A scene, and what was found out about it.
 pub(super) struct Shown {
     scene: Scene,
     version: String,
-    numbers: Mutex<Option<Value>>,
-    ranges: Mutex<Option<Arc<Ranges>>>,
+    numbers: Kept<Value>,
+    ranges: Kept<Ranges>,
 }
 
 impl Deref for Shown {
@@ -44,7 +55,7 @@ impl Deref for Shown {
 impl Shown {
     fn new(scene: Scene) -> Self {
         let version = Ulid::generate().to_string();
-        Self { scene, version, numbers: Mutex::default(), ranges: Mutex::default() }
+        Self { scene, version, numbers: Kept::default(), ranges: Kept::default() }
     }
 
     /// Another for each scene: what its numbers of tables and layouts hold for.
@@ -52,22 +63,14 @@ impl Shown {
         &self.version
     }
 
-    /// Of its columns, worked out once.
-    pub(super) fn ranges(&self) -> Result<Arc<Ranges>, ViewError> {
-        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ranges) = ranges.as_ref() {
-            return Ok(ranges.clone());
-        }
-        Ok(ranges.insert(Arc::new(manifest::ranges(&self.scene)?)).clone())
+    /// The ranges of its columns.
+    pub(super) fn ranges(&self) -> &Kept<Ranges> {
+        &self.ranges
     }
 
-    /// The scene's numbers, which are worked out once.
-    pub(super) fn numbers(&self, progress: &Progress) -> Result<Value, ViewError> {
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(numbers) = numbers.as_ref() {
-            return Ok(numbers.clone());
-        }
-        Ok(numbers.insert(numbers::numbers(&self.scene, progress)?).clone())
+    /// Its numbers.
+    pub(super) fn numbers(&self) -> &Kept<Value> {
+        &self.numbers
     }
 }
 
@@ -90,8 +93,6 @@ pub(super) struct Scenes {
     source: Source,
     /// The table that is shown, if it is one and there already.
     table: Mutex<Option<(Project, Url)>>,
-    /// How often it was reduced here.
-    reductions: AtomicU64,
     /// By run. Locked for moments only; who has a slot's lock may take this one, not the other way round.
     slots: Mutex<HashMap<String, Slot>>,
 }
@@ -102,7 +103,7 @@ impl Scenes {
             Source::Table { project, url } => Some((project.clone(), url.clone())),
             _ => None,
         };
-        Self { source, table: Mutex::new(table), reductions: AtomicU64::new(0), slots: Mutex::default() }
+        Self { source, table: Mutex::new(table), slots: Mutex::default() }
     }
 
     pub(super) fn source(&self) -> &Source {
@@ -123,29 +124,46 @@ impl Scenes {
         *self.shown_table() = Some((project, url));
     }
 
-    /// The table that is shown has one reduction more from now on.
-    pub(super) fn add_reduction(&self) {
-        self.reductions.fetch_add(1, Ordering::SeqCst);
+    /// The scene of a run, or of the one that is shown first, as the page knows it. Blocks.
+    pub(super) fn get(&self, run: Option<&str>) -> Result<Arc<Shown>, ViewError> {
+        self.scene(run, Look::AtWhatIsOpen)
     }
 
-    /// The scene of a run, or of the one that is shown first. Blocks.
-    pub(super) fn get(&self, run: Option<&str>) -> Result<Arc<Shown>, ViewError> {
+    /// As [`get`](Self::get), of what there is now. Blocks, and reads more: for who wants to know what there is.
+    pub(super) fn look_again(&self, run: Option<&str>) -> Result<Arc<Shown>, ViewError> {
+        self.scene(run, Look::Again)
+    }
+
+    fn scene(&self, run: Option<&str>, look: Look) -> Result<Arc<Shown>, ViewError> {
         match &self.source {
             Source::Project { project, run: first } => {
                 let name = run.unwrap_or(first);
                 let run = project.open_run(name)?;
                 let (_, version) = project.store().read_object(&run.url().join("run.json")?)?;
                 let shown = Source::Project { project: project.clone(), run: name.to_owned() };
-                self.opened_or(name, Version::OfRecord(version), || shown.scene())
+                self.opened_or(name, Version::OfRecord(version), look, || shown.scene())
             }
             Source::Table { .. } | Source::Made { .. } => {
                 let Some((project, url)) = self.table() else {
                     return Err(ViewError::NotReady { title: self.source.title() });
                 };
-                let version = Version::OfTable(url.clone(), self.reductions.load(Ordering::SeqCst));
-                self.opened_or("", version, || Source::Table { project, url }.scene())
+                if look == Look::AtWhatIsOpen
+                    && let Some(open) = self.open("")
+                {
+                    return Ok(open);
+                }
+                let infos = table_and_reductions(&project, &url)?;
+                let version = Version::OfTables(infos.iter().map(|info: &TableInfo| info.url.clone()).collect());
+                self.opened_or("", version, look, || Scene::of_table_and(&project, &url, infos))
             }
         }
+    }
+
+    /// The scene of this name, if it is open.
+    fn open(&self, name: &str) -> Option<Arc<Shown>> {
+        let slot = self.slot(name);
+        let opened = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().map(|opened| opened.scene.clone())
     }
 
     /// The scene of this name and version, opened by `open` unless it is there. Who asks for it while another opens it
@@ -154,15 +172,21 @@ impl Scenes {
         &self,
         name: &str,
         version: Version,
+        look: Look,
         open: impl FnOnce() -> Result<Scene, ViewError>,
     ) -> Result<Arc<Shown>, ViewError> {
         let slot = self.slot(name);
         let mut opened = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = opened.as_ref().filter(|known| known.version == version) {
-            return Ok(known.scene.clone());
+        let known = opened.as_ref().filter(|known| known.version == version).map(|known| known.scene.clone());
+        if let Some(known) = known.as_ref().filter(|known| look == Look::AtWhatIsOpen || known.left_out.is_empty()) {
+            return Ok(known.clone());
         }
         match open() {
             Ok(scene) => {
+                // What still cannot be read is no news: the page would begin anew each time.
+                if let Some(known) = known.filter(|known| known.left_out == scene.left_out) {
+                    return Ok(known);
+                }
                 let scene = Arc::new(Shown::new(scene));
                 *opened = Some(Opened { version, scene: scene.clone() });
                 self.keep_latest();
@@ -173,6 +197,18 @@ impl Scenes {
                     self.forget(name);
                 }
                 Err(error)
+            }
+        }
+    }
+
+    /// Closes a scene of which something is not there any more, so that the next who asks sees what is left.
+    pub(super) fn close(&self, scene: &Arc<Shown>) {
+        let slots: Vec<_> = self.slots().values().map(|slot| slot.opened.clone()).collect();
+        for slot in slots {
+            // One that is being opened is not the one that is meant.
+            let Ok(mut opened) = slot.try_lock() else { continue };
+            if opened.as_ref().is_some_and(|opened| Arc::ptr_eq(&opened.scene, scene)) {
+                *opened = None;
             }
         }
     }
@@ -227,12 +263,12 @@ mod tests {
     use super::super::tests::state;
     use super::*;
 
-    fn version(reductions: u64) -> Version {
-        Version::OfTable("memory://p/t.lance".parse().expect("a URL"), reductions)
+    fn version(reductions: usize) -> Version {
+        Version::OfTables(vec!["memory://p/t.lance".parse().expect("a URL"); 1 + reductions])
     }
 
     fn open(scenes: &Scenes, name: &str) -> Arc<Shown> {
-        scenes.opened_or(name, version(0), || scenes.source().scene()).expect("readable")
+        scenes.opened_or(name, version(0), Look::AtWhatIsOpen, || scenes.source().scene()).expect("readable")
     }
 
     #[test]
@@ -248,12 +284,14 @@ mod tests {
             scenes.source().scene()
         };
         std::thread::scope(|scope| {
-            let first = scope.spawn(move || scenes.opened_or("large", version(0), slow).expect("readable"));
+            let first =
+                scope.spawn(move || scenes.opened_or("large", version(0), Look::AtWhatIsOpen, slow).expect("readable"));
             is_begun.recv().expect("it begins");
             let other = open(scenes, "other");
             assert!(Arc::ptr_eq(&other, &open(scenes, "other")), "what is open is there at once");
             let again = || -> Result<Scene, ViewError> { panic!("it is opened already") };
-            let second = scope.spawn(move || scenes.opened_or("large", version(0), again).expect("readable"));
+            let second = scope
+                .spawn(move || scenes.opened_or("large", version(0), Look::AtWhatIsOpen, again).expect("readable"));
             // Until the second waits, too: the map's, the first's and its own.
             while Arc::strong_count(&scenes.slots()["large"].opened) < 3 {
                 std::thread::yield_now();
@@ -269,7 +307,10 @@ mod tests {
     fn what_could_not_be_opened_is_tried_again_and_the_latest_are_kept() {
         let state = state();
         let scenes = &state.scenes;
-        let fail = |version| scenes.opened_or("a", version, || Err(ViewError::NotReady { title: "a".to_owned() }));
+        let fail = |version| {
+            let open = || Err(ViewError::NotReady { title: "a".to_owned() });
+            scenes.opened_or("a", version, Look::AtWhatIsOpen, open)
+        };
         assert!(fail(version(0)).is_err() && scenes.slots().is_empty());
         let first = open(scenes, "a");
         for name in ["b", "c", "d"] {
@@ -282,7 +323,34 @@ mod tests {
         names.sort();
         assert_eq!(names, ["a", "c", "d", "e"], "b was asked for longest ago");
         assert!(Arc::ptr_eq(&first, &open(scenes, "a")));
-        let newer = scenes.opened_or("a", version(1), || scenes.source().scene()).expect("readable");
+        let newer =
+            scenes.opened_or("a", version(1), Look::AtWhatIsOpen, || scenes.source().scene()).expect("readable");
         assert!(!Arc::ptr_eq(&first, &newer));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_tried_again_by_who_looks_again() {
+        let state = state();
+        let scenes = &state.scenes;
+        let open = |look, is_readable: bool| {
+            let open = || {
+                let mut scene = scenes.source().scene()?;
+                let url = "memory://p/other.lance".parse().expect("a URL");
+                let reason = "slow down".to_owned();
+                scene.left_out = if is_readable { Vec::new() } else { vec![crate::LeftOut { url, reason }] };
+                Ok(scene)
+            };
+            scenes.opened_or("a", version(0), look, open).expect("readable")
+        };
+        let first = open(Look::Again, false);
+        assert!(Arc::ptr_eq(&first, &open(Look::AtWhatIsOpen, true)), "what the page knows stays");
+        assert!(Arc::ptr_eq(&first, &open(Look::Again, false)), "nothing new");
+        let whole = open(Look::Again, true);
+        assert!(!Arc::ptr_eq(&first, &whole) && whole.left_out.is_empty());
+        assert!(Arc::ptr_eq(&whole, &open(Look::Again, false)), "all is there");
+        scenes.close(&first);
+        assert!(Arc::ptr_eq(&whole, &open(Look::Again, false)), "another was closed");
+        scenes.close(&whole);
+        assert!(!Arc::ptr_eq(&whole, &open(Look::AtWhatIsOpen, true)));
     }
 }

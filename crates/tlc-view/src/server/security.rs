@@ -1,10 +1,10 @@
 //! Who may ask, and what the page may do.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State as OfRouter};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -20,7 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// rebinding), and says in each answer what the page may load.
 pub(super) async fn guard(OfRouter(state): OfRouter<Arc<State>>, request: Request, next: Next) -> Response {
     // With a token nobody elsewhere knows the address.
-    if state.token.is_none() && !is_for_us(request.headers(), state.address) {
+    if state.token.is_none() && !is_for_us(request.headers()) {
         let error = "this request is for another host";
         return Refused::new(StatusCode::FORBIDDEN, error, "Use the address that tlc view printed.").into_response();
     }
@@ -29,57 +29,75 @@ pub(super) async fn guard(OfRouter(state): OfRouter<Arc<State>>, request: Reques
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Pages elsewhere may not even embed a picture of a sample.
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     response
 }
 
-fn is_for_us(headers: &HeaderMap, address: SocketAddr) -> bool {
-    let port = address.port();
-    let mut names = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}")).to_vec();
-    names.push(address.to_string());
-    let is_ours = |value: &HeaderValue, prefix: &str| {
-        let value = value.to_str().ok().and_then(|value| value.strip_prefix(prefix));
-        value.is_some_and(|value| {
-            let is_it = |name: &String| {
-                // Clients leave out the usual port.
-                let bare = name.strip_suffix(":80").filter(|_| port == 80);
-                name == value || bare == Some(value)
-            };
-            names.iter().any(is_it)
-        })
+/// Whether a request names this machine, at whatever port: a forwarded one (`ssh -L`) is another than that which is
+/// listened at, and a page elsewhere, which has a name that it lets point here, cannot choose the name. What a page sends
+/// names where it is from, which must be this server's.
+fn is_for_us(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let Some(host) = text(header::HOST) else { return false };
+    is_loopback(host) && text(header::ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == Some(host))
+}
+
+/// Whether `host`, with or without a port, is this machine for itself.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
     };
-    let host = headers.get(header::HOST).is_some_and(|host| is_ours(host, ""));
-    let origin = headers.get(header::ORIGIN).is_none_or(|origin| is_ours(origin, "http://"));
-    host && origin
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is_let_in(address: &str, host: &'static str, origin: Option<&'static str>) -> bool {
+    fn is_let_in(host: &'static str, origin: Option<&'static str>) -> bool {
         let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
         headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin))));
-        is_for_us(&headers, address.parse().expect("an address"))
+        is_for_us(&headers)
     }
 
     #[test]
-    fn names_of_this_machine_are_let_in_with_the_port_that_clients_send() {
-        assert!(is_let_in("127.0.0.1:8000", "localhost:8000", Some("http://127.0.0.1:8000")));
-        assert!(is_let_in("127.0.0.2:8000", "127.0.0.2:8000", Some("http://127.0.0.2:8000")));
-        assert!(is_let_in("[::1]:8000", "[::1]:8000", None));
-        assert!(is_let_in("127.0.0.1:80", "localhost", Some("http://localhost")), "clients leave port 80 out");
-        assert!(is_let_in("127.0.0.1:80", "localhost:80", None));
+    fn names_of_this_machine_are_let_in_with_any_port() {
         for (host, origin) in [
+            ("localhost:8000", Some("http://localhost:8000")),
+            ("127.0.0.1:9000", Some("http://127.0.0.1:9000")),
+            ("127.0.0.2:8000", None),
+            ("[::1]:8000", Some("http://[::1]:8000")),
+            ("[::1]", None),
+            // Clients leave the usual port out.
+            ("localhost", Some("http://localhost")),
             ("127.0.0.1", None),
-            ("127.0.0.1:80", None),
-            ("evil:8000", None),
-            ("localhost:8000", Some("http://evil:8000")),
         ] {
-            assert!(!is_let_in("127.0.0.1:8000", host, origin), "{host} {origin:?}");
+            assert!(is_let_in(host, origin), "{host} {origin:?}");
         }
-        assert!(!is_let_in("127.0.0.1:80", "evil", None));
+    }
+
+    #[test]
+    fn other_names_and_pages_of_others_are_refused() {
+        for (host, origin) in [
+            ("evil", None),
+            ("evil:8000", Some("http://evil:8000")),
+            ("localhost.evil:8000", None),
+            ("127.0.0.1.evil:8000", None),
+            ("192.168.1.2:8000", None),
+            ("localhost:8000", Some("http://evil:8000")),
+            // Another server of this machine.
+            ("localhost:8000", Some("http://localhost:9000")),
+            ("localhost:8000", Some("https://localhost:8000")),
+            ("localhost:8000", Some("null")),
+        ] {
+            assert!(!is_let_in(host, origin), "{host} {origin:?}");
+        }
+        assert!(!is_for_us(&HeaderMap::new()), "whom it is for is not known");
     }
 }

@@ -28,17 +28,6 @@ pub(super) fn state() -> Arc<State> {
     Server::bind(source(NumberRole::ReducedEmbedding).0, &ServeOptions::default()).expect("some port is free").state
 }
 
-#[test]
-fn numbers_are_worked_out_once() {
-    let state = state();
-    let shown = state.scenes.get(None).expect("there");
-    let stopped = Progress::default();
-    stopped.cancel();
-    assert!(shown.numbers(&stopped).is_err(), "they take long, and can be stopped");
-    let numbers = shown.numbers(&Progress::default()).expect("there are some");
-    assert_eq!(state.scenes.get(None).expect("the same").numbers(&stopped).expect("they are kept"), numbers);
-}
-
 /// Serves while `ask` runs; `ask` gets the port.
 fn serving(source: Source, ask: impl FnOnce(u16)) {
     let server = Server::bind(source, &ServeOptions::default()).expect("some port is free");
@@ -90,6 +79,7 @@ fn ask_at(address: SocketAddr, host: &str, request: &str) -> (u16, Vec<u8>) {
     let split = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
     let head = String::from_utf8_lossy(&answer[..split]).into_owned();
     assert!(host.starts_with("evil") || head.contains("content-security-policy: default-src 'none'"), "{head}");
+    assert!(host.starts_with("evil") || head.contains("cross-origin-resource-policy: same-origin"), "{head}");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     (status, answer[split..].to_vec())
 }
@@ -120,6 +110,7 @@ fn others_are_refused_and_what_is_missing_is_explained() {
     serving(source, |port| {
         let host = format!("localhost:{port}");
         assert_eq!(get(port, "/api/manifest", "evil.example").0, 403);
+        assert_eq!(get(port, "/api/manifest", "localhost:1").0, 200, "as from the end of a tunnel");
         for path in ["/api/coords?layout=9", "/api/column?name=nope", "/nowhere", "/api/thumb/0/1", "/api/find/nothing"]
         {
             let (status, body) = get(port, path, &host);
@@ -172,7 +163,8 @@ fn a_table_without_a_layout_says_how_to_get_one() {
     serving(source, |port| {
         let (_, manifest) = get(port, "/api/manifest", &format!("127.0.0.1:{port}"));
         let text = String::from_utf8_lossy(&manifest).into_owned();
-        assert!(text.contains("No layout yet") && text.contains("tlc reduce"), "{text}");
+        assert!(text.contains("No layout yet") && text.contains("Choose a method") && text.contains("map"), "{text}");
+        assert!(!text.contains("tlc reduce"), "which is for runs: {text}");
         assert!(!text.contains("\"name\":\"map\""), "embeddings never travel to the page: {text}");
     });
 }
@@ -187,6 +179,9 @@ fn another_address_needs_a_token_and_a_used_port_is_said() {
         "{}",
         server.url()
     );
+    // Of others: what is listened at is no place to go to.
+    #[cfg(target_os = "linux")]
+    assert!(!server.url().contains("0.0.0.0") && server.url().contains(&server.address.port().to_string()));
     let taken =
         ServeOptions { port: server.address.port(), host: Ipv4Addr::UNSPECIFIED.into(), ..ServeOptions::default() };
     let error = Server::bind(source, &taken).expect_err("in use").to_string();
@@ -209,7 +204,8 @@ fn serving_at(host: Ipv4Addr, ask: impl FnOnce(SocketAddr, &str)) {
 fn with_a_token_everything_is_below_it_and_nothing_elsewhere() {
     serving_at(Ipv4Addr::UNSPECIFIED, |address, url| {
         let host = address.to_string();
-        let page = url.strip_prefix(&format!("http://{address}")).expect("its address");
+        let (_, page) = url.strip_prefix("http://").and_then(|url| url.split_once('/')).expect("a URL");
+        let page = &format!("/{page}");
         assert!(page.ends_with('/'), "what the page names is relative to it: {page}");
         let (status, body) = get(address.port(), page, &host);
         assert!(status == 200 && body.starts_with(b"<!doctype html>"), "{status} {}", String::from_utf8_lossy(&body));
@@ -308,6 +304,53 @@ fn a_table_without_a_layout_is_reduced_on_request() {
 }
 
 #[test]
+fn looking_again_shows_what_other_processes_made_and_deleted() {
+    let (project, url) = embeddings();
+    let layouts = |port: u16| {
+        let manifest = json_at(port, "/api/manifest");
+        let names = |layouts: &Vec<Value>| layouts.iter().map(|layout| layout["name"].clone()).collect::<Vec<_>>();
+        (manifest["version"].clone(), manifest["layouts"].as_array().map(names).unwrap_or_default())
+    };
+    let reduced = |seed: u64| {
+        let args = [("n_components".to_owned(), json!(2)), ("seed".to_owned(), json!(seed))].into_iter().collect();
+        let mut options = tlc_run::ReduceOptions::new([tlc_core::reducer_from_args("pca", args).expect("valid")]);
+        options.delete_source_tables = Some(false);
+        tlc_run::reduce_embeddings(&project, &url, &options, &Progress::default()).expect("reducible")
+    };
+    serving(Source::Table { project: project.clone(), url: url.clone() }, |port| {
+        let (first, none) = layouts(port);
+        assert!(none.is_empty(), "{none:?}");
+        // Not through this server.
+        let one = reduced(1);
+        let (second, names) = layouts(port);
+        assert_eq!(names, ["features_pca"]);
+        assert_ne!(first, second, "numbers of layouts mean something else");
+        assert_eq!(layouts(port).0, second, "and stay until there is something new");
+        let two = reduced(2);
+        assert_eq!(layouts(port).1, ["features_pca", "features_pca_2"]);
+        project.store().delete(&two).expect("deletable");
+        assert_eq!(layouts(port).1, ["features_pca"]);
+        project.store().delete(&one).expect("deletable");
+        assert!(layouts(port).1.is_empty());
+    });
+    // Of a run nothing but its record is looked at, which does not tell of tables that are deleted.
+    let run = crate::scene::tests::run();
+    (0..2).for_each(|epoch| crate::scene::tests::collect(&run, &format!("train-{epoch}"), Some(epoch), 0..30));
+    crate::scene::tests::reduce(&run, 1);
+    let reduced: Vec<Url> =
+        run.metrics().expect("readable").into_iter().filter(|it| it.reduced_from.is_some()).map(|it| it.url).collect();
+    serving(Source::Project { project: run.project().clone(), run: "r".to_owned() }, |port| {
+        let tables = |port| json_at(port, "/api/manifest")["tables"].as_array().map(Vec::len);
+        let host = format!("127.0.0.1:{port}");
+        assert_eq!(tables(port), Some(2));
+        run.project().store().delete(&reduced[0]).expect("deletable");
+        assert_eq!(get(port, "/api/coords?layout=0&table=0", &host).0, 404);
+        assert_eq!(tables(port), Some(1), "what is left");
+        assert_eq!(get(port, "/api/coords?layout=0&table=0", &host).0, 200);
+    });
+}
+
+#[test]
 fn two_parameter_sets_of_one_method_are_two_layouts_of_a_run() {
     let run = crate::scene::tests::run();
     (0..2).for_each(|epoch| crate::scene::tests::collect(&run, "train", Some(epoch), 0..30));
@@ -376,6 +419,6 @@ fn means_are_those_of_the_record_and_of_the_rows_without_one() {
     assert_eq!(mean(&scene), 2.0);
     scene.tables[0].means.insert("loss".to_owned(), 9.0);
     assert_eq!(mean(&scene), 9.0, "the record is of all rows, also those that are not shown");
-    let ranges = manifest::ranges(&scene).expect("readable");
+    let ranges = ranges::ranges(&scene, &Progress::default()).expect("readable");
     assert_eq!(ranges.get("loss"), Some(&[1.0, 3.0]));
 }
