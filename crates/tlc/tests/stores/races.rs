@@ -99,10 +99,7 @@ pub(crate) fn check(store: Arc<dyn TableStore>, root: &Url, rounds: usize) {
 
 fn of_eight_writers_one_wins(server: Server) {
     let root = server.bucket("races").join("p").expect("a path");
-    let rounds = server.rounds(ROUNDS as u64) as usize;
-    // There the eight wait for each other, a second at a time.
-    let rounds = if server == Server::SeaweedFs { rounds / 2 } else { rounds };
-    check(Arc::new(server.store()), &root, rounds);
+    check(Arc::new(server.store()), &root, server.rounds(ROUNDS as u64) as usize);
 }
 
 #[test]
