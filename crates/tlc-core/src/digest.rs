@@ -275,12 +275,12 @@ mod tests {
 
     #[test]
     fn the_digest_of_a_matrix_knows_its_values_and_its_shape() {
-        let values = ndarray::arr2(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let values = ndarray::arr2(&[[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
         let first = of_values(values.view());
         assert_eq!(of_values(ndarray::arr2(&[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]).t()), first);
         assert_ne!(of_values(values.t()), first);
         assert_ne!(of_values(ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).view()), first);
-        assert_ne!(of_values((&values + 1e-6).view()), first);
+        assert_ne!(of_values((&values + 1e-6_f32).view()), first);
     }
 
     #[test]

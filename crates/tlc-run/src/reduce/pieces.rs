@@ -27,6 +27,8 @@ use crate::{Project, RunError};
 pub(crate) const PIECES_SUFFIX: &str = ".pieces";
 /// The lineage of the table to be, which also names the models: they are in use.
 const NOTE: &str = "lineage.json";
+/// The last column of a piece: for each row a hash of the source's row that it was made of.
+const MADE_OF: &str = "tlc_made_of";
 /// From so many bytes of embeddings on, pieces are kept: to place less again takes a minute or two.
 const KEPT_FROM_BYTES: u64 = 1 << 30;
 /// Rows per piece: some ten seconds of work, some megabytes, and 400 tables for a hundred million rows.
@@ -40,9 +42,6 @@ pub(super) fn piece_rows(wanted: Option<u64>, bytes: u64) -> Result<Option<u64>,
         None => Ok((bytes >= KEPT_FROM_BYTES).then_some(PIECE_ROWS)),
     }
 }
-
-/// The last column of a piece: for each row a hash of the source's row that it was made of.
-const MADE_OF: &str = "tlc_made_of";
 
 /// The pieces of one reduced table.
 pub(super) struct Pieces<'a> {

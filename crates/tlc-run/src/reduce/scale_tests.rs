@@ -351,11 +351,11 @@ fn pieces_of_sound_rows_are_used_also_if_others_were_damaged() {
     let root = Url::from_path(folder.path()).expect("an absolute path");
     let fixture = Fixture::of(Arc::new(LanceStore::default()), root);
     let (url, project) = (fixture.add(0), fixture.run.project());
-    let options = options(of_rows(10), Some(100));
+    let options = options(of_rows(200), Some(100));
     let source = super::source::Source::of_table(project, &url).expect("there");
     let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
     let fitted = sample.expect("valid").expect("a sample").row_numbers(project, &source).expect("drawn");
-    let row = (150..).find(|row| !fitted.contains(row)).expect("few are");
+    let row = (150..).find(|row| !fitted.contains(row)).expect("most are not");
     let flipped = Flipped::at(&fixture, &url, row as usize);
     let stop = |rows| {
         let stopped = reduce_embeddings(project, &url, &options, &stopping_after(rows)).expect_err("stopped");
@@ -367,30 +367,11 @@ fn pieces_of_sound_rows_are_used_also_if_others_were_damaged() {
     let after = stop(600);
     let made_again: Vec<u64> = before
         .iter()
-        .filter(|(number, url)| after.get(*number) != Some(url))
+        .filter(|(number, url)| after.get(*number) != Some(*url))
         .map(|(number, _)| number.rsplit_once('/').expect("a folder").1.parse().expect("a number"))
         .collect();
     assert_eq!(made_again, [row / 100]);
     assert!(after.len() > before.len());
-}
-
-#[test]
-fn a_damaged_table_that_is_only_fitted_on_is_noticed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let root = Url::from_path(folder.path()).expect("an absolute path");
-    let fixture = Fixture::of(Arc::new(LanceStore::default()), root);
-    let (producer, other) = (fixture.add(0), fixture.add(1));
-    let project = fixture.run.project();
-    let described = project.root().join("datasets/train.lance").expect("a name");
-    let options = ReduceOptions { fit_table: Some(producer.clone()), ..options(of_rows(200), None) };
-    let reduce = || {
-        reduce_embeddings_by_foreign_table_url(project, &[other.clone()], &described, &options, &Progress::default())
-    };
-    let flipped = Flipped::at(&fixture, &producer, 3);
-    let failed = reduce().expect_err("damaged");
-    assert!(matches!(&failed, RunError::Store(StoreError::Damaged { url, .. }) if *url == producer), "{failed}");
-    flipped.restore();
-    reduce().expect("sound again");
 }
 
 #[test]

@@ -123,7 +123,7 @@ mod tests {
             let ids: Vec<i64> =
                 first.iter().flat_map(|it| it.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
             let n_shown = limit.min(5 * EACH);
-            assert_eq!((n_rows, ids), (5 * EACH, (0..n_shown as i64).collect()), "{limit}");
+            assert_eq!((n_rows, ids), (5 * EACH, (0..n_shown as i64).collect::<Vec<_>>()), "{limit}");
             let bytes: usize = first.iter().map(RecordBatch::get_array_memory_size).sum();
             assert!(bytes <= 8 * n_shown + 1024 * first.len(), "{bytes} bytes are kept of {limit} rows");
         }

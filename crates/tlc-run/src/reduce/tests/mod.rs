@@ -5,6 +5,7 @@ mod records;
 mod runs;
 mod tables;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
@@ -13,7 +14,7 @@ use serde_json::{Map, json};
 use tlc_core::rng::Stream as Random;
 use tlc_core::{
     Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, Reducer, Scan, TableStore,
-    Url, reducer_from_args,
+    Url, embedding_values, reducer_from_args,
 };
 use tlc_reduce as _;
 use tlc_table::MemoryStore;
@@ -81,6 +82,20 @@ impl Fixture {
     fn batch(&self, url: &Url) -> RecordBatch {
         self.store.scan(url, Scan::default()).expect("there").next().expect("one batch").expect("readable")
     }
+}
+
+/// Flips a bit of a table on disk, and says of which file and what was in it before.
+fn flip_a_bit(store: &dyn TableStore, table: &Url) -> (PathBuf, Vec<u8>) {
+    let batch = store.scan(table, Scan::default()).expect("there").next().expect("rows").expect("readable");
+    let value = embedding_values(&batch, "embeddings_90").expect("vectors")[[3, 2]].to_le_bytes();
+    let data = table.to_path().expect("local").join("data");
+    let file = std::fs::read_dir(data).expect("there").next().expect("a file").expect("readable").path();
+    let sound = std::fs::read(&file).expect("readable");
+    let at = sound.windows(4).position(|window| window == value).expect("values are stored as they are");
+    let mut bytes = sound.clone();
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).expect("writable");
+    (file, sound)
 }
 
 fn pca(n_components: usize) -> Box<dyn Reducer> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use serde_json::{Map, json};
-use tlc_core::{Lineage, Operation, Progress, Scan, TableStore, Url, WriteCondition, embedding_values};
+use tlc_core::{Lineage, Operation, Progress, TableStore, Url, WriteCondition, embedding_values};
 
-use super::{Fixture, N_ROWS, pca, progress};
+use super::{Fixture, N_ROWS, flip_a_bit, pca, progress};
 use crate::{DoctorOptions, FitRows, FitSize, Project, ReduceOptions, Reduction, RunError, UrlMapping};
 
 #[test]
@@ -315,14 +315,7 @@ fn a_source_that_changed_on_disk_is_not_replaced() {
     let project = Project::new(Arc::new(store.clone()), root);
     let fixture = Fixture { run: project.create_run("r", Map::new()).expect("creatable"), ..Fixture::new() };
     let source = fixture.add(Some("train"), 0, 0);
-    let batch = store.scan(&source, Scan::default()).expect("there").next().expect("rows").expect("readable");
-    let value = embedding_values(&batch, "embeddings_90").expect("vectors")[[3, 2]].to_le_bytes();
-    let data = source.to_path().expect("local").join("data");
-    let file = std::fs::read_dir(data).expect("there").next().expect("a file").expect("readable").path();
-    let mut bytes = std::fs::read(&file).expect("readable");
-    let at = bytes.windows(4).position(|window| window == value).expect("values are stored as they are");
-    bytes[at] ^= 1;
-    std::fs::write(&file, bytes).expect("writable");
+    flip_a_bit(&store, &source);
     let result = fixture.run.reduce_embeddings_per_dataset(&ReduceOptions::new([pca(2)]), &progress());
     assert!(matches!(result, Err(RunError::Store(tlc_core::StoreError::Damaged { .. }))), "{result:?}");
     assert!(store.info(&source).is_ok(), "the source is still there");

@@ -1,11 +1,13 @@
 //! The functions on tables, what reductions are called, and their replay.
 
-use serde_json::json;
-use tlc_core::{Reducer, TableStore, Url, reducer_from_args};
+use std::sync::Arc;
 
-use super::{Fixture, pca, progress};
+use serde_json::{Map, json};
+use tlc_core::{Reducer, StoreError, TableStore, Url, reducer_from_args};
+
+use super::{Fixture, flip_a_bit, pca, progress};
 use crate::{
-    ReduceOptions, UrlMapping, reduce_embeddings, reduce_embeddings_by_foreign_table_url,
+    Project, ReduceOptions, RunError, UrlMapping, reduce_embeddings, reduce_embeddings_by_foreign_table_url,
     reduce_embeddings_multiple_parameters, reduce_embeddings_per_dataset, reduce_embeddings_with_producer_consumer,
     reductions_of,
 };
@@ -126,4 +128,24 @@ fn a_reduction_can_be_replayed_until_its_inputs_are_gone() {
         error.contains("its input runs/r/metrics/train-1-") && error.contains("is not there, deleted 20"),
         "{error}"
     );
+}
+
+#[test]
+fn a_damaged_table_that_is_only_fitted_on_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Url::from_path(folder.path()).expect("an absolute path");
+    let store = tlc_table::LanceStore::default();
+    let project = Project::new(Arc::new(store.clone()), root);
+    let run = project.create_run("r", Map::new()).expect("creatable");
+    let fixture = Fixture { run, says_foreign_table: true, ..Fixture::new() };
+    let (producer, other) = (fixture.add(Some("train"), 0, 0), fixture.add(Some("train"), 1, 0));
+    let train = fixture.url("datasets/train.lance");
+    let options = ReduceOptions { fit_table: Some(producer.clone()), ..ReduceOptions::new([pca(2)]) };
+    let tables = std::slice::from_ref(&other);
+    let reduce = || reduce_embeddings_by_foreign_table_url(&project, tables, &train, &options, &progress());
+    let (file, sound) = flip_a_bit(&store, &producer);
+    let failed = reduce().expect_err("damaged");
+    assert!(matches!(&failed, RunError::Store(StoreError::Damaged { url, .. }) if *url == producer), "{failed}");
+    std::fs::write(file, sound).expect("writable");
+    reduce().expect("sound again");
 }
