@@ -92,6 +92,13 @@ impl Backend for LocalFiles {
             .map_err(|error| StoreError::backend("list", folder, error))
     }
 
+    fn delete_object(&self, url: &Url) -> Result<(), StoreError> {
+        match fs::remove_file(local_path(url)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::backend("delete", url, error)),
+            _ => Ok(()),
+        }
+    }
+
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
         let path = local_path(folder)?;
         let is_left = is_leftover(&path.file_name().unwrap_or_default().to_string_lossy());

@@ -278,6 +278,11 @@ impl Backend for Bucket {
         Ok(names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
+    fn delete_object(&self, url: &Url) -> Result<(), StoreError> {
+        let keys = [key(url)?];
+        self.ask("delete", url, || self.remove(&keys))
+    }
+
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
         let key = key(folder)?;
         self.ask("delete", folder, || self.remove_folder(&key))
