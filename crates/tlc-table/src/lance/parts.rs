@@ -162,7 +162,7 @@ impl LanceStore {
             serde_json::to_vec(part).map_err(|error| StoreError::backend("describe a part of", url, error))?;
         match backend.write_object(&record(url, key, number)?, &content, &WriteCondition::Absent) {
             Ok(_) => Ok(part.clone()),
-            Err(StoreError::AlreadyExists { url: record }) => match self.kept_part(url, key, number)? {
+            Err(StoreError::AlreadyExists { url: record, .. }) => match self.kept_part(url, key, number)? {
                 Some(first) => Ok(first),
                 None => Err(StoreError::NotFound { url: record }), // The table was given up just now.
             },
@@ -222,7 +222,7 @@ fn need_begun(backend: &dyn Backend, url: &Url) -> Result<(), StoreError> {
         return Err(StoreError::NotFound { url: url.clone() });
     }
     match backend.has_table(url)? {
-        true => Err(StoreError::AlreadyExists { url: url.clone() }),
+        true => Err(StoreError::exists(url)),
         false => Ok(()),
     }
 }
@@ -433,7 +433,10 @@ mod tests {
         let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect_err("nobody began it");
         assert!(matches!(early, StoreError::NotFound { .. }) && !url.to_path().expect("local").exists(), "{early}");
         let table = store.begin_parts(&url).expect("a free place");
-        assert!(matches!(store.begin_parts(&url), Err(StoreError::AlreadyExists { .. })));
+        let taken = store.begin_parts(&url).expect_err("it is taken");
+        assert!(matches!(taken, StoreError::AlreadyExists { is_unfinished: true, .. }), "{taken}");
+        let text = taken.to_string();
+        assert!(text.contains("its writer was stopped") && text.contains("tlc doctor --repair"), "{text}");
         let part = store.write_part(&url, &schema, rows(&schema, 0..10)).expect("writable");
         // A part that was lost after it was reported.
         std::fs::remove_dir_all(url.to_path().expect("local").join("data")).expect("removable");

@@ -154,7 +154,7 @@ fn is_manifest(key: &Path) -> bool {
 
 fn failure(action: &'static str, url: &Url, error: Error) -> StoreError {
     match error {
-        Error::AlreadyExists { .. } => StoreError::AlreadyExists { url: url.clone() },
+        Error::AlreadyExists { .. } => StoreError::exists(url),
         Error::Precondition { .. } => StoreError::Conflict { url: url.clone() },
         Error::NotFound { .. } if !explain::tells_of_missing_bucket(&error) => {
             StoreError::NotFound { url: url.clone() }
@@ -181,11 +181,18 @@ impl Backend for Bucket {
         self.need_conditional_writes(url)?;
         // A table without a claim: one that was copied here.
         if self.has_table(url)? {
-            return Err(StoreError::AlreadyExists { url: url.clone() });
+            return Err(StoreError::exists(url));
         }
         let key = key(url)?.join(CLAIM);
-        self.ask("create", url, || self.put_if(&key, Vec::new(), &WriteCondition::Absent))?;
-        Ok(())
+        match self.ask("create", url, || self.put_if(&key, Vec::new(), &WriteCondition::Absent)) {
+            Ok(_) => Ok(()),
+            // Somebody was faster, who may even be done by now.
+            Err(StoreError::AlreadyExists { url, .. }) => {
+                let is_unfinished = !self.has_table(&url)?;
+                Err(StoreError::AlreadyExists { url, is_unfinished })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn is_claimed(&self, url: &Url) -> Result<bool, StoreError> {
