@@ -163,6 +163,24 @@ fn a_table_without_rows_gives_none() {
 }
 
 #[test]
+fn a_row_that_cannot_be_measured_has_no_neighbours_and_is_nobodys_first() {
+    let toys = toys();
+    let table = toys.root.join("datasets/toys/holes.lance").expect("valid");
+    let values = vec![0.0, 1.0, f32::NAN, 1.0, 0.0, 3.0];
+    let embedding = Column::embedding("embedding", 2, values, NumberRole::NnEmbedding).expect("whole vectors");
+    let fields = vec![Field::new("id", DataType::Int64, false), embedding.field];
+    let schema = Arc::new(Lineage::new("test/1", Operation::new("made-up", 1)).write_into(&Schema::new(fields)));
+    let ids = Int64Array::from_iter_values(0..3);
+    let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(ids), embedding.values]).expect("valid");
+    LanceStore::default().create(&table, schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+    let nearest = |row: usize| format!("select id from tlc_knn('{table}', 'embedding', {row}, 2) order by distance");
+    let refused = toys.refused(&nearest(1));
+    assert!(refused.contains("row 1 of") && refused.contains("holds NaN or infinity"), "{refused}");
+    let found = toys.ask(&nearest(0)).expect("answered");
+    assert_eq!(found.column(0).as_primitive::<Int64Type>().values(), &[0, 2], "the row with NaN comes last");
+}
+
+#[test]
 fn bad_queries_are_told_what_is_wrong() {
     let toys = toys();
     for (sql, expected) in [
