@@ -81,6 +81,24 @@ fn tables_have_several_names_and_keep_the_case_of_columns() {
 }
 
 #[test]
+fn tables_of_one_name_are_listed_by_their_paths() {
+    let toys = toys();
+    let other = toys.root.join("datasets/other/initial-data.lance").expect("valid");
+    let gone = toys.root.join("datasets/other/gone.lance").expect("valid");
+    let schema = LanceStore::default().info(&toys.table).expect("there").schema;
+    LanceStore::default().create(&other, schema, Box::new(std::iter::empty())).expect("writable");
+    let tables = [toys.table.clone(), other, gone];
+    let ask = |sql: &str| query(&toys.root, &tables, sql, &Progress::default());
+    let sql = "select table_name from information_schema.tables where table_schema = 'public' order by table_name";
+    let batches = ask(sql).expect("answered").collect::<Result<Vec<_>, _>>().expect("answered");
+    let names = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+    let expected = ["datasets/other/gone", "datasets/other/initial-data", "datasets/toys/initial-data", "gone"];
+    assert_eq!(names.collect::<Vec<_>>(), expected, "what means one table");
+    let error = with_causes(&ask("select * from initial_data").expect_err("it may mean two"));
+    assert!(error.contains("may mean any of") && error.contains("datasets/other/initial-data"), "{error}");
+}
+
+#[test]
 fn neighbours_are_those_of_sorted_distances() {
     let toys = toys();
     let found = toys.ask("select id, distance from tlc_knn('initial_data', 'embedding', 17, 5) order by distance, id");
