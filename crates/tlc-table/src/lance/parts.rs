@@ -137,8 +137,10 @@ impl LanceStore {
         let backend = self.backend(url)?;
         let kept = self.first_part(backend.as_ref(), url, key, number, &part);
         let is_lost = match &kept {
-            Ok(first) => *first != part,
-            Err(StoreError::NotFound { .. } | StoreError::AlreadyExists { .. }) => true,
+            Ok(first) => !share_files(&first.fragments, &part.fragments),
+            Err(StoreError::NotFound { .. }) => true,
+            // Committed meanwhile, perhaps with this very part, if its writer says so a second time.
+            Err(StoreError::AlreadyExists { .. }) => self.names_part(backend.as_ref(), url, &part).is_ok_and(|is| !is),
             // It may count all the same.
             Err(_) => false,
         };
@@ -146,6 +148,12 @@ impl LanceStore {
             tracing::warn!(%url, part = number, %error, "cannot remove a part that somebody else wrote, too; it takes space");
         }
         kept
+    }
+
+    /// Whether the table that was committed has a file of `part`.
+    fn names_part(&self, backend: &dyn Backend, url: &Url, part: &TablePart) -> Result<bool, StoreError> {
+        let dataset = read::open(&self.engine.session, backend, url)?;
+        Ok(share_files(dataset.fragments(), &part.fragments))
     }
 
     /// The part `number`, after it was tried to be `part`.
@@ -207,6 +215,11 @@ fn records(url: &Url, key: Ulid) -> Result<Url, StoreError> {
 
 fn record(url: &Url, key: Ulid, number: u64) -> Result<Url, StoreError> {
     Ok(records(url, key)?.join(&format!("{number}{RECORD_SUFFIX}"))?)
+}
+
+fn share_files(some: &[Fragment], others: &[Fragment]) -> bool {
+    let of_others: BTreeSet<&String> = others.iter().flat_map(|it| &it.files).map(|file| &file.path).collect();
+    some.iter().flat_map(|it| &it.files).any(|file| of_others.contains(&file.path))
 }
 
 /// Removes the files of a part that no manifest names.
@@ -398,11 +411,17 @@ mod tests {
         store.keep_part(&parted, Ulid::generate(), 2, first.clone()).expect("of an earlier attempt");
         assert_eq!(table.kept_parts().expect("readable"), BTreeSet::from([0, 1]));
         assert!(matches!(store.info(&parted), Err(StoreError::NotFound { .. })), "nothing is visible yet");
+        let late = store.write_part(&parted, &schema, rows(&schema, 0..20_000)).expect("writable");
+        let again = first.clone();
         let info = table.commit(&schema, vec![first, last], &Progress::default()).expect("committable");
         assert_eq!((info.rows, &info.digest), (30_000, &one.digest));
         assert_eq!(info.lineage(), one.lineage());
         assert_eq!(ids(store.scan(&parted, Scan::default()).expect("readable")), (0..30_000).collect::<Vec<_>>());
-        assert_eq!(n_files(), 2, "those of the two parts that count");
+        for part in [late, again] {
+            let refused = store.keep_part(&parted, key, 0, part).expect_err("nobody waits any more");
+            assert!(matches!(refused, StoreError::AlreadyExists { .. }), "{refused}");
+        }
+        assert_eq!(n_files(), 2, "those of the two parts that count, and those only");
         assert!(!parted.to_path().expect("local").join(RECORDS).exists(), "and so are the records");
         let late = other.write_part(&parted, &schema, rows(&schema, 0..10)).expect_err("nobody waits any more");
         assert!(matches!(late, StoreError::AlreadyExists { .. }), "{late}");
