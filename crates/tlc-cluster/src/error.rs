@@ -290,7 +290,7 @@ mod tests {
             (rows(missing().into()).into(), false),
             (rows(changed()).into(), false),
             (arrays(missing().into()), false),
-            (StoreError::AlreadyExists { url: url.clone() }.into(), false),
+            (StoreError::exists(&url).into(), false),
             (ClusterError::Model { url: url.clone(), source: ReduceError::model("it is cut") }, false),
         ] {
             let text = with_causes(&error);

@@ -171,21 +171,12 @@ impl ScalarUDFImpl for Reduce {
 }
 
 impl Reduce {
-    /// Rows without a place are null.
     fn arrays(&self, placed: Transformed, is_valid: impl Fn(usize) -> bool) -> ArrayRef {
-        let scores = placed.out_of_distribution;
-        let valid: Vec<bool> = (0..scores.len()).map(|row| is_valid(row) && !scores[row].is_nan()).collect();
-        let nulls = valid.contains(&false).then(|| valid.into());
-        let width = i32::try_from(placed.coordinates.ncols()).expect("a few components");
-        let (values, _) = placed.coordinates.into_raw_vec_and_offset();
-        let coordinates = FixedSizeListArray::new(item(), width, Arc::new(Float32Array::from(values)), nulls.clone());
+        let (coordinates, scores) = placed.into_arrays(is_valid);
         if !self.has_score {
-            return Arc::new(coordinates);
+            return coordinates;
         }
-        let (scores, _) = scores.into_raw_vec_and_offset();
-        let fields = scored(coordinates.data_type().clone());
-        let columns: Vec<ArrayRef> = vec![Arc::new(coordinates), Arc::new(Float32Array::new(scores.into(), nulls))];
-        Arc::new(StructArray::new(fields, columns, None))
+        Arc::new(StructArray::new(scored(coordinates.data_type().clone()), vec![coordinates, scores], None))
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! Both are plans of DataFusion, which Lance brings anyway. With the feature `ballista` the same plan of an [`Apply`]
 //! runs on a cluster: each task reads a range of rows and writes a part of the new table, and one commit makes all of it
-//! visible. Bits and order of rows do not depend on where it ran.
+//! visible. The order of rows does not depend on where it ran, nor do bits among processors of one family: of others BLAS
+//! chooses other kernels, which round differently.
 //!
 //! DataFusion's types stay inside, but for the functions, which any `SessionContext` of DataFusion 54 can register.
 

@@ -10,8 +10,9 @@ use tlc_table::LanceStore;
 
 use crate::ClusterError;
 
-/// Models that are kept; of more, the one that was not used for longest is dropped.
-const KEPT_MODELS: usize = 8;
+/// Bytes of the files of models that are kept; of more, those that were not used for longest are dropped. One is kept
+/// however large it is.
+const KEPT_BYTES: u64 = 2 << 30;
 
 /// Where this process reads and writes, with the endpoints and credentials of its own environment.
 pub(crate) fn store() -> &'static LanceStore {
@@ -21,7 +22,7 @@ pub(crate) fn store() -> &'static LanceStore {
 
 /// The model in the folder `url`, whose document has this digest (`sha256:` may be left out).
 pub(crate) fn model(url: &Url, digest: &str) -> Result<Arc<dyn FittedReducer>, ClusterError> {
-    static KEPT: Models = Models(Mutex::new(Vec::new()));
+    static KEPT: Models = Models::new(KEPT_BYTES);
     KEPT.get(digest, |digest| fetch(url, digest))
 }
 
@@ -37,49 +38,99 @@ fn normalised(digest: &str) -> String {
     format!("sha256:{}", digits.to_lowercase())
 }
 
-fn fetch(url: &Url, expected: &str) -> Result<Arc<dyn FittedReducer>, ClusterError> {
+/// A model, and the bytes of its files.
+type Fetched = (Arc<dyn FittedReducer>, u64);
+
+fn fetch(url: &Url, expected: &str) -> Result<Fetched, ClusterError> {
     let (document, _) = store().read_object(&url.join(MODEL_DOCUMENT)?)?;
     let found = digest::of_bytes(&document);
     if found != expected {
         return Err(ClusterError::ModelDigest { url: url.clone(), found, expected: expected.to_owned() });
     }
+    let mut bytes = document.len() as u64;
     let arrays = |name: &str| {
         let read = url.join(name).map_err(ClusterError::from).and_then(|file| Ok(store().read_object(&file)?.0));
-        read.map_err(|error| ReduceError::backend("read the model's arrays", error))
+        let content = read.map_err(|error| ReduceError::backend("read the model's arrays", error))?;
+        bytes += content.len() as u64;
+        Ok(content)
     };
     let fitted = decode_model(&document, arrays);
-    Ok(fitted.map_err(|source| ClusterError::Model { url: url.clone(), source })?.into())
+    Ok((fitted.map_err(|source| ClusterError::Model { url: url.clone(), source })?.into(), bytes))
 }
 
-/// Those that were used last, the newest first. Each has a lock of its own: tasks that need the same one wait for one
-/// of them to fetch it, those that need another do not.
-struct Models(Mutex<Vec<(String, Slot)>>);
+/// Models that were fetched, by their digests.
+struct Models {
+    /// Those that were used last, the newest first.
+    kept: Mutex<Vec<Kept>>,
+    /// A lock for each that is being fetched: tasks that need the same one wait for one of them to fetch it, those that
+    /// need another do not.
+    turns: Mutex<Vec<(String, Arc<Mutex<()>>)>>,
+    /// How many bytes are kept.
+    limit: u64,
+}
 
-type Slot = Arc<Mutex<Option<Arc<dyn FittedReducer>>>>;
+struct Kept {
+    digest: String,
+    model: Arc<dyn FittedReducer>,
+    bytes: u64,
+}
 
 impl Models {
+    const fn new(limit: u64) -> Self {
+        Self { kept: Mutex::new(Vec::new()), turns: Mutex::new(Vec::new()), limit }
+    }
+
     fn get(
         &self,
         digest: &str,
-        fetch: impl FnOnce(&str) -> Result<Arc<dyn FittedReducer>, ClusterError>,
+        fetch: impl FnOnce(&str) -> Result<Fetched, ClusterError>,
     ) -> Result<Arc<dyn FittedReducer>, ClusterError> {
         let digest = normalised(digest);
-        let slot = {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = kept.iter().position(|(known, _)| *known == digest);
-            let entry = found.map_or_else(|| (digest.clone(), Slot::default()), |at| kept.remove(at));
-            let slot = entry.1.clone();
-            kept.insert(0, entry);
-            kept.truncate(KEPT_MODELS);
-            slot
-        };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = slot.as_ref() {
-            return Ok(model.clone());
+        if let Some(model) = self.used(&digest) {
+            return Ok(model);
         }
-        let model = fetch(&digest)?;
-        *slot = Some(model.clone());
+        let turn = self.turn(&digest);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = self.used(&digest) {
+            return Ok(model); // Somebody else has fetched it meanwhile.
+        }
+        let fetched = fetch(&digest);
+        // Also if that failed: others shall try again, and nothing was pushed out.
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != digest);
+        let (model, bytes) = fetched?;
+        self.keep(Kept { digest, model: model.clone(), bytes });
         Ok(model)
+    }
+
+    /// The model, if it is kept; then it is the one that was used last.
+    fn used(&self, digest: &str) -> Option<Arc<dyn FittedReducer>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().position(|it| it.digest == digest)?;
+        kept[..=at].rotate_right(1);
+        Some(kept[0].model.clone())
+    }
+
+    fn turn(&self, digest: &str) -> Arc<Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, turn)) = turns.iter().find(|(known, _)| known == digest) {
+            return turn.clone();
+        }
+        let turn = Arc::new(Mutex::new(()));
+        turns.push((digest.to_owned(), turn.clone()));
+        turn
+    }
+
+    fn keep(&self, new: Kept) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|it| it.digest != new.digest);
+        kept.insert(0, new);
+        let mut bytes = 0_u64;
+        let fitting = kept.iter().take_while(|it| {
+            bytes = bytes.saturating_add(it.bytes);
+            bytes <= self.limit
+        });
+        let n_fitting = fitting.count();
+        kept.truncate(n_fitting.max(1));
     }
 }
 
@@ -99,37 +150,49 @@ mod tests {
 
     #[test]
     fn a_model_is_fetched_once_until_others_push_it_out() {
-        let (models, fitted) = (Models(Mutex::default()), fitted());
+        let (models, fitted) = (Models::new(100), fitted());
         let fetches = Mutex::new(Vec::new());
-        let get = |digest: &str| {
+        let get = |digest: &str, bytes: u64| {
             let fetch = |digest: &str| {
                 fetches.lock().expect("sound").push(digest.to_owned());
-                Ok(fitted.clone())
+                Ok((fitted.clone(), bytes))
             };
             models.get(digest, fetch).expect("fetched");
         };
-        get("sha256:aa");
-        get("AA");
+        let n_fetches = || fetches.lock().expect("sound").len();
+        get("sha256:aa", 40);
+        get("AA", 40);
         assert_eq!(*fetches.lock().expect("sound"), ["sha256:aa"], "two spellings of one digest");
-        (0..KEPT_MODELS - 1).for_each(|i| get(&format!("{i}")));
-        get("aa");
-        assert_eq!(fetches.lock().expect("sound").len(), KEPT_MODELS, "it is one of the last that were used");
-        get("x");
-        get("aa");
-        assert_eq!(fetches.lock().expect("sound").len(), KEPT_MODELS + 1, "another one was dropped");
-        get("0");
-        assert_eq!(fetches.lock().expect("sound").len(), KEPT_MODELS + 2);
+        get("bb", 30);
+        get("cc", 30);
+        get("aa", 40);
+        assert_eq!(n_fetches(), 3, "all three fit");
+        get("dd", 20);
+        get("aa", 40);
+        get("cc", 30);
+        assert_eq!(n_fetches(), 4, "the one that was not used for longest went");
+        get("bb", 30);
+        assert_eq!(n_fetches(), 5);
+        get("ee", 1000);
+        get("ee", 1000);
+        assert_eq!(n_fetches(), 6, "one that is too large is kept, alone");
+        get("bb", 30);
+        assert_eq!(n_fetches(), 7);
     }
 
     #[test]
-    fn what_could_not_be_fetched_is_tried_again() {
-        let (models, fitted) = (Models(Mutex::default()), fitted());
+    fn what_could_not_be_fetched_is_tried_again_and_pushes_nothing_out() {
+        let (models, fitted) = (Models::new(100), fitted());
         let failing = |digest: &str| {
             let (url, expected) = ("file:///m".parse().expect("a URL"), digest.to_owned());
             Err(ClusterError::ModelDigest { url, found: "sha256:bb".to_owned(), expected })
         };
+        let unwanted = |_: &str| -> Result<Fetched, ClusterError> { panic!("it is kept") };
+        models.get("cc", |_| Ok((fitted.clone(), 100))).expect("fetched");
         let error = models.get("aa", failing).expect_err("it is another one");
         assert!(error.to_string().contains("has the digest sha256:bb, sha256:aa was asked for"), "{error}");
-        models.get("aa", |_| Ok(fitted)).expect("now it is there");
+        models.get("cc", unwanted).expect("kept");
+        models.get("aa", |_| Ok((fitted, 1))).expect("now it is there");
+        models.get("aa", unwanted).expect("kept");
     }
 }

@@ -56,10 +56,12 @@ pub enum StoreError {
         url: Url,
     },
     /// Tables are immutable: a place is written once.
-    #[error("cannot create {url}: it already exists, and tables are never overwritten")]
+    #[error("cannot create {url}: {}", taken(*is_unfinished))]
     AlreadyExists {
         /// The place asked for.
         url: Url,
+        /// Whether it was only taken: a table is being written there, or its writer was stopped.
+        is_unfinished: bool,
     },
     /// Somebody else changed the object since it was read.
     #[error("cannot replace {url}: it changed since it was read; read it again and repeat the change")]
@@ -119,7 +121,22 @@ pub enum StoreError {
     Cancelled(#[from] Cancelled),
 }
 
+fn taken(is_unfinished: bool) -> &'static str {
+    match is_unfinished {
+        true => {
+            "it is being written, or its writer was stopped; `tlc doctor --repair` frees its place when nobody has \
+             written there for an hour"
+        }
+        false => "it already exists, and tables are never overwritten",
+    }
+}
+
 impl StoreError {
+    /// What is there already, whole.
+    pub fn exists(url: &Url) -> Self {
+        Self::AlreadyExists { url: url.clone(), is_unfinished: false }
+    }
+
     /// Wraps a backend's error with what was attempted where.
     pub fn backend(action: &'static str, url: &Url, source: impl Into<Source>) -> Self {
         Self::Backend { action, url: url.clone(), source: source.into() }

@@ -56,7 +56,7 @@ pub use names::{UniqueName, distinct, suggest};
 pub use places::Places;
 pub use plugin::{PluginError, PluginInfo, PluginKind, check_plugins, plugins, reducer_from_args, reducer_from_json};
 pub use progress::{Cancelled, Progress, ProgressSink, Task};
-pub use reducer::{FittedReducer, Reducer, Transformed};
+pub use reducer::{FittedReducer, Reducer, Transformed, score_column};
 pub use schema::{
     Column, FieldRoles, NumberRole, columns_with_role, embedding_field, embedding_values, embedding_width,
     tensor_shape, value_map,

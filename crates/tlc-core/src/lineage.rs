@@ -154,6 +154,13 @@ impl Lineage {
         self.columns.insert(target.to_owned(), origin);
     }
 
+    /// Records that column `name` is that of input number `input`.
+    pub fn keep_column(&mut self, name: &str, input: usize) {
+        let from = vec![ColumnSource { input, field: name.to_owned() }];
+        let origin = ColumnLineage { from, kind: "DIRECT".into(), subtype: "IDENTITY".into() };
+        self.columns.insert(name.to_owned(), origin);
+    }
+
     /// `schema` with this lineage in its metadata.
     pub fn write_into(&self, schema: &Schema) -> Schema {
         let json = serde_json::to_string(self).expect("lineage is plain data");

@@ -1,7 +1,10 @@
 //! Dimensionality reduction, fitted once and applied many times.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array};
+use arrow_schema::{DataType, Field};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use crate::{Arrays, Progress, ReduceError, is_measurable};
@@ -102,4 +105,26 @@ pub struct Transformed {
     /// distance to the nearest fitted row over the typical neighbour distance there, 0 for a fitted row;
     /// linear ones the distance from their plane over its mean square root in the fit.
     pub out_of_distribution: Array1<f32>,
+}
+
+impl Transformed {
+    /// Columns of coordinates and of scores. Rows without a place are null: those without a score, and those of which
+    /// `has_values` does not hold.
+    pub fn into_arrays(self, has_values: impl Fn(usize) -> bool) -> (ArrayRef, ArrayRef) {
+        let scores = self.out_of_distribution.iter().enumerate();
+        let placed: Vec<bool> = scores.map(|(row, score)| has_values(row) && !score.is_nan()).collect();
+        let nulls = placed.contains(&false).then(|| placed.into());
+        let width = i32::try_from(self.coordinates.ncols()).expect("a few components");
+        let (values, _) = self.coordinates.into_raw_vec_and_offset();
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let values = Arc::new(Float32Array::from(values));
+        let coordinates = FixedSizeListArray::new(item, width, values, nulls.clone());
+        let (scores, _) = self.out_of_distribution.into_raw_vec_and_offset();
+        (Arc::new(coordinates), Arc::new(Float32Array::new(scores.into(), nulls)))
+    }
+}
+
+/// The name of the column with the scores of the rows that `target` has the coordinates of.
+pub fn score_column(target: &str) -> String {
+    format!("{target}_ood")
 }

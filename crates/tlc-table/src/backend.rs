@@ -48,6 +48,9 @@ pub(crate) trait Backend: Send + Sync {
     /// The names of the objects in `folder`, sorted; none if there is no such folder.
     fn list_objects(&self, folder: &Url) -> Result<Vec<String>, StoreError>;
 
+    /// Removes one object, or a file of a table; nothing there is fine.
+    fn delete_object(&self, url: &Url) -> Result<(), StoreError>;
+
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError>;
 
     fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError>;

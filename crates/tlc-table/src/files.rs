@@ -31,10 +31,11 @@ impl Backend for LocalFiles {
         let path = local_path(url)?;
         let failed = |error| StoreError::backend("create", url, error);
         path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
-        match fs::create_dir(path) {
+        match fs::create_dir(&path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(StoreError::AlreadyExists { url: url.clone() })
+                let is_unfinished = path.is_dir() && !is_table(&path);
+                Err(StoreError::AlreadyExists { url: url.clone(), is_unfinished })
             }
             Err(error) => Err(failed(error)),
         }
@@ -90,6 +91,13 @@ impl Backend for LocalFiles {
     fn list_objects(&self, folder: &Url) -> Result<Vec<String>, StoreError> {
         visible_names_in(&local_path(folder)?, Path::is_file)
             .map_err(|error| StoreError::backend("list", folder, error))
+    }
+
+    fn delete_object(&self, url: &Url) -> Result<(), StoreError> {
+        match fs::remove_file(local_path(url)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::backend("delete", url, error)),
+            _ => Ok(()),
+        }
     }
 
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
@@ -281,7 +289,7 @@ fn write_object(url: &Url, content: &[u8], condition: &WriteCondition) -> Result
     let lock = File::open(folder).map_err(failed)?;
     lock.lock().map_err(failed)?;
     match condition {
-        WriteCondition::Absent if path.exists() => return Err(StoreError::AlreadyExists { url: url.clone() }),
+        WriteCondition::Absent if path.exists() => return Err(StoreError::exists(url)),
         WriteCondition::Absent => {}
         WriteCondition::Unchanged(expected) => {
             if read_object(url)?.1 != *expected {

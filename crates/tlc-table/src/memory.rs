@@ -66,7 +66,7 @@ tlc_core::inventory::submit! {
 #[typetag::serde(name = "memory/1")]
 impl TableStore for MemoryStore {
     fn create(&self, url: &Url, schema: SchemaRef, rows: BatchStream<'_>) -> Result<TableInfo, StoreError> {
-        let exists = || StoreError::AlreadyExists { url: url.clone() };
+        let exists = || StoreError::exists(url);
         check_scheme(url)?;
         if self.contents().tables.contains_key(url) {
             return Err(exists());
@@ -147,7 +147,7 @@ impl TableStore for MemoryStore {
         let mut contents = self.contents();
         match (condition, contents.objects.get(url)) {
             (WriteCondition::Absent, None) => {}
-            (WriteCondition::Absent, Some(_)) => return Err(StoreError::AlreadyExists { url: url.clone() }),
+            (WriteCondition::Absent, Some(_)) => return Err(StoreError::exists(url)),
             (WriteCondition::Unchanged(_), None) => return Err(StoreError::NotFound { url: url.clone() }),
             (WriteCondition::Unchanged(expected), Some(current)) => {
                 if ObjectVersion(digest::of_bytes(current)) != expected {

@@ -11,7 +11,9 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tlc_core::ulid::Ulid;
-use tlc_core::{FieldRoles, FittedReducer, NumberRole, TableInfo, columns_with_role, embedding_field, embedding_width};
+use tlc_core::{
+    FieldRoles, FittedReducer, NumberRole, TableInfo, columns_with_role, embedding_field, embedding_width, score_column,
+};
 
 use super::Apply;
 use super::lineage::lineage;
@@ -50,7 +52,7 @@ impl Form {
             let (column, kind) = (field.name().clone(), field.data_type().to_string());
             return Err(ClusterError::Kept { column, url: source.url.clone(), kind });
         }
-        let score = Field::new(format!("{target}_ood"), DataType::Float32, true);
+        let score = Field::new(score_column(&target), DataType::Float32, true);
         let mut fields = kept.clone();
         let placed = embedding_field(&target, n_components, NumberRole::ReducedEmbedding).map_err(|error| {
             ClusterError::Column { column: column.clone(), url: source.url.clone(), reason: error.to_string() }

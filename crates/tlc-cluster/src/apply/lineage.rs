@@ -2,9 +2,7 @@
 
 use arrow_schema::FieldRef;
 use serde_json::json;
-use tlc_core::{
-    ColumnLineage, ColumnSource, FittedReducer, Lineage, LineageInput, ModelRef, Operation, TableInfo, Url,
-};
+use tlc_core::{FittedReducer, Lineage, LineageInput, ModelRef, Operation, TableInfo, Url};
 
 use super::Apply;
 
@@ -34,9 +32,7 @@ pub(super) fn lineage(
     lineage.models.insert(target.to_owned(), ModelRef { url: inside(&job.model), digest: digest.to_owned() });
     lineage.derive_column(target, 0, column);
     for field in kept {
-        let from = vec![ColumnSource { input: 0, field: field.name().clone() }];
-        let origin = ColumnLineage { from, kind: "DIRECT".into(), subtype: "IDENTITY".into() };
-        lineage.columns.insert(field.name().clone(), origin);
+        lineage.keep_column(field.name(), 0);
     }
     lineage
 }

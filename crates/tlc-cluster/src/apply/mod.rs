@@ -80,7 +80,8 @@ impl Apply {
     }
 
     /// Makes the table. It gets the columns of the source, the coordinates, and `{target}_ood`: how far each row is
-    /// from those that were fitted. Rows keep their order. The result does not depend on where the job runs.
+    /// from those that were fitted. Rows keep their order. The result does not depend on where the job runs, to the bit
+    /// among processors of one family: of others BLAS chooses other kernels, which round differently.
     ///
     /// Tasks read only the columns they need, so the source is not compared with its digest; that it is the same table
     /// is checked by each.

@@ -101,11 +101,16 @@ impl ExecutionPlan for WriteExec {
             if store().kept_part(out, key, number).map_err(ClusterError::from)?.is_none() {
                 let mut input = task.input.execute(partition, context)?;
                 let runtime = Handle::current();
+                let is_left = || sender.is_closed().then(|| StoreError::rows(out, "nobody waits for them any more"));
                 let rows = std::iter::from_fn(|| {
-                    if sender.is_closed() {
-                        return Some(Err(StoreError::rows(out, "nobody waits for them any more")));
+                    if let Some(left) = is_left() {
+                        return Some(Err(left));
                     }
                     let batch = runtime.block_on(input.next())?;
+                    // Who waited may have given up meanwhile, and taken the table's folder away.
+                    if let Some(left) = is_left() {
+                        return Some(Err(left));
+                    }
                     let batch = batch.and_then(|batch| flat(&task.columns, &batch));
                     Some(batch.map_err(|error| StoreError::rows(out, cause_of(error))))
                 });

@@ -1,7 +1,8 @@
 //! `tlc_knn('table', 'column', row, k)`: the rows nearest to one, as a table.
 //!
 //! It is the query `select …, tlc_distance(column, …) as distance from table order by distance limit k`, of which the
-//! engine keeps `k` rows per thread; no index is needed or used, and the answer is exact.
+//! engine keeps `k` rows per thread; no index is needed or used, and the answer is exact. Rows do not know their numbers
+//! here, so among exact copies of the row that is asked for it is one of several.
 
 use std::sync::Arc;
 
@@ -78,6 +79,11 @@ fn query_vector(url: &tlc_core::Url, column: &str, row: u64) -> Result<ScalarVal
     let batch = store().take(url, &[row], Some(&[column.to_owned()]))?;
     let values = embedding_values(&batch, column).filter(|_| batch.column(0).is_valid(0));
     let values = values.ok_or_else(|| refused(format!("row {row} of {url} has no vector in {column:?}")))?;
+    if values.iter().any(|value| !value.is_finite()) {
+        let reason =
+            format!("row {row} of {url} holds NaN or infinity in {column:?}, so it has no distance to any row");
+        return Err(refused(reason));
+    }
     let width = i32::try_from(values.ncols()).map_err(|error| ClusterError::engine("read a vector", error))?;
     let items = Arc::new(Float32Array::from_iter_values(values.iter().copied()));
     let item = Arc::new(Field::new("item", DataType::Float32, true));

@@ -45,7 +45,7 @@ impl std::fmt::Debug for Rows {
 ///
 /// Besides SQL's there are [`tlc_reduce`](crate::reduce), [`tlc_place`](crate::place),
 /// [`tlc_distance`](crate::distance), and as a table `tlc_knn('table', 'column', row, k)`: the `k` rows nearest to that
-/// one, which comes first, with their `distance`.
+/// one, with their `distance`. Itself and exact copies of it come first, in any order.
 ///
 /// # Errors
 /// A query that cannot be understood, or writes. The rows themselves may fail to be read.

@@ -68,8 +68,15 @@ fn path_in(root: &Url, url: &Url) -> String {
 
 #[async_trait]
 impl SchemaProvider for ProjectTables {
+    /// Those that mean one table. Others are known as well, so that a query that uses one is told what it may mean.
     fn table_names(&self) -> Vec<String> {
-        self.by_name.keys().cloned().collect()
+        self.by_name.iter().filter(|(_, tables)| tables.len() == 1).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Without opening the table: whoever lists all of them would open each several times, and fail with the first that is
+    /// damaged.
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.table_exist(name).then_some(TableType::Base))
     }
 
     /// `None` for other names, since functions that stand for tables are asked for here first.

@@ -81,6 +81,24 @@ fn tables_have_several_names_and_keep_the_case_of_columns() {
 }
 
 #[test]
+fn tables_of_one_name_are_listed_by_their_paths() {
+    let toys = toys();
+    let other = toys.root.join("datasets/other/initial-data.lance").expect("valid");
+    let gone = toys.root.join("datasets/other/gone.lance").expect("valid");
+    let schema = LanceStore::default().info(&toys.table).expect("there").schema;
+    LanceStore::default().create(&other, schema, Box::new(std::iter::empty())).expect("writable");
+    let tables = [toys.table.clone(), other, gone];
+    let ask = |sql: &str| query(&toys.root, &tables, sql, &Progress::default());
+    let sql = "select table_name from information_schema.tables where table_schema = 'public' order by table_name";
+    let batches = ask(sql).expect("answered").collect::<Result<Vec<_>, _>>().expect("answered");
+    let names = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+    let expected = ["datasets/other/gone", "datasets/other/initial-data", "datasets/toys/initial-data", "gone"];
+    assert_eq!(names.collect::<Vec<_>>(), expected, "what means one table");
+    let error = with_causes(&ask("select * from initial_data").expect_err("it may mean two"));
+    assert!(error.contains("may mean any of") && error.contains("datasets/other/initial-data"), "{error}");
+}
+
+#[test]
 fn neighbours_are_those_of_sorted_distances() {
     let toys = toys();
     let found = toys.ask("select id, distance from tlc_knn('initial_data', 'embedding', 17, 5) order by distance, id");
@@ -160,6 +178,24 @@ fn a_table_without_rows_gives_none() {
         assert_eq!(column.as_primitive::<Int64Type>().value(0), 0);
     }
     assert_eq!(toys.ask(&format!("select id from \"{empty}\"")).expect("answered").num_rows(), 0);
+}
+
+#[test]
+fn a_row_that_cannot_be_measured_has_no_neighbours_and_is_nobodys_first() {
+    let toys = toys();
+    let table = toys.root.join("datasets/toys/holes.lance").expect("valid");
+    let values = vec![0.0, 1.0, f32::NAN, 1.0, 0.0, 3.0];
+    let embedding = Column::embedding("embedding", 2, values, NumberRole::NnEmbedding).expect("whole vectors");
+    let fields = vec![Field::new("id", DataType::Int64, false), embedding.field];
+    let schema = Arc::new(Lineage::new("test/1", Operation::new("made-up", 1)).write_into(&Schema::new(fields)));
+    let ids = Int64Array::from_iter_values(0..3);
+    let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(ids), embedding.values]).expect("valid");
+    LanceStore::default().create(&table, schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+    let nearest = |row: usize| format!("select id from tlc_knn('{table}', 'embedding', {row}, 2) order by distance");
+    let refused = toys.refused(&nearest(1));
+    assert!(refused.contains("row 1 of") && refused.contains("holds NaN or infinity"), "{refused}");
+    let found = toys.ask(&nearest(0)).expect("answered");
+    assert_eq!(found.column(0).as_primitive::<Int64Type>().values(), &[0, 2], "the row with NaN comes last");
 }
 
 #[test]

@@ -241,8 +241,8 @@ fn one_of_two_drivers_makes_the_table(place: &Place, scheduler: u16, expected: &
         (one.join().expect("no panic"), other.join().expect("no panic"))
     });
     match (one, other) {
-        (Ok(made), Err(ClusterError::Store(StoreError::AlreadyExists { url })))
-        | (Err(ClusterError::Store(StoreError::AlreadyExists { url })), Ok(made)) => {
+        (Ok(made), Err(ClusterError::Store(StoreError::AlreadyExists { url, .. })))
+        | (Err(ClusterError::Store(StoreError::AlreadyExists { url, .. })), Ok(made)) => {
             assert_eq!(url, made.url);
             assert_same(&made, expected);
         }

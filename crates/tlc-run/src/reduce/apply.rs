@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, UInt64Array};
-use arrow_buffer::NullBuffer;
+use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use ndarray::{Array2, ArrayView2, Axis};
 use tlc_core::digest::TableDigest;
 use tlc_core::{
-    BatchStream, ColumnError, ColumnLineage, ColumnSource, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole,
-    Operation, Progress, Scan, StoreError, Task, Transformed, Url, embedding_field, embedding_values,
+    BatchStream, ColumnError, FieldRoles, Lineage, LineageInput, MetricsTable, NumberRole, Operation, Progress, Scan,
+    StoreError, Task, Transformed, Url, embedding_field, embedding_values, score_column,
 };
 
 use super::fit::{FIT_ROWS, FITTED_ON, FittedColumn, FittedColumns, REDUCE, failed, vector_width};
@@ -266,11 +265,6 @@ impl Iterator for &mut ReducedRows<'_> {
     }
 }
 
-/// The name of the column with the scores of `target`.
-pub(super) fn score_column(target: &str) -> String {
-    format!("{target}_ood")
-}
-
 /// The piece that is worked on.
 struct OpenPiece<'a> {
     pieces: Pieces<'a>,
@@ -368,7 +362,7 @@ fn computed_columns(
                 .transform(values.view(), progress)
                 .map_err(|error| failed(url, &column.source, column.fitted.reducer(), error))?,
         };
-        let (coordinates, scores) = arrays_from_transformed(transformed);
+        let (coordinates, scores) = transformed.into_arrays(|_| true);
         columns.push(coordinates);
         if has_scores {
             columns.push(scores);
@@ -389,19 +383,6 @@ fn fitted_rows(column: &FittedColumn, first: usize, n: usize) -> Transformed {
     }
     let out_of_distribution = rows.iter().map(|row| if row.is_some() { 0.0 } else { f32::NAN }).collect();
     Transformed { coordinates, out_of_distribution }
-}
-
-/// Rows without a place are null.
-fn arrays_from_transformed(transformed: Transformed) -> (ArrayRef, ArrayRef) {
-    let placed: Vec<bool> = transformed.out_of_distribution.iter().map(|score| !score.is_nan()).collect();
-    let nulls = placed.contains(&false).then(|| NullBuffer::from(placed));
-    let width = i32::try_from(transformed.coordinates.ncols()).expect("a few components");
-    let (values, _) = transformed.coordinates.into_raw_vec_and_offset();
-    let item = Arc::new(Field::new("item", DataType::Float32, true));
-    let values = Arc::new(Float32Array::from(values));
-    let coordinates = FixedSizeListArray::new(item, width, values, nulls.clone());
-    let (scores, _) = transformed.out_of_distribution.into_raw_vec_and_offset();
-    (Arc::new(coordinates), Arc::new(Float32Array::new(scores.into(), nulls)))
 }
 
 fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &FittedColumns) -> Lineage {
@@ -434,9 +415,7 @@ fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &Fitted
         lineage.derive_column(&column.target, 0, &column.source);
     }
     for field in kept {
-        let from = vec![ColumnSource { input: 0, field: field.name().clone() }];
-        let origin = ColumnLineage { from, kind: "DIRECT".into(), subtype: "IDENTITY".into() };
-        lineage.columns.insert(field.name().clone(), origin);
+        lineage.keep_column(field.name(), 0);
     }
     lineage
 }

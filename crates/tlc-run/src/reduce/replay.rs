@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use tlc_core::digest::TableDigest;
-use tlc_core::{Lineage, LineageInput, Progress, TableInfo, Url, reducer_from_json};
+use tlc_core::{Lineage, LineageInput, Progress, TableInfo, Url, reducer_from_json, score_column};
 
-use super::apply::{Form, Keep, ReducedRows, Work, score_column};
+use super::apply::{Form, Keep, ReducedRows, Work};
 use super::fit::{FIT_ROWS, FittedColumns, REDUCE, Saving};
 use super::sample::{FitRows, FitSize, Sample};
 use super::source::Source;

@@ -33,6 +33,8 @@ use crate::runtime::wait;
 
 /// In the folder of a table that is being written: which parts are.
 const RECORDS: &str = "_tlc_parts";
+/// In a table's folder: where Lance keeps its rows.
+const DATA_FOLDER: &str = "data";
 /// Ends the name of a record; before it is the part's number.
 const RECORD_SUFFIX: &str = ".json";
 
@@ -104,7 +106,16 @@ impl LanceStore {
         let backend = self.backend(url)?;
         need_begun(backend.as_ref(), url)?;
         let uri = backend.lance_uri(url)?;
-        let transaction = write_files(&self.engine.session, &uri, url, schema, rows, None)?;
+        // Once more when there is something to write, which may take long: files would make the folder anew that whoever
+        // gave up took away.
+        let mut is_first = true;
+        let rows = rows.map(|batch| {
+            if std::mem::take(&mut is_first) {
+                need_begun(backend.as_ref(), url)?;
+            }
+            batch
+        });
+        let transaction = write_files(&self.engine.session, &uri, url, schema, Box::new(rows), None)?;
         let fragments = match transaction.operation {
             Operation::Overwrite { fragments, .. } => fragments,
             other => {
@@ -117,18 +128,49 @@ impl LanceStore {
     }
 
     /// Says that part `number` of the table that was begun at `url` by the key `key` is written. Gives the part that
-    /// counts: of several writers of one number that of the first, whose rows must be the same.
+    /// counts: of several writers of one number that of the first, whose rows must be the same. The files of a part that
+    /// does not count are removed.
     ///
     /// # Errors
     /// As [`write_part`](Self::write_part); a record that cannot be read.
     pub fn keep_part(&self, url: &Url, key: Ulid, number: u64, part: TablePart) -> Result<TablePart, StoreError> {
         let backend = self.backend(url)?;
-        need_begun(backend.as_ref(), url)?;
+        let kept = self.first_part(backend.as_ref(), url, key, number, &part);
+        let is_lost = match &kept {
+            Ok(first) => !share_files(&first.fragments, &part.fragments),
+            Err(StoreError::NotFound { .. }) => true,
+            // Committed meanwhile, perhaps with this very part, if its writer says so a second time.
+            Err(StoreError::AlreadyExists { .. }) => self.names_part(backend.as_ref(), url, &part).is_ok_and(|is| !is),
+            // It may count all the same.
+            Err(_) => false,
+        };
+        if is_lost && let Err(error) = remove_files(backend.as_ref(), url, &part) {
+            tracing::warn!(%url, part = number, %error, "cannot remove a part that somebody else wrote, too; it takes space");
+        }
+        kept
+    }
+
+    /// Whether the table that was committed has a file of `part`.
+    fn names_part(&self, backend: &dyn Backend, url: &Url, part: &TablePart) -> Result<bool, StoreError> {
+        let dataset = read::open(&self.engine.session, backend, url)?;
+        Ok(share_files(dataset.fragments(), &part.fragments))
+    }
+
+    /// The part `number`, after it was tried to be `part`.
+    fn first_part(
+        &self,
+        backend: &dyn Backend,
+        url: &Url,
+        key: Ulid,
+        number: u64,
+        part: &TablePart,
+    ) -> Result<TablePart, StoreError> {
+        need_begun(backend, url)?;
         let content =
-            serde_json::to_vec(&part).map_err(|error| StoreError::backend("describe a part of", url, error))?;
+            serde_json::to_vec(part).map_err(|error| StoreError::backend("describe a part of", url, error))?;
         match backend.write_object(&record(url, key, number)?, &content, &WriteCondition::Absent) {
-            Ok(_) => Ok(part),
-            Err(StoreError::AlreadyExists { url: record }) => match self.kept_part(url, key, number)? {
+            Ok(_) => Ok(part.clone()),
+            Err(StoreError::AlreadyExists { url: record, .. }) => match self.kept_part(url, key, number)? {
                 Some(first) => Ok(first),
                 None => Err(StoreError::NotFound { url: record }), // The table was given up just now.
             },
@@ -175,13 +217,25 @@ fn record(url: &Url, key: Ulid, number: u64) -> Result<Url, StoreError> {
     Ok(records(url, key)?.join(&format!("{number}{RECORD_SUFFIX}"))?)
 }
 
+fn share_files(some: &[Fragment], others: &[Fragment]) -> bool {
+    let of_others: BTreeSet<&String> = others.iter().flat_map(|it| &it.files).map(|file| &file.path).collect();
+    some.iter().flat_map(|it| &it.files).any(|file| of_others.contains(&file.path))
+}
+
+/// Removes the files of a part that no manifest names.
+fn remove_files(backend: &dyn Backend, url: &Url, part: &TablePart) -> Result<(), StoreError> {
+    let folder = url.join(DATA_FOLDER)?;
+    let files = part.fragments.iter().flat_map(|fragment| &fragment.files);
+    files.map(|file| folder.join(&file.path)).try_for_each(|file| backend.delete_object(&file?))
+}
+
 /// Refuses a place whose table nobody waits for any more: files would only be in the way.
 fn need_begun(backend: &dyn Backend, url: &Url) -> Result<(), StoreError> {
     if !backend.is_claimed(url)? {
         return Err(StoreError::NotFound { url: url.clone() });
     }
     match backend.has_table(url)? {
-        true => Err(StoreError::AlreadyExists { url: url.clone() }),
+        true => Err(StoreError::exists(url)),
         false => Ok(()),
     }
 }
@@ -348,17 +402,26 @@ mod tests {
         assert_eq!(store.kept_part(&parted, key, 0).expect("readable"), None);
         other.keep_part(&parted, key, 1, last.clone()).expect("the first");
         assert_eq!(store.keep_part(&parted, key, 0, first.clone()).expect("the first"), first);
+        let data = parted.to_path().expect("local").join("data");
+        let n_files = || std::fs::read_dir(&data).expect("there").count();
+        assert_eq!(n_files(), 3);
         assert_eq!(store.keep_part(&parted, key, 0, lost).expect("the second"), first, "the first counts");
+        assert_eq!(n_files(), 2, "and the other's files are gone");
         assert_eq!(store.kept_part(&parted, key, 1).expect("readable"), Some(last.clone()));
         store.keep_part(&parted, Ulid::generate(), 2, first.clone()).expect("of an earlier attempt");
         assert_eq!(table.kept_parts().expect("readable"), BTreeSet::from([0, 1]));
         assert!(matches!(store.info(&parted), Err(StoreError::NotFound { .. })), "nothing is visible yet");
+        let late = store.write_part(&parted, &schema, rows(&schema, 0..20_000)).expect("writable");
+        let again = first.clone();
         let info = table.commit(&schema, vec![first, last], &Progress::default()).expect("committable");
         assert_eq!((info.rows, &info.digest), (30_000, &one.digest));
         assert_eq!(info.lineage(), one.lineage());
         assert_eq!(ids(store.scan(&parted, Scan::default()).expect("readable")), (0..30_000).collect::<Vec<_>>());
-        let files = std::fs::read_dir(parted.to_path().expect("local").join("data")).expect("there").count();
-        assert_eq!(files, 2, "the part that was lost is gone");
+        for part in [late, again] {
+            let refused = store.keep_part(&parted, key, 0, part).expect_err("nobody waits any more");
+            assert!(matches!(refused, StoreError::AlreadyExists { .. }), "{refused}");
+        }
+        assert_eq!(n_files(), 2, "those of the two parts that count, and those only");
         assert!(!parted.to_path().expect("local").join(RECORDS).exists(), "and so are the records");
         let late = other.write_part(&parted, &schema, rows(&schema, 0..10)).expect_err("nobody waits any more");
         assert!(matches!(late, StoreError::AlreadyExists { .. }), "{late}");
@@ -389,12 +452,35 @@ mod tests {
         let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect_err("nobody began it");
         assert!(matches!(early, StoreError::NotFound { .. }) && !url.to_path().expect("local").exists(), "{early}");
         let table = store.begin_parts(&url).expect("a free place");
-        assert!(matches!(store.begin_parts(&url), Err(StoreError::AlreadyExists { .. })));
+        let taken = store.begin_parts(&url).expect_err("it is taken");
+        assert!(matches!(taken, StoreError::AlreadyExists { is_unfinished: true, .. }), "{taken}");
+        let text = taken.to_string();
+        assert!(text.contains("its writer was stopped") && text.contains("tlc doctor --repair"), "{text}");
         let part = store.write_part(&url, &schema, rows(&schema, 0..10)).expect("writable");
         // A part that was lost after it was reported.
         std::fs::remove_dir_all(url.to_path().expect("local").join("data")).expect("removable");
         table.commit(&schema, vec![part], &Progress::default()).expect_err("its files are gone");
         assert!(!url.to_path().expect("local").exists(), "nothing is left");
         store.begin_parts(&url).expect("free again");
+    }
+
+    #[test]
+    fn a_part_whose_rows_come_when_nobody_waits_any_more_makes_no_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
+        let (store, schema) = (LanceStore::default(), schema());
+        let table = store.begin_parts(&url).expect("a free place");
+        let key = table.key();
+        let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect("writable");
+        let (mut waiting, mut batches) = (Some(table), rows(&schema, 0..10));
+        let late = std::iter::from_fn(move || {
+            drop(waiting.take());
+            batches.next()
+        });
+        let error = store.write_part(&url, &schema, Box::new(late)).expect_err("the place was given back");
+        assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
+        let error = store.keep_part(&url, key, 0, early).expect_err("the place was given back");
+        assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
+        assert!(!url.to_path().expect("local").exists());
     }
 }

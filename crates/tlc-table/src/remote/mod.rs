@@ -186,7 +186,7 @@ fn is_manifest(key: &Path) -> bool {
 
 fn failure(action: &'static str, url: &Url, error: Error) -> StoreError {
     match error {
-        Error::AlreadyExists { .. } => StoreError::AlreadyExists { url: url.clone() },
+        Error::AlreadyExists { .. } => StoreError::exists(url),
         Error::Precondition { .. } => StoreError::Conflict { url: url.clone() },
         Error::NotFound { .. } if !explain::tells_of_missing_bucket(&error) => {
             StoreError::NotFound { url: url.clone() }
@@ -213,11 +213,18 @@ impl Backend for Bucket {
         self.need_conditional_writes(url)?;
         // A table without a claim: one that was copied here.
         if self.has_table(url)? {
-            return Err(StoreError::AlreadyExists { url: url.clone() });
+            return Err(StoreError::exists(url));
         }
         let key = key(url)?.join(CLAIM);
-        self.ask("create", url, || self.put_if(&key, Vec::new(), &WriteCondition::Absent))?;
-        Ok(())
+        match self.ask("create", url, || self.put_if(&key, Vec::new(), &WriteCondition::Absent)) {
+            Ok(_) => Ok(()),
+            // Somebody was faster, who may even be done by now.
+            Err(StoreError::AlreadyExists { url, .. }) => {
+                let is_unfinished = !self.has_table(&url)?;
+                Err(StoreError::AlreadyExists { url, is_unfinished })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn is_claimed(&self, url: &Url) -> Result<bool, StoreError> {
@@ -311,6 +318,11 @@ impl Backend for Bucket {
         let listed = self.ask("list", folder, || self.objects.list_with_delimiter(Some(&key)))?;
         let names = listed.objects.iter().filter_map(|object| object.location.filename());
         Ok(names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    fn delete_object(&self, url: &Url) -> Result<(), StoreError> {
+        let keys = [key(url)?];
+        self.ask("delete", url, || self.remove(&keys))
     }
 
     fn delete_folder(&self, folder: &Url) -> Result<(), StoreError> {
