@@ -54,7 +54,7 @@ fn scatter(map: &EpochMap, column: &str, classes: &[String], window: Window) -> 
     let layout = map.layout(column);
     let series = classes.iter().enumerate().map(|(class, name)| Series {
         name: name.clone(),
-        color: class_color(class, classes.len()),
+        color: class_color(class),
         points: layout
             .outer_iter()
             .zip(&map.labels)
