@@ -1,12 +1,16 @@
 //! What there is to see of a run or of a table.
 
 mod at_once;
+mod classes;
 mod columns;
+mod layouts;
 mod open;
 mod parts;
 mod read;
 mod rows;
 mod sample;
+mod sources;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
