@@ -16,6 +16,8 @@ const PLACE_CORE_SECONDS: f64 = 86e-6;
 /// Rows that the model is fitted on, and the core-seconds of that fit: (column "fit, s") × cores.
 const FITTED_ROWS: f64 = 100_000.0;
 const FIT_CORE_SECONDS: f64 = 31.0;
+/// Memory at the peak of that fit, with its rows: column "fit, peak MiB".
+const FIT_BYTES: f64 = 1679e6;
 /// Bytes per second that one process reads from local disk and hashes: the digest is made by one thread.
 const READ_AND_HASH: f64 = 500e6;
 /// Bytes per second that one worker reads from an object store.
@@ -53,7 +55,7 @@ fn place() {
     );
     println!("|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|");
     // The model holds its rows and their components; cells and layout are small beside these.
-    let memory = FITTED_ROWS * 4.0 * (WIDTH + 128.0) + IN_FLIGHT_BYTES;
+    let place_bytes = FITTED_ROWS * 4.0 * (WIDTH + 128.0) + IN_FLIGHT_BYTES;
     for rows in ROWS {
         let (read, result) = (rows * 4.0 * WIDTH, rows * RESULT_BYTES);
         for workers in WORKERS {
@@ -62,6 +64,8 @@ fn place() {
                 1.0 => (read / READ_AND_HASH, 0.0),
                 _ => (read / (READ_REMOTE * workers), JOB_SECONDS),
             };
+            // The only worker fits as well, before it places; the workers of a cluster do not.
+            let memory = if workers == 1.0 { place_bytes.max(FIT_BYTES) } else { place_bytes };
             let commit = result / WRITE_RESULT;
             let fit = FIT_CORE_SECONDS / CORES;
             let parts =

@@ -1,5 +1,7 @@
 //! What can go wrong with functions, queries and jobs.
 
+use std::io;
+
 use datafusion::error::DataFusionError;
 use tlc_core::{Cancelled, ReduceError, StoreError, Url, UrlError, with_causes};
 
@@ -45,6 +47,19 @@ pub enum ClusterError {
         url: Url,
         /// What is wrong and what would be accepted.
         reason: String,
+    },
+    /// A column that cannot be one of the new table.
+    #[error(
+        "cannot keep column {column:?} of {url}: its type is {kind}; numbers, times, booleans, texts, binary values and \
+         lists of them can be kept, so make a table without it"
+    )]
+    Kept {
+        /// The column.
+        column: String,
+        /// The table.
+        url: Url,
+        /// Its type.
+        kind: String,
     },
     /// A table without a column to reduce, or with several.
     #[error("cannot choose a column of {url} to reduce: {reason}")]
@@ -99,6 +114,18 @@ pub enum ClusterError {
         text: String,
         /// What is wrong.
         reason: &'static str,
+    },
+    /// A process of a cluster that cannot be run as it was asked for.
+    #[error("cannot run {process}: {option} is {value}; {accepted}")]
+    Option {
+        /// Which, such as "an executor".
+        process: &'static str,
+        /// Which option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be accepted.
+        accepted: String,
     },
     /// Nobody answers there.
     #[error("cannot reach the cluster {address}; `tlc cluster scheduler` starts one")]
@@ -195,11 +222,85 @@ impl ClusterError {
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled(_) | Self::Store(StoreError::Cancelled(_)))
     }
+
+    /// Whether a disk or a network failed: at another time, or on another machine, it may go well.
+    fn is_of_a_backend(&self) -> bool {
+        match self {
+            Self::Store(StoreError::Backend { .. }) => true,
+            // What failed while the rows were read; see `cause_of`.
+            Self::Store(StoreError::Rows { source, .. }) => source.is::<io::Error>(),
+            Self::Model { source: ReduceError::Backend { source, .. }, .. } => {
+                source.downcast_ref::<Self>().is_some_and(Self::is_of_a_backend)
+            }
+            _ => false,
+        }
+    }
 }
 
-/// An error for the engine. It keeps the text of all causes, since that is what reaches another process.
+/// An error for the engine. It keeps the text of all causes, since that is what reaches another process, and whether a
+/// backend failed, since then a cluster tries the task again. All others would be the same at every attempt.
 impl From<ClusterError> for DataFusionError {
     fn from(error: ClusterError) -> Self {
-        DataFusionError::Execution(with_causes(&error))
+        let text = with_causes(&error);
+        match error.is_of_a_backend() {
+            true => DataFusionError::IoError(io::Error::other(text)),
+            false => DataFusionError::Execution(text),
+        }
+    }
+}
+
+/// An engine's error as the cause of another: what we said, without what the engine puts before it. A backend's failure
+/// stays an [`io::Error`].
+pub(crate) fn cause_of(error: DataFusionError) -> Source {
+    match error {
+        DataFusionError::Execution(text) => text.into(),
+        DataFusionError::IoError(error) => error.into(),
+        other => other.into(),
+    }
+}
+
+/// What an engine's error says, with its causes. An error of input or output repeats its cause, and is told once.
+pub(crate) fn told(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::IoError(error) => error.to_string(),
+        _ => with_causes(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_backends_failures_are_tried_again() {
+        let url: Url = "s3://bucket/t.lance".parse().expect("a URL");
+        let reset = || StoreError::backend("read", &url, "connection reset");
+        let rows = |error: ClusterError| StoreError::rows(&url, cause_of(error.into()));
+        let arrays = |error: ClusterError| ClusterError::Model {
+            url: url.clone(),
+            source: ReduceError::backend("read the model's arrays", error),
+        };
+        let missing = || StoreError::NotFound { url: url.clone() };
+        let changed = || ClusterError::Changed { url: url.clone(), expected: "a".to_owned(), found: "b".to_owned() };
+        for (error, is_tried_again) in [
+            (ClusterError::from(reset()), true),
+            (rows(reset().into()).into(), true),
+            (arrays(reset().into()), true),
+            (missing().into(), false),
+            (rows(missing().into()).into(), false),
+            (rows(changed()).into(), false),
+            (arrays(missing().into()), false),
+            (StoreError::AlreadyExists { url: url.clone() }.into(), false),
+            (ClusterError::Model { url: url.clone(), source: ReduceError::model("it is cut") }, false),
+        ] {
+            let text = with_causes(&error);
+            let error = DataFusionError::from(error);
+            assert_eq!(matches!(error, DataFusionError::IoError(_)), is_tried_again, "{text}");
+            assert!(told(&error).contains(&text), "{text}");
+        }
+        let text = with_causes(&rows(reset().into()));
+        let expected = "the rows for s3://bucket/t.lance could not be produced, so no table was written: cannot read \
+                        s3://bucket/t.lance: connection reset";
+        assert_eq!(text, expected, "each cause is told once");
     }
 }

@@ -17,6 +17,7 @@ use tlc_core::{Progress, with_causes};
 use tonic::transport::Channel;
 use tonic::{Code, Response};
 
+use super::said::Said;
 use super::{ClusterAddress, VERSION};
 use crate::ClusterError;
 use crate::runtime::Engine;
@@ -143,48 +144,23 @@ impl<'a> Scheduler<'a> {
     }
 }
 
-/// What a task or our codec said. The scheduler passes it on within its own words: the debug form of the error, quoted,
-/// if a task said it, and the text as it is if it could not read a plan.
+/// What a task or our codec said, or why that is not known.
 fn said(text: &str) -> String {
-    if text.contains("BallistaPhysicalPlanNode") {
-        return format!(
-            "its scheduler does not know the plans of tlc; start it by `tlc cluster scheduler` ({VERSION})"
-        );
-    }
-    const QUOTED: &str = "Execution(\"";
-    const PLAIN: &str = "Execution error: ";
-    let Some(at) = text.find(QUOTED) else {
-        return text.split_once(PLAIN).map_or(text, |(_, said)| said).trim_end().to_owned();
-    };
-    let mut said = String::new();
-    let mut rest = text[at + QUOTED.len()..].chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '"' => break,
-            '\\' => match rest.next() {
-                Some('n') => said.push('\n'),
-                Some(escaped) => said.push(escaped),
-                None => break,
-            },
-            c => said.push(c),
+    match text.contains("BallistaPhysicalPlanNode") {
+        true => {
+            format!("its scheduler does not know the plans of tlc; start it by `tlc cluster scheduler` ({VERSION})")
         }
+        false => Said::find_in(text).text,
     }
-    said
 }
 
 #[cfg(test)]
 mod tests {
-    use datafusion::error::DataFusionError;
-
     use super::*;
 
     #[test]
-    fn what_a_task_said_is_told_in_its_own_words() {
-        let error = DataFusionError::Execution("column \"e\" of\ntable".to_owned());
-        let text = format!("Job 7 failed: Task failed due to runtime execution error: DataFusionError({error:?})");
-        assert_eq!(said(&text), "column \"e\" of\ntable");
-        assert_eq!(said("Could not parse plan: DataFusion error: Execution error: another version"), "another version");
-        assert_eq!(said("Stream closed\n"), "Stream closed");
+    fn a_scheduler_without_our_plans_is_told_how_to_start() {
         assert!(said("Could not deserialize BallistaPhysicalPlanNode: …").contains("tlc cluster scheduler"));
+        assert_eq!(said("Stream closed\n"), "Stream closed");
     }
 }

@@ -6,8 +6,10 @@
 //! 2. A task that is dealt to an executor at the moment when that is given up stays with it. So tasks of executors that
 //!    are not there are taken back.
 //! 3. A job waits for ever while there are no executors. So it is given up after some time.
+//! 4. A task that kills whoever runs it, mostly for want of memory, is given to one executor after the other, until there
+//!    are none. So the job of a task that lost several is given up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +18,13 @@ use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{UpdateTaskStatusParams, job_status};
 use ballista_scheduler::cluster::ClusterState;
 use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tonic::Request;
 
 const LOOK: Duration = Duration::from_secs(1);
+/// How many executors may be lost with one task. Machines fail, but hardly as many with the same task.
+const MAX_LOST: usize = 3;
 
 /// A scheduler for plans as DataFusion sends them.
 pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
@@ -28,23 +33,32 @@ pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 /// executor for as long as `patience`.
 pub(super) async fn keep(server: Server, cluster: Arc<dyn ClusterState>, patience: Duration) -> Infallible {
     let mut alone_since = None;
+    let mut losses = Losses::default();
     loop {
         tokio::time::sleep(LOOK).await;
         let jobs = server.state.task_manager.get_running_job_cache();
-        let mut busy = BTreeSet::new();
-        for job in jobs.values() {
-            let running = job.execution_graph.read().await.running_tasks();
-            busy.extend(running.into_iter().map(|task| task.executor_id));
+        let mut running = BTreeMap::new();
+        for (id, job) in jobs.iter() {
+            let tasks = job.execution_graph.read().await.running_tasks();
+            running.extend(tasks.into_iter().map(|task| ((id.to_string(), task.partition_id), task.executor_id)));
         }
         // After their tasks, so that one that has just come is not taken for lost.
-        let mut there: BTreeSet<String> =
-            cluster.registered_executor_metadata().await.into_iter().map(|executor| executor.id).collect();
-        for lost in busy.difference(&there) {
+        let executors = cluster.registered_executor_metadata().await.into_iter();
+        let there: BTreeMap<String, String> =
+            executors.map(|executor| (executor.id, format!("{}:{}", executor.host, executor.port))).collect();
+        let lost: BTreeSet<&String> = running.values().filter(|executor| !there.contains_key(*executor)).collect();
+        for lost in lost {
             if let Err(error) = server.state.task_manager.executor_lost(lost).await {
                 tracing::warn!(executor = lost, %error, "cannot take the tasks of a lost executor back");
             }
         }
-        match there.pop_first() {
+        losses.forget_all_but(|job| jobs.contains_key(job));
+        for (id, reason) in losses.look(running, &there) {
+            if let Some(job) = jobs.get(id.as_str()) {
+                fail(job, reason).await;
+            }
+        }
+        match there.into_keys().next() {
             _ if jobs.is_empty() => alone_since = None,
             Some(executor) => {
                 alone_since = None;
@@ -61,13 +75,113 @@ pub(super) async fn keep(server: Server, cluster: Arc<dyn ClusterState>, patienc
                     server.scheduler_name
                 );
                 for job in jobs.values() {
-                    let mut graph = job.execution_graph.write().await;
-                    if matches!(graph.status().status, Some(job_status::Status::Running(_))) {
-                        graph.fail_job(reason.clone());
-                    }
+                    fail(job, reason.clone()).await;
                 }
             }
             None => {}
         }
+    }
+}
+
+/// Gives a job up, if that has not happened already.
+async fn fail(job: &JobInfoCache, reason: String) {
+    let mut graph = job.execution_graph.write().await;
+    if matches!(graph.status().status, Some(job_status::Status::Running(_))) {
+        graph.fail_job(reason);
+    }
+}
+
+/// A job and a task of it. A job has one stage, and its tasks have the numbers of the parts that they write.
+type Task = (String, usize);
+
+/// Which executors were lost with which tasks.
+#[derive(Debug, Default)]
+struct Losses {
+    /// Who ran each task at the last look.
+    running: BTreeMap<Task, String>,
+    /// Identities of those that were lost.
+    lost: BTreeMap<Task, BTreeSet<String>>,
+    /// What executors are called by people, of those that run tasks or did.
+    names: BTreeMap<String, String>,
+}
+
+impl Losses {
+    fn forget_all_but(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.running.retain(|(job, _), _| is_there(job));
+        self.lost.retain(|(job, _), _| is_there(job));
+        let of_use: BTreeSet<&String> = self.running.values().chain(self.lost.values().flatten()).collect();
+        let of_use: BTreeSet<String> = of_use.into_iter().cloned().collect();
+        self.names.retain(|id, _| of_use.contains(id));
+    }
+
+    /// Notes who runs what now, and which executors are `there`, with their names. The jobs to give up, each with the
+    /// reason.
+    fn look(&mut self, running: BTreeMap<Task, String>, there: &BTreeMap<String, String>) -> Vec<(String, String)> {
+        let mut given_up = Vec::new();
+        // One that was lost since the last look may have been noticed by others, who took its tasks back.
+        let before = std::mem::take(&mut self.running);
+        for (task, executor) in before.iter().chain(&running) {
+            match there.get(executor) {
+                Some(name) => {
+                    self.names.entry(executor.clone()).or_insert_with(|| name.clone());
+                }
+                None => {
+                    let lost = self.lost.entry(task.clone()).or_default();
+                    if lost.insert(executor.clone()) && lost.len() == MAX_LOST {
+                        given_up.push((task.0.clone(), reason(task.1, lost, &self.names)));
+                    }
+                }
+            }
+        }
+        self.running = running;
+        given_up
+    }
+}
+
+fn reason(part: usize, lost: &BTreeSet<String>, names: &BTreeMap<String, String>) -> String {
+    let executors: Vec<&str> = lost.iter().map(|id| names.get(id).unwrap_or(id).as_str()).collect();
+    format!(
+        "part {part} was being written by each of the executors {} when it was lost; perhaps it needs more memory than \
+         they have: fewer tasks at once (`tlc cluster executor --tasks`) or fewer rows per task (`tlc apply \
+         --rows-per-task`) need less",
+        executors.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_loses_one_executor_after_the_other_ends_its_job() {
+        let mut losses = Losses::default();
+        let names = |ids: &[&str]| -> BTreeMap<String, String> {
+            ids.iter().map(|id| ((*id).to_owned(), format!("machine-{id}:50051"))).collect()
+        };
+        let running = |tasks: &[(&str, usize, &str)]| -> BTreeMap<Task, String> {
+            tasks.iter().map(|(job, part, executor)| (((*job).to_owned(), *part), (*executor).to_owned())).collect()
+        };
+        // Part 7 is with a, b and c in turn, which are lost; d does all others.
+        let looks: [(&[(&str, usize, &str)], &[&str]); 5] = [
+            (&[("j", 7, "a"), ("j", 1, "d")], &["a", "b", "c", "d"]),
+            (&[("j", 7, "b"), ("j", 2, "d")], &["b", "c", "d"]),
+            // Given up, but its task was not taken back yet.
+            (&[("j", 7, "b"), ("j", 3, "d")], &["c", "d"]),
+            (&[("j", 7, "c"), ("j", 4, "d")], &["c", "d"]),
+            (&[("j", 8, "d")], &["d"]),
+        ];
+        for (at, (tasks, there)) in looks.iter().enumerate() {
+            let given_up = losses.look(running(tasks), &names(there));
+            assert_eq!(given_up.len(), usize::from(at == 4), "{at}: {given_up:?}");
+            for (job, reason) in given_up {
+                assert_eq!(job, "j");
+                let executors = "each of the executors machine-a:50051, machine-b:50051, machine-c:50051";
+                assert!(reason.contains("part 7 ") && reason.contains(executors), "{reason}");
+                assert!(reason.contains("--rows-per-task") && reason.contains("--tasks"), "{reason}");
+            }
+        }
+        assert!(losses.look(running(&[]), &names(&["d"])).is_empty(), "it is said once");
+        losses.forget_all_but(|job| job != "j");
+        assert!(losses.lost.is_empty() && losses.names.is_empty());
     }
 }

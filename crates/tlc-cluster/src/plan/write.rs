@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 
 use super::{QUEUED_BATCHES, properties};
 use crate::ClusterError;
+use crate::error::cause_of;
 use crate::models::store;
 
 /// Readers of what is said of the parts, which is much waiting for a distant store.
@@ -33,8 +34,7 @@ const READERS: usize = 16;
 /// Writes what its child gives into parts of the table at `out`, one for each partition, which are kept under `key`.
 /// Gives one row for each, its number: whoever waits looks at the parts.
 ///
-/// Columns of structs are taken apart into their fields, which tables do not have: so one call of a model fills several
-/// columns.
+/// A struct is taken apart into its fields where the table has columns in its place: so one call of a model fills several.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteExec {
     pub(crate) out: Url,
@@ -107,7 +107,7 @@ impl ExecutionPlan for WriteExec {
                     }
                     let batch = runtime.block_on(input.next())?;
                     let batch = batch.and_then(|batch| flat(&task.columns, &batch));
-                    Some(batch.map_err(|error| StoreError::rows(out, error)))
+                    Some(batch.map_err(|error| StoreError::rows(out, cause_of(error))))
                 });
                 let part = store().write_part(out, &task.columns, Box::new(rows)).map_err(ClusterError::from)?;
                 store().keep_part(out, key, number, part).map_err(ClusterError::from)?;
@@ -121,13 +121,17 @@ impl ExecutionPlan for WriteExec {
     }
 }
 
-/// The batch under the table's schema, with structs taken apart.
+/// The batch under the table's schema. A struct is taken apart where the table has no struct in its place.
 fn flat(columns: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
-    let parts = |column: &ArrayRef| match column.as_struct_opt() {
-        Some(parts) => parts.columns().to_vec(),
-        None => vec![column.clone()],
-    };
-    Ok(RecordBatch::try_new(columns.clone(), batch.columns().iter().flat_map(parts).collect())?)
+    let mut flat: Vec<ArrayRef> = Vec::with_capacity(columns.fields().len());
+    for column in batch.columns() {
+        let wanted = columns.fields().get(flat.len()).map(|field| field.data_type());
+        match column.as_struct_opt() {
+            Some(parts) if !matches!(wanted, Some(DataType::Struct(_))) => flat.extend_from_slice(parts.columns()),
+            _ => flat.push(column.clone()),
+        }
+    }
+    Ok(RecordBatch::try_new(columns.clone(), flat)?)
 }
 
 /// The `n` parts that were kept under `key`, in the order of their rows.

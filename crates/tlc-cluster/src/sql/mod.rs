@@ -17,6 +17,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use tlc_core::{Progress, Url, with_causes};
 
+use crate::error::told;
 use crate::runtime::Engine;
 use crate::{ClusterError, functions};
 use knn::Knn;
@@ -64,7 +65,7 @@ pub fn query(root: &Url, tables: &[Url], sql: &str, progress: &Progress) -> Resu
 }
 
 fn failed(error: &DataFusionError) -> ClusterError {
-    ClusterError::Query { reason: with_causes(error) }
+    ClusterError::Query { reason: told(error) }
 }
 
 /// What there is, where a query names a table that is not.

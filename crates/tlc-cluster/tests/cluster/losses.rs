@@ -108,10 +108,24 @@ fn a_full_disk_ends_a_job_and_leaves_nothing() {
     let job = place.job("no-room");
     let error = in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect_err("no part has room");
     assert!(matches!(error, ClusterError::Job { done: 0, tasks: 80, .. }), "{error:?}");
-    let text = text(&error);
+    let text = with_causes(&error);
     assert!(text.contains("no-room.lance") && text.contains("File too large"), "{text}");
+    assert!(text.contains("(on the executor 127.0.0.1:"), "its machine is named: {text}");
     assert_nothing_is_left(&job);
     drop(executor);
     let _executor = Process::executor(port);
     assert_same(&in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect("there is room"), &here);
+}
+
+#[test]
+fn a_task_that_one_machine_cannot_do_is_done_by_another() {
+    let _turn = turn();
+    let (place, port) = (Place::new(), free_ports(1));
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied here");
+    let _scheduler = Process::scheduler(port, 60);
+    let _full = Process::executor_without_room(port);
+    let _executor = Process::executor(port);
+    let job = place.job("one-has-room");
+    assert_same(&in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect("one has room"), &here);
+    LanceStore::default().verify(&job.out, &Progress::default()).expect("the digest is right");
 }

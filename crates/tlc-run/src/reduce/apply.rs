@@ -1,9 +1,11 @@
 //! Applying fitted models to a table, batch by batch: memory does not grow with the table, and what is finished of a
 //! large one survives a kill (`pieces.rs`).
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch};
+use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, UInt64Array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use ndarray::{Array2, ArrayView2, Axis};
@@ -13,7 +15,7 @@ use tlc_core::{
     Operation, Progress, Scan, StoreError, Task, Transformed, Url, embedding_field, embedding_values,
 };
 
-use super::fit::{FIT_ROWS, FittedColumn, FittedColumns, REDUCE, failed, vector_width};
+use super::fit::{FIT_ROWS, FITTED_ON, FittedColumn, FittedColumns, REDUCE, failed, vector_width};
 use super::pieces::{Pieces, piece_rows};
 use super::source::Source;
 use super::streams::{Place, Reduced};
@@ -46,7 +48,7 @@ pub(super) fn apply(
         && !models.has_layout_of(&source)
     {
         let computed = form.computed();
-        let opened = Pieces::open(place.project, &folder, &source, &table.lineage, computed, rows_per_piece)?;
+        let opened = Pieces::open(place.project, &folder, &source, &table.lineage, &computed, rows_per_piece)?;
         pieces.push(opened.folder.clone());
         rows.pieces = Some(OpenPiece { pieces: opened, finished: None, fresh: Vec::new() });
     }
@@ -57,9 +59,21 @@ pub(super) fn apply(
     };
     if let Err(error) = rows.check_source() {
         let _ = place.project.store().delete(&info.url);
+        if let Some(piece) = rows.pieces.take() {
+            forget(place.project, &piece.pieces.folder, pieces);
+        }
         return Err(error);
     }
     Ok(Reduced { source, table, info })
+}
+
+/// Removes the pieces of a damaged source: they, and the models that only they name, are made of its damaged rows.
+fn forget(project: &Project, folder: &Url, pieces: &mut Vec<Url>) {
+    match project.store().delete_folder(folder) {
+        Ok(()) => pieces.retain(|known| known != folder),
+        // What is still there names its models.
+        Err(error) => tracing::warn!(%folder, %error, "cannot remove the pieces of a damaged table"),
+    }
 }
 
 /// The bytes of what is reduced, as float32.
@@ -129,8 +143,8 @@ impl Form {
     }
 
     /// The schema of what is computed, without what is kept.
-    fn computed(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.schema.fields()[self.kept.len()..].to_vec()))
+    fn computed(&self) -> Schema {
+        Schema::new(self.schema.fields()[self.kept.len()..].to_vec())
     }
 }
 
@@ -205,10 +219,11 @@ impl<'a> ReducedRows<'a> {
         let layout_row = self.models.has_layout_of(self.source).then_some(first);
         let (has_scores, models, progress) = (self.form.has_scores, self.models, self.work.progress);
         let compute = || computed_columns(url, batch, has_scores, models, layout_row, progress);
+        let origins = || origins(batch, models);
         let computed = match &mut self.pieces {
             None => compute()?,
             // Rows that are none finish no piece.
-            Some(piece) if n > 0 => piece.columns(first as u64, n, compute)?,
+            Some(piece) if n > 0 => piece.columns(first as u64, n, origins, compute)?,
             Some(_) => compute()?,
         };
         let kept = self.form.kept.iter();
@@ -266,11 +281,13 @@ struct OpenPiece<'a> {
 }
 
 impl OpenPiece<'_> {
-    /// The columns of `n` rows from `first` on, which are all of one piece; computed if they were not before.
+    /// The columns of `n` rows from `first` on, which are all of one piece; computed if they were not before, from the
+    /// same rows by their `origins`.
     fn columns(
         &mut self,
         first: u64,
         n: usize,
+        origins: impl Fn() -> ArrayRef + Sync,
         compute: impl Fn() -> Result<Vec<ArrayRef>, RunError>,
     ) -> Result<Vec<ArrayRef>, RunError> {
         let number = self.pieces.number_of(first);
@@ -278,16 +295,57 @@ impl OpenPiece<'_> {
         if first == range.start {
             self.finished = self.pieces.read(number);
         }
-        if let Some(finished) = &self.finished {
-            return Ok(finished.slice((first - range.start) as usize, n).columns().to_vec());
+        if let Some(finished) = self.finished.take() {
+            let offset = (first - range.start) as usize;
+            let (columns, made_of) = Pieces::split(&finished.slice(offset, n));
+            if made_of == origins() {
+                self.finished = Some(finished);
+                return Ok(columns);
+            }
+            tracing::warn!(
+                first,
+                n,
+                "computed again: a finished piece was made of other rows than those that are there"
+            );
+            self.pieces.discard(number);
+            if offset > 0 {
+                self.fresh.push(finished.slice(0, offset));
+            }
         }
-        let columns = compute()?;
-        self.fresh.push(self.pieces.batch(columns.clone())?);
+        let (columns, made_of) = std::thread::scope(|scope| {
+            let hashing = scope.spawn(&origins);
+            let columns = compute();
+            (columns, hashing.join().expect("hashing does not panic"))
+        });
+        let columns = columns?;
+        self.fresh.push(self.pieces.batch(columns.clone(), made_of)?);
         if first + n as u64 == range.end {
             self.pieces.write(number, std::mem::take(&mut self.fresh))?;
         }
         Ok(columns)
     }
+}
+
+/// For each row a hash of the vectors that its columns are computed from. Whether the source was read as it was written
+/// is only known after its last row; by this, what is kept of its rows until then is used for the same rows only. Another
+/// hash in a later version of Rust means no more than that pieces are computed again.
+fn origins(batch: &RecordBatch, models: &FittedColumns) -> ArrayRef {
+    let sources: BTreeSet<&str> = models.columns.iter().map(|column| column.source.as_str()).collect();
+    let vectors: Vec<_> =
+        sources.into_iter().map(|source| embedding_values(batch, source).expect("checked before reading")).collect();
+    let mut bytes = Vec::new();
+    let hash_of = |row: usize| {
+        let mut hasher = DefaultHasher::new();
+        for vectors in &vectors {
+            // All at once, which is several times as fast as value by value.
+            bytes.resize(4 * vectors.ncols(), 0_u8);
+            let values = vectors.row(row);
+            bytes.chunks_exact_mut(4).zip(values).for_each(|(to, value)| to.copy_from_slice(&value.to_le_bytes()));
+            hasher.write(&bytes);
+        }
+        hasher.finish()
+    };
+    Arc::new(UInt64Array::from_iter_values((0..batch.num_rows()).map(hash_of)))
 }
 
 /// For each model its coordinates and scores. `layout_row` is the first row's number where the rows are those that were
@@ -357,7 +415,8 @@ fn lineage(place: Place<'_>, source: &Source, kept: &[FieldRef], models: &Fitted
         .iter()
         .map(|column| {
             let reducer = serde_json::to_value(column.fitted.reducer()).expect("parameters are plain data");
-            (column.target.clone(), serde_json::json!({ "source": column.source, "reducer": reducer }))
+            let made = serde_json::json!({ "source": column.source, "reducer": reducer, FITTED_ON: column.fitted_on });
+            (column.target.clone(), made)
         })
         .collect();
     let mut operation = Operation::new(REDUCE, 1).with("columns", columns);

@@ -22,6 +22,8 @@ use crate::{Project, RunError};
 pub(super) const REDUCE: &str = "reduce";
 /// The argument of that operation which says what sample was fitted, if one was.
 pub(super) const FIT_ROWS: &str = "fit_rows";
+/// What that operation's argument about a column calls [`FittedColumn::fitted_on`].
+pub(super) const FITTED_ON: &str = "fitted_on";
 /// A sample of less than one in so many rows is looked up row by row instead of reading all.
 const SEEK_BELOW_ONE_IN: u64 = 64;
 /// Rows that are looked up at once.
@@ -49,6 +51,9 @@ pub(super) struct FittedColumn {
     pub(super) target: String,
     pub(super) fitted: Box<dyn FittedReducer>,
     pub(super) model: ModelRef,
+    /// The digest of the rows that were fitted. Read from a damaged table, these are others than the table's digest
+    /// stands for.
+    pub(super) fitted_on: String,
     /// For each row of the producer its row in the fitted layout; `None` if it was left out. Empty if a sample was
     /// fitted.
     pub(super) layout_rows: Vec<Option<usize>>,
@@ -61,7 +66,8 @@ impl FittedColumns {
         self.sample.is_none() && table.url() == self.producer.url()
     }
 
-    /// Fits and saves, or takes the model that an earlier reduction of the same table with the same parameters saved.
+    /// Fits and saves, or takes the model that an earlier reduction of the same table, which read the same rows of it,
+    /// saved with the same parameters.
     pub(super) fn fit(
         place: Place<'_>,
         producer: &Source,
@@ -79,20 +85,23 @@ impl FittedColumns {
         let mut columns = Vec::new();
         for source in sources {
             let read = RowsToFit::read(place.project, producer, source, rows.as_deref())?;
+            let fitted_on = digest::of_values(read.values.view());
             for (reduction, target) in options.reductions.iter().zip(options.targets(source, &earlier.names)?) {
                 let reducer = &reduction.reducer;
                 let RowsToFit { values, layout_rows } = read.accepted_by(reducer.as_ref());
-                let found = earlier.find(place.project, source, reducer.as_ref(), sample.as_ref(), values.nrows());
+                let (source, fitted_on) = (source.clone(), fitted_on.clone());
+                let found =
+                    earlier.find(place.project, &source, reducer.as_ref(), sample.as_ref(), &fitted_on, values.nrows());
                 if let Some((fitted, model)) = found {
-                    tracing::info!(model = %model.url, column = source, "fitted before on this table with these parameters");
-                    columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows });
+                    tracing::info!(model = %model.url, column = source, "fitted before on these rows with these parameters");
+                    columns.push(FittedColumn { source, target, fitted, model, fitted_on, layout_rows });
                     continue;
                 }
                 let fitted = reducer
                     .fit(values.view(), progress)
-                    .map_err(|error| failed(producer.url(), source, reducer.as_ref(), error))?;
+                    .map_err(|error| failed(producer.url(), &source, reducer.as_ref(), error))?;
                 let files = encode_model(fitted.as_ref())
-                    .map_err(|error| failed(producer.url(), source, reducer.as_ref(), error))?;
+                    .map_err(|error| failed(producer.url(), &source, reducer.as_ref(), error))?;
                 let url = place.models(producer.url())?.join(&UniqueName::new(&target).to_string())?;
                 if let Saving::In(models) = &mut saving {
                     models.push(url.clone());
@@ -107,7 +116,7 @@ impl FittedColumns {
                 let [_, document] = files;
                 let digest = digest::of_bytes(&document.content);
                 let model = ModelRef { url: url.relative_to(place.project.root()), digest };
-                columns.push(FittedColumn { source: source.clone(), target, fitted, model, layout_rows });
+                columns.push(FittedColumn { source, target, fitted, model, fitted_on, layout_rows });
             }
         }
         Ok(Self { producer: producer.clone(), sample, columns })
@@ -152,12 +161,15 @@ impl Earlier {
         Ok(Self { models: lineages, names })
     }
 
+    /// A model of the rows that have the digest `fitted_on`. That the table is the same is not enough: an attempt that
+    /// read it while it was damaged may have been killed before that was noticed.
     fn find(
         &self,
         project: &Project,
         source: &str,
         reducer: &dyn Reducer,
         sample: Option<&Sample>,
+        fitted_on: &str,
         n_rows: usize,
     ) -> Option<(Box<dyn FittedReducer>, ModelRef)> {
         let reducer = serde_json::to_value(reducer).ok()?;
@@ -165,7 +177,7 @@ impl Earlier {
         for lineage in self.models.iter().filter(|lineage| lineage.operation.args.get(FIT_ROWS) == sample.as_ref()) {
             let columns = lineage.operation.args.get("columns").and_then(Value::as_object);
             for (target, made) in columns.into_iter().flatten() {
-                if made["source"] != source || made["reducer"] != reducer {
+                if made["source"] != source || made["reducer"] != reducer || made[FITTED_ON] != fitted_on {
                     continue;
                 }
                 let Some(model) = lineage.models.get(target) else { continue };
@@ -187,7 +199,8 @@ pub(super) struct TakenNames(BTreeMap<String, Value>);
 impl TakenNames {
     fn add(&mut self, lineage: &Lineage) {
         let columns = lineage.operation.args.get("columns").and_then(Value::as_object);
-        self.0.extend(columns.into_iter().flatten().map(|(name, made)| (name.clone(), made.clone())));
+        let by_what = |made: &Value| serde_json::json!({ "source": made["source"], "reducer": made["reducer"] });
+        self.0.extend(columns.into_iter().flatten().map(|(name, made)| (name.clone(), by_what(made))));
     }
 
     /// `name`, unless it was given to other parameters before: then with the number of components if that is what

@@ -3,13 +3,16 @@
 //! A reduced table is written by one commit, so a killed writer leaves nothing of it. What was dear to compute, the
 //! coordinates and scores, is kept meanwhile: every so many rows as a small table in a folder beside the table to be,
 //! whose name says of which source and models it is. Whoever reduces the same source by the same models later reads
-//! the pieces instead of placing the rows again, after a look at their digests. The folder goes when the table is
-//! recorded; what is left of an interrupted reduction is known to [`Project::doctor`].
+//! the pieces instead of placing the rows again, after a look at their digests, and at the hash that is kept with each row
+//! of what it was made of: the source may have been damaged when the piece was made, which is noticed only after the
+//! last of its rows. The folder goes when the table is recorded; what is left of an interrupted reduction is known to
+//! [`Project::doctor`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use tlc_core::digest::{self, TableDigest};
 use tlc_core::ulid::Ulid;
@@ -38,11 +41,14 @@ pub(super) fn piece_rows(wanted: Option<u64>, bytes: u64) -> Result<Option<u64>,
     }
 }
 
+/// The last column of a piece: for each row a hash of the source's row that it was made of.
+const MADE_OF: &str = "tlc_made_of";
+
 /// The pieces of one reduced table.
 pub(super) struct Pieces<'a> {
     project: &'a Project,
     pub(super) folder: Url,
-    /// What was computed: the last columns of the reduced table.
+    /// What was computed, the last columns of the reduced table, and what of.
     schema: SchemaRef,
     rows_per_piece: u64,
     n_rows: u64,
@@ -51,16 +57,19 @@ pub(super) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// Those of the table with `lineage`, in `folder`. `schema` is of what is computed, and `source` has a digest: of
-    /// what may change unseen no piece can be trusted.
+    /// Those of the table with `lineage`, in `folder`. `source` has a digest: of what may change unseen no
+    /// piece can be trusted.
     pub(super) fn open(
         project: &'a Project,
         folder: &Url,
         source: &Source,
         lineage: &Lineage,
-        schema: SchemaRef,
+        computed: &Schema,
         rows_per_piece: u64,
     ) -> Result<Self, RunError> {
+        let made_of = Arc::new(Field::new(MADE_OF, DataType::UInt64, false));
+        let schema: SchemaRef =
+            Arc::new(Schema::new(computed.fields().iter().cloned().chain([made_of]).collect::<Vec<_>>()));
         let columns: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
         let models: BTreeMap<_, _> = lineage.models.iter().map(|(target, model)| (target, &model.digest)).collect();
         let origins: BTreeMap<_, _> =
@@ -138,10 +147,27 @@ impl<'a> Pieces<'a> {
         }
     }
 
+    /// The columns of a piece's rows that were computed, and the hashes of what of.
+    pub(super) fn split(rows: &RecordBatch) -> (Vec<ArrayRef>, ArrayRef) {
+        let mut columns = rows.columns().to_vec();
+        let made_of = columns.pop().expect("a piece has a column more than what was computed");
+        (columns, made_of)
+    }
+
     /// Columns that were computed, as rows of a piece.
-    pub(super) fn batch(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch, StoreError> {
+    pub(super) fn batch(&self, mut columns: Vec<ArrayRef>, made_of: ArrayRef) -> Result<RecordBatch, StoreError> {
+        columns.push(made_of);
         RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|error| StoreError::backend("assemble rows for", &self.folder, error))
+    }
+
+    /// Removes a piece that was made of other rows.
+    pub(super) fn discard(&mut self, number: u64) {
+        for url in self.found.remove(&number).into_iter().flatten() {
+            if let Err(error) = self.project.store().delete(&url) {
+                tracing::warn!(%url, %error, "cannot remove a piece that is of no use");
+            }
+        }
     }
 
     /// Keeps a finished piece.

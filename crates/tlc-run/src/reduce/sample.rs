@@ -147,11 +147,16 @@ impl Sample {
             return Ok((0..self.rows).map(|_| draw.next_member()).collect());
         };
         let mut sizes: BTreeMap<Class, u64> = BTreeMap::new();
-        for_each_class(project, table, column, |_, class| *sizes.entry(class).or_default() += 1)?;
-        if (sizes.len() as u64) > self.rows {
-            let reason = format!("it has {} values, but only {} rows are to be fitted", sizes.len(), self.rows);
-            return Err(RunError::Column { column: column.clone(), url: table.url().clone(), reason });
-        }
+        for_each_class(project, table, column, |_, class| {
+            *sizes.entry(class).or_default() += 1;
+            if (sizes.len() as u64) <= self.rows {
+                return Ok(());
+            }
+            // At once: a column of names may have as many values as there are rows, which need not fit in memory.
+            let reason =
+                format!("it has at least {} values, but only {} rows are to be fitted", sizes.len(), self.rows);
+            Err(RunError::Column { column: column.clone(), url: table.url().clone(), reason })
+        })?;
         let counts: Vec<u64> = sizes.values().copied().collect();
         let quotas = quotas(&counts, self.rows);
         let classes = sizes.into_iter().zip(quotas).enumerate();
@@ -163,11 +168,12 @@ impl Sample {
         let mut chosen = Vec::with_capacity(usize::try_from(self.rows).unwrap_or(0));
         for_each_class(project, table, column, |row, class| {
             // A table does not change between two reads.
-            let Some((seen, draw)) = open.get_mut(&class) else { return };
+            let Some((seen, draw)) = open.get_mut(&class) else { return Ok(()) };
             if draw.takes(*seen) {
                 chosen.push(row);
             }
             *seen += 1;
+            Ok(())
         })?;
         Ok(chosen)
     }
@@ -253,19 +259,19 @@ fn check_labels(table: &Source, column: &str) -> Result<(), RunError> {
     Err(RunError::Column { column: column.to_owned(), url: table.url().clone(), reason })
 }
 
-/// Calls with the number and the label of each row.
+/// Calls with the number and the label of each row, until the first error.
 fn for_each_class(
     project: &Project,
     table: &Source,
     column: &str,
-    mut each: impl FnMut(u64, Class),
+    mut each: impl FnMut(u64, Class) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let mut first = 0;
     for batch in project.store().scan(table.url(), Scan::columns([column]))? {
         let batch = batch?;
         let labels = batch.column(0);
         for row in 0..batch.num_rows() {
-            each(first + row as u64, class_at(labels, row));
+            each(first + row as u64, class_at(labels, row))?;
         }
         first += batch.num_rows() as u64;
     }

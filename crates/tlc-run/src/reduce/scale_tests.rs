@@ -1,6 +1,8 @@
 //! Fits on samples, and reductions that are interrupted and go on.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,10 +16,10 @@ use serde_json::{Map, json};
 use tlc_core::rng::Stream as Random;
 use tlc_core::{
     Column, FieldRoles, Lineage, MetricsSink, MetricsTable, NumberRole, Operation, Progress, ProgressSink, Scan,
-    TableStore, embedding_values, reducer_from_args,
+    StoreError, TableStore, embedding_values, reducer_from_args,
 };
 use tlc_reduce as _;
-use tlc_table::MemoryStore;
+use tlc_table::{LanceStore, MemoryStore};
 
 use super::*;
 use crate::{DoctorOptions, Problem, Project, Run};
@@ -28,14 +30,17 @@ const WIDTH: usize = 6;
 const CLASS_SIZES: [usize; 3] = [600, 290, 10];
 
 struct Fixture {
-    store: MemoryStore,
+    store: Arc<dyn TableStore>,
     run: Run,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let store = MemoryStore::default();
-        let project = Project::new(Arc::new(store.clone()), "memory://test/project".parse().expect("a URL"));
+        Self::of(Arc::new(MemoryStore::default()), "memory://test/project".parse().expect("a URL"))
+    }
+
+    fn of(store: Arc<dyn TableStore>, root: Url) -> Self {
+        let project = Project::new(store.clone(), root);
         let run = project.create_run("r", Map::new()).expect("creatable");
         Self { store, run }
     }
@@ -279,6 +284,115 @@ fn a_piece_that_is_damaged_is_computed_again() {
     assert_eq!(fixture.digest(&found), fixture.digest(&expected));
 }
 
+/// A file of a table with a flipped bit.
+struct Flipped {
+    file: PathBuf,
+    sound: Vec<u8>,
+}
+
+impl Flipped {
+    /// In the first value of `row`.
+    fn at(fixture: &Fixture, source: &Url, row: usize) -> Self {
+        let value = embedding_values(&fixture.rows(source), "embeddings").expect("vectors")[[row, 0]].to_le_bytes();
+        let data = source.to_path().expect("local").join("data");
+        let file = fs::read_dir(data).expect("there").next().expect("a file").expect("readable").path();
+        let sound = fs::read(&file).expect("readable");
+        let at = sound.windows(4).position(|window| window == value).expect("values are stored as they are");
+        let mut bytes = sound.clone();
+        // The highest of the mantissa: a number still, but another one.
+        bytes[at + 2] ^= 0x40;
+        fs::write(&file, bytes).expect("writable");
+        Self { file, sound }
+    }
+
+    fn restore(&self) {
+        fs::write(&self.file, &self.sound).expect("writable");
+    }
+}
+
+#[test]
+fn nothing_is_taken_over_that_was_made_of_damaged_rows() {
+    let options = options(of_rows(450), Some(100));
+    let reference = Fixture::new();
+    let expected = reference.add(0);
+    let expected = reduce_embeddings(reference.run.project(), &expected, &options, &Progress::default());
+    let expected = reference.digest(&expected.expect("reducible"));
+    for (is_fitted, is_killed) in [(true, false), (false, false), (true, true), (false, true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Url::from_path(folder.path()).expect("an absolute path");
+        let fixture = Fixture::of(Arc::new(LanceStore::default()), root);
+        let (url, project) = (fixture.add(0), fixture.run.project());
+        let source = super::source::Source::of_table(project, &url).expect("there");
+        let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
+        let fitted = sample.expect("valid").expect("a sample").row_numbers(project, &source).expect("drawn");
+        let row = (150..).find(|row| fitted.contains(row) == is_fitted).expect("every other one is");
+        let flipped = Flipped::at(&fixture, &url, row as usize);
+        let progress = if is_killed { stopping_after(500) } else { Progress::default() };
+        let failed = reduce_embeddings(project, &url, &options, &progress).expect_err("stopped or damaged");
+        let case = format!("row {row}, fitted: {is_fitted}, killed: {is_killed}");
+        if is_killed {
+            assert!(failed.is_cancelled() && fixture.pieces().len() >= 4, "{case}: {failed}");
+        } else {
+            assert!(matches!(failed, RunError::Store(StoreError::Damaged { .. })), "{case}: {failed}");
+            assert!(fixture.pieces().is_empty(), "{case}");
+            let models = url.parent().expect("a folder").join("models").expect("a name");
+            assert_eq!(fixture.store.list_folders(&models).expect("listable"), [""; 0], "{case}");
+        }
+        flipped.restore();
+        let reduced = reduce_embeddings(project, &url, &options, &Progress::default()).expect("sound again");
+        assert_eq!(fixture.digest(&reduced), expected, "{case}");
+        project.replay_reduction(&reduced, &Progress::default()).expect("the same bits");
+    }
+}
+
+#[test]
+fn pieces_of_sound_rows_are_used_also_if_others_were_damaged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Url::from_path(folder.path()).expect("an absolute path");
+    let fixture = Fixture::of(Arc::new(LanceStore::default()), root);
+    let (url, project) = (fixture.add(0), fixture.run.project());
+    let options = options(of_rows(10), Some(100));
+    let source = super::source::Source::of_table(project, &url).expect("there");
+    let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
+    let fitted = sample.expect("valid").expect("a sample").row_numbers(project, &source).expect("drawn");
+    let row = (150..).find(|row| !fitted.contains(row)).expect("few are");
+    let flipped = Flipped::at(&fixture, &url, row as usize);
+    let stop = |rows| {
+        let stopped = reduce_embeddings(project, &url, &options, &stopping_after(rows)).expect_err("stopped");
+        assert!(stopped.is_cancelled());
+        fixture.pieces()
+    };
+    let before = stop(400);
+    flipped.restore();
+    let after = stop(600);
+    let made_again: Vec<u64> = before
+        .iter()
+        .filter(|(number, url)| after.get(*number) != Some(url))
+        .map(|(number, _)| number.rsplit_once('/').expect("a folder").1.parse().expect("a number"))
+        .collect();
+    assert_eq!(made_again, [row / 100]);
+    assert!(after.len() > before.len());
+}
+
+#[test]
+fn a_damaged_table_that_is_only_fitted_on_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Url::from_path(folder.path()).expect("an absolute path");
+    let fixture = Fixture::of(Arc::new(LanceStore::default()), root);
+    let (producer, other) = (fixture.add(0), fixture.add(1));
+    let project = fixture.run.project();
+    let described = project.root().join("datasets/train.lance").expect("a name");
+    let options = ReduceOptions { fit_table: Some(producer.clone()), ..options(of_rows(200), None) };
+    let reduce = || {
+        reduce_embeddings_by_foreign_table_url(project, &[other.clone()], &described, &options, &Progress::default())
+    };
+    let flipped = Flipped::at(&fixture, &producer, 3);
+    let failed = reduce().expect_err("damaged");
+    assert!(matches!(&failed, RunError::Store(StoreError::Damaged { url, .. }) if *url == producer), "{failed}");
+    flipped.restore();
+    reduce().expect("sound again");
+}
+
 #[test]
 fn the_doctor_knows_interrupted_reductions() {
     let fixture = Fixture::new();
@@ -312,5 +426,7 @@ fn what_cannot_be_sampled_is_explained() {
     let by = |column: &str, rows| FitRows { stratify_by: Some(column.to_owned()), ..of_rows(rows) };
     check(options(by("labels", 50), None), "cannot be stratified by it, its type is unknown");
     check(options(by("embeddings", 50), None), "cannot be stratified by it, its type is FixedSizeList");
-    check(options(by("label", 2), None), "it has 3 values, but only 2 rows are to be fitted");
+    check(options(by("label", 2), None), "it has at least 3 values, but only 2 rows are to be fitted");
+    // No more is read than tells that there are too many.
+    check(options(by("example_id", 5), None), "it has at least 6 values, but only 5 rows are to be fitted");
 }

@@ -87,7 +87,7 @@ pub(super) struct Reduced {
 /// The tables and models written so far, removed again unless they are to be kept.
 ///
 /// With the pieces of large tables it is the other way round: they stay, with the models they were made with, for the
-/// next attempt, and go when the tables are kept.
+/// next attempt, and go when the tables are kept; those of a table that turns out to be damaged go at once.
 pub(super) struct Written<'a> {
     project: &'a Project,
     pub(super) reduced: Vec<Reduced>,
@@ -110,6 +110,10 @@ impl<'a> Written<'a> {
         let mut written =
             Self { project: place.project, reduced: Vec::new(), models: Vec::new(), pieces: Vec::new(), keep: false };
         for Stream { producer, tables } in streams {
+            if tables.iter().all(|table| table.url() != producer.url()) {
+                // Those that are applied to are compared with their digests while they are read.
+                place.project.store().verify(producer.url(), progress)?;
+            }
             let columns = producer.embedding_columns(options);
             let fitted =
                 FittedColumns::fit(place, &producer, &columns, options, Saving::In(&mut written.models), progress)?;

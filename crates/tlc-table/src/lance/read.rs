@@ -1,5 +1,6 @@
-//! Opening and scanning a table. Its only version is asked for by number: a stray newer one is not
-//! looked at.
+//! Opening and scanning a table. Its only version is asked for by number: a stray newer one of a table of tlc is not
+//! looked at. A table of another program that has newer ones is refused, since neither the first nor the latest is the
+//! one that stays.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -40,7 +41,30 @@ pub(super) fn open(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> 
             format!("its manifest points at files outside of the table, in {:?}; these are not read", base.path);
         return Err(StoreError::Unsupported { url: url.clone(), reason });
     }
+    refuse_later_versions(&dataset, url)?;
     Ok(dataset)
+}
+
+/// What tlc wrote says so by its digest, and stays version 1 whatever others add. What another program wrote and added
+/// to means its latest version, and that may be another one at the next read: lineage, row numbers and whoever reads a
+/// table twice rely on one.
+fn refuse_later_versions(dataset: &Dataset, url: &Url) -> Result<(), StoreError> {
+    if dataset.schema().metadata.contains_key(DIGEST_KEY) {
+        return Ok(());
+    }
+    let failed = |cause: Cause| StoreError::backend("look for later versions of", url, brief(url, cause));
+    let latest = wait(|| dataset.latest_version_id())
+        .map_err(|panic| failed(panic.into()))?
+        .map_err(|error| failed(error.into()))?;
+    if latest == VERSION {
+        return Ok(());
+    }
+    let reason = format!(
+        "another program changed it after it was made, its latest version is {latest}; tables of one version are read, \
+         which stay as they are: copy the latest into a new table, with pylance by \
+         lance.write_dataset(lance.dataset(\"old.lance\"), \"new.lance\")"
+    );
+    Err(StoreError::Unsupported { url: url.clone(), reason })
 }
 
 pub(super) fn info(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<TableInfo, StoreError> {

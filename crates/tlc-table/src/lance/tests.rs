@@ -239,6 +239,56 @@ fn a_table_that_points_at_files_elsewhere_is_refused() {
     assert!(refused.contains("points at files outside of the table") && refused.contains("elsewhere"), "{refused}");
 }
 
+/// Adds a version to the table at `url`, which need not be there yet, as other programs do.
+fn add_with_lance(url: &Url, ids: &[i64]) {
+    use arrow_array::RecordBatchIterator;
+    use lance::dataset::{WriteMode, WriteParams};
+
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+    let ids = Arc::new(Int64Array::from(ids.to_vec()));
+    let rows = RecordBatch::try_new(schema.clone(), vec![ids]).expect("one column");
+    let rows = RecordBatchIterator::new([Ok(rows)], schema);
+    let path = url.to_path().expect("local");
+    let mode = if path.exists() { WriteMode::Append } else { WriteMode::Create };
+    let (uri, params) = (path.to_string_lossy().into_owned(), WriteParams { mode, ..WriteParams::default() });
+    let written =
+        crate::runtime::wait(move || async move { lance::Dataset::write(rows, &uri, Some(params)).await.map(|_| ()) });
+    written.expect("no panic").expect("Lance writes it");
+}
+
+#[test]
+fn a_table_of_another_program_that_was_added_to_is_refused() {
+    let fixture = Fixture::new();
+    add_with_lance(&fixture.url, &[1, 2, 3]);
+    let store = fixture.reopened();
+    assert_eq!(store.info(&fixture.url).expect("one version").rows, 3);
+    add_with_lance(&fixture.url, &[4]);
+    let refused = [
+        store.info(&fixture.url).err(),
+        store.scan(&fixture.url, Scan::default()).err(),
+        store.take(&fixture.url, &[0], None).err(),
+        store.scan_range(&fixture.url, None, 0..1).err(),
+        store.verify(&fixture.url, &Progress::default()).err(),
+        fixture.reopened().info(&fixture.url).err(),
+    ];
+    for error in refused {
+        let text = error.expect("which rows are meant is not known").to_string();
+        assert!(text.contains("its latest version is 2") && text.contains("lance.write_dataset"), "{text}");
+    }
+}
+
+#[test]
+fn what_another_program_adds_to_a_table_of_tlc_is_not_read() {
+    let fixture = Fixture::new();
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1, 2, 3]))]).expect("a column");
+    fixture.store.create(&fixture.url, schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+    add_with_lance(&fixture.url, &[4]);
+    let store = fixture.reopened();
+    assert_eq!(store.info(&fixture.url).expect("there").rows, 3);
+    store.verify(&fixture.url, &Progress::default()).expect("as written");
+}
+
 #[test]
 fn ten_thousand_columns_come_back() {
     const WIDTH: i64 = 10_000;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 use object_store::{BackoffConfig, RetryConfig};
 use tlc_core::Scheme;
 
-use super::endpoint;
+use super::{Objects, endpoint};
 
 /// Where endpoints and credentials are found.
 #[derive(Clone)]
@@ -61,7 +60,7 @@ fn retries() -> RetryConfig {
 ///
 /// # Errors
 /// What is missing or contradictory, without repeating a secret.
-pub(super) fn connect(scheme: Scheme, name: &str, environment: &Environment) -> Result<Arc<dyn ObjectStore>, String> {
+pub(super) fn connect(scheme: Scheme, name: &str, environment: &Environment) -> Result<Arc<dyn Objects>, String> {
     match scheme {
         #[cfg(feature = "s3")]
         Scheme::S3 => s3(name, environment),
@@ -127,7 +126,7 @@ fn text(error: object_store::Error) -> String {
 }
 
 #[cfg(feature = "s3")]
-fn s3(bucket: &str, environment: &Environment) -> Result<Arc<dyn ObjectStore>, String> {
+fn s3(bucket: &str, environment: &Environment) -> Result<Arc<dyn Objects>, String> {
     use object_store::aws::AmazonS3Builder;
 
     let endpoint = endpoint::checked(Scheme::S3, environment)?;

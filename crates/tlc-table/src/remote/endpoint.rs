@@ -14,6 +14,17 @@ pub(super) fn variables(scheme: Scheme) -> &'static [&'static str] {
     }
 }
 
+/// Whether the server may list a folder whose objects were all deleted: where a folder is a thing of its own, as in
+/// SeaweedFS and in an Azure account with a hierarchical namespace. Amazon's and Google's make folders up from keys, so
+/// nobody needs to pay there for looking into each.
+pub(super) fn may_list_empty_folders(scheme: Scheme, environment: &Environment) -> bool {
+    match scheme {
+        Scheme::S3 => environment.endpoint(scheme).is_some_and(|(_, url)| !url.contains("amazonaws.com")),
+        Scheme::Az => true,
+        _ => false,
+    }
+}
+
 /// The server's URL without a slash at its end, if one is named.
 ///
 /// # Errors
@@ -94,4 +105,25 @@ fn credentials(scheme: Scheme) -> &'static [&'static str] {
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn is_true(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "on" | "yes" | "y")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(scheme: Scheme, endpoint: Option<&str>, expected: bool) {
+        let name = variables(scheme)[0].to_owned();
+        let variables = endpoint.map(|url| (name, url.to_owned())).into_iter().collect();
+        assert_eq!(may_list_empty_folders(scheme, &Environment::Given(variables)), expected, "{scheme:?} {endpoint:?}");
+    }
+
+    #[test]
+    fn only_some_servers_may_list_empty_folders() {
+        check(Scheme::S3, None, false);
+        check(Scheme::S3, Some("https://bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com"), false);
+        check(Scheme::S3, Some("http://127.0.0.1:8333"), true);
+        check(Scheme::Az, None, true);
+        check(Scheme::Gs, None, false);
+    }
 }

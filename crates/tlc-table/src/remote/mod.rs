@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use tlc_core::{ObjectVersion, StoreError, Url, WriteCondition};
@@ -38,18 +39,25 @@ const DELETING: &str = "_tlc_deleting";
 /// Requests at once, where many small ones are needed.
 const PARALLEL: usize = 16;
 
+/// A client of one bucket, which can also be asked for the first of many keys alone.
+trait Objects: ObjectStore + PaginatedListStore {}
+
+impl<T: ObjectStore + PaginatedListStore> Objects for T {}
+
 /// One bucket or container.
 pub(crate) struct Bucket {
     /// Its URL.
     root: Url,
-    objects: Arc<dyn ObjectStore>,
+    objects: Arc<dyn Objects>,
+    /// Whether its server may list folders in which nothing is any more.
+    may_list_empty: bool,
     /// Whether it was tried out that conditional writes are conditional.
     is_probed: AtomicBool,
 }
 
 impl Bucket {
-    fn new(root: Url, objects: Arc<dyn ObjectStore>) -> Self {
-        Self { root, objects, is_probed: AtomicBool::new(false) }
+    fn new(root: Url, objects: Arc<dyn Objects>, may_list_empty: bool) -> Self {
+        Self { root, objects, may_list_empty, is_probed: AtomicBool::new(false) }
     }
 
     /// Waits for `work`, and says what was attempted where if it fails.
@@ -134,9 +142,33 @@ impl Bucket {
         Ok(false)
     }
 
-    /// The folders in `folder`, sorted.
+    /// The folders in `folder` that its server lists, sorted.
     async fn folders(&self, folder: &Path) -> Result<BTreeSet<Path>, Error> {
         Ok(self.objects.list_with_delimiter(Some(folder)).await?.common_prefixes.into_iter().collect())
+    }
+
+    /// Those of `folders` in which there is an object. One small request each, some at once.
+    async fn without_empty(&self, folders: BTreeSet<Path>) -> Result<Vec<Path>, Error> {
+        let looked_at = stream::iter(folders).map(|path| async move {
+            let has_objects = self.has_objects(&path).await?;
+            Ok::<_, Error>(has_objects.then_some(path))
+        });
+        looked_at.buffered(PARALLEL).try_filter_map(|path| async { Ok(path) }).try_collect().await
+    }
+
+    /// Whether an object lies below `folder`: of what may be thousands, one is asked for.
+    async fn has_objects(&self, folder: &Path) -> Result<bool, Error> {
+        let prefix = format!("{folder}/");
+        let mut options = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
+        loop {
+            let page = self.objects.list_paginated(Some(&prefix), options.clone()).await?;
+            if !page.result.objects.is_empty() {
+                return Ok(true);
+            }
+            // A page of folders only is empty here, and others may follow.
+            let Some(token) = page.page_token else { return Ok(false) };
+            options.page_token = Some(token);
+        }
     }
 }
 
@@ -267,7 +299,10 @@ impl Backend for Bucket {
 
     fn list_folders(&self, folder: &Url) -> Result<Vec<String>, StoreError> {
         let key = key(folder)?;
-        let folders = self.ask("list", folder, || self.folders(&key))?;
+        let folders: Vec<Path> = self.ask("list", folder, || async {
+            let folders = self.folders(&key).await?;
+            if self.may_list_empty { self.without_empty(folders).await } else { Ok(folders.into_iter().collect()) }
+        })?;
         Ok(folders.iter().filter_map(Path::filename).map(str::to_owned).collect())
     }
 

@@ -8,8 +8,8 @@ use lance::io::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry};
 use lance_io::object_store::{DEFAULT_CLOUD_IO_PARALLELISM, DEFAULT_DOWNLOAD_RETRY_COUNT, ObjectStoreProvider};
 use tlc_core::{Scheme, StoreError, Url};
 
-use super::Bucket;
 use super::connect::{Environment, connect};
+use super::{Bucket, endpoint};
 
 /// The buckets that were used.
 pub(crate) struct Buckets {
@@ -46,7 +46,8 @@ impl Buckets {
         }
         let objects = connect(scheme, name, &self.environment)
             .map_err(|reason| StoreError::Unsupported { url: url.clone(), reason })?;
-        let bucket = Arc::new(Bucket::new(root.parse()?, objects));
+        let may_list_empty = endpoint::may_list_empty_folders(scheme, &self.environment);
+        let bucket = Arc::new(Bucket::new(root.parse()?, objects, may_list_empty));
         open.insert(root, bucket.clone());
         Ok(bucket)
     }

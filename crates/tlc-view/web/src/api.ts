@@ -220,13 +220,16 @@ export class EmbeddedSource implements Source {
 
   async manifest() { return this.data.manifest; }
   coords(layout: number, table: number) { return this.bytes(`coords?layout=${layout}&table=${table}`); }
-  /** A column that is the same for all tables of a dataset is in the file once, with any of them. */
-  column(name: string, table: number) {
-    const { columns, tables } = this.data.manifest;
-    const key = (id: number) => `column?name=${encodeURIComponent(name)}&table=${id}`;
+  /** The key of what a table has in the file; of what is the same for all tables of a dataset, that of the table it is there with. */
+  private keyOf(table: number, shared: boolean, key: (table: number) => string): string {
+    const { tables } = this.data.manifest;
     const dataset = tables.find(({ id }) => id === table)?.dataset;
-    const all = columns.find((column) => column.name === name)?.per === "dataset" ? tables.filter((other) => other.dataset === dataset).map(({ id }) => key(id)) : [];
-    return this.bytes([key(table), ...all].find((name) => this.file(name) !== undefined) ?? key(table));
+    const all = shared ? tables.filter((other) => other.dataset === dataset).map(({ id }) => key(id)) : [];
+    return [key(table), ...all].find((name) => this.file(name) !== undefined) ?? key(table);
+  }
+  column(name: string, table: number) {
+    const shared = this.data.manifest.columns.find((column) => column.name === name)?.per === "dataset";
+    return this.bytes(this.keyOf(table, shared, (id) => `column?name=${encodeURIComponent(name)}&table=${id}`));
   }
   ids(dataset: number) { return this.bytes(`ids?dataset=${dataset}`); }
   async ranges(): Promise<Ranges> { return (this.file("ranges") as Ranges | undefined) ?? {}; }
@@ -235,10 +238,10 @@ export class EmbeddedSource implements Source {
   async sample(): Promise<Sample> { return this.needsServer(); }
   async knn(): Promise<Neighbours> { return this.needsServer(); }
   async find(finder: string, layout: number, table: number, limit: number): Promise<Found> {
-    const exact = this.file(`find/${finder}?layout=${layout}&table=${table}`);
-    const nearest = exact ?? this.data.files[Object.keys(this.data.files).find((key) => key.startsWith(`find/${finder}?layout=${layout}&`)) ?? ""];
-    if (nearest === undefined) throw new ApiError("This list is not part of the exported file for the epoch and layout shown.", "Show the last epoch, or open the run with “tlc view”.", 404);
-    const found = nearest as Found;
+    // What is found over all epochs is the same at each of them.
+    const shared = this.data.manifest.finders.find(({ id }) => id === finder)?.needs_epochs === true;
+    const found = this.file(this.keyOf(table, shared, (id) => `find/${finder}?layout=${layout}&table=${id}`)) as Found | undefined;
+    if (found === undefined) throw new ApiError("This list is not part of the exported file for the epoch and layout shown.", "Show the last epoch, or open the run with “tlc view”.", 404);
     return { ...found, rows: found.rows.slice(0, limit) };
   }
   async numbers(): Promise<Numbers> {

@@ -97,10 +97,13 @@ async function start(app: HTMLElement): Promise<void> {
 
   const drawn = stage.renderer.onDrawn;
   let first = true;
+  const begin = () => { if (!store.drawn) store.firstDrawn(); tellReady(); };
+  // The first map may be one that cannot be had. Panels do not wait for it; the first that can is still followed by the others.
+  store.on("trouble", () => { if (store.trouble !== null) begin(); });
   renderer.onDrawn = () => {
     drawn();
     const there = store.views.every((view, i) => store.datasetsOf(i).every((d) => { const t = store.tableAt(view.layout, d, store.step); return t === undefined || store.data.coordsNow(view.layout, t) !== undefined; }));
-    if (first && there) { first = false; store.firstDrawn(); tellReady(); void prefetch(store); }
+    if (first && there) { first = false; begin(); void prefetch(store); }
   };
 
   store.source.onStale = look(store);
@@ -113,7 +116,7 @@ async function start(app: HTMLElement): Promise<void> {
   };
   await readLink();
   for (const topic of ["manifest", "views", "options", "tool", "time", "trouble", "mask", "colour", "selection"] as const) store.emit(topic);
-  if (store.views.length === 0 || !renderer.works) { first = false; store.firstDrawn(); tellReady(); }
+  if (store.views.length === 0 || !renderer.works) { first = false; begin(); }
 
   let written = location.hash;
   const saveHash = debounce(400, () => {

@@ -33,7 +33,7 @@ export class Store {
   points = new Map<number, Points>();
   /** Of columns of numbers, over all tables; empty until they are known. */
   ranges = new Map<string, Range>();
-  /** Whether the first map is there, or will never be. */
+  /** Whether the first map is there, or is known not to come. */
   drawn = false;
 
   readonly data: Data;

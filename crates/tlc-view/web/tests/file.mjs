@@ -38,6 +38,20 @@ testOwn("the exported file works from the disk, asks for nothing, and says what 
     await page.locator(".t-row").first().click();
     await settle(page, 500);
     check((await page.locator(".sample-card dd").count()) > 0, "a sample shows its values");
+    // Lists were made of the last epoch. Those over all epochs hold at each; another epoch's suspects would be wrong samples.
+    await page.getByRole("tab", { name: "Find" }).click();
+    const { finders } = await page.evaluate(() => JSON.parse(document.getElementById("tlc-data").textContent).manifest);
+    for (const step of [0, steps.length - 1]) {
+      await page.evaluate((step) => window.__tlc.setTime(step), step);
+      for (const { title, needs_epochs } of finders) {
+        await page.getByRole("button", { name: title }).click();
+        await page.waitForFunction(() => document.querySelector("#panel-2 .found, #panel-2 .bad") !== null);
+        const there = step > 0 || needs_epochs;
+        check((await page.locator("#panel-2 .bad").count()) === (there ? 0 : 1), `${title} at ${steps[step]}: ${there ? "a list" : "says that it is not in the file"}`);
+        if (!there) check(/not part of the exported file/.test(await page.locator("#panel-2 .bad").textContent()), "and why");
+        await page.getByRole("button", { name: "Back to all lists" }).click();
+      }
+    }
     await page.getByRole("tab", { name: "Numbers" }).click();
     await settle(page, 500);
     await shot(page, "exported-file");

@@ -1,6 +1,7 @@
 // What goes wrong is told, and never leaves a blank page.
 import { readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { check, counts, lassoMiddle, need, open, positions, settle, shot, state, test, testOwn } from "./lib.mjs";
 import { copyOfProject, serve } from "./serve.mjs";
 
@@ -38,6 +39,29 @@ testOwn("table deleted meanwhile: explains, and reads the list again", async () 
   await box.getByRole("button").click();
   await settle(page, 900);
   check(!(await box.isVisible()), "once the tables are there, reading again brings the map back");
+  return page;
+});
+
+testOwn("the newest epoch's tables are gone before the page is opened: it says so, and everything else works", async () => {
+  const project = copyOfProject();
+  const server = await serve("--project", project);
+  // The server knows its tables from now on, and has not read them yet.
+  const { tables } = await (await fetch(new URL("api/manifest", server.url))).json();
+  const last = Math.max(...tables.map((table) => table.epoch));
+  need(tables.some((table) => table.epoch < last), "several epochs");
+  for (const { urls } of tables.filter((table) => table.epoch === last)) for (const url of urls) renameSync(fileURLToPath(url), join(project, url.split("/").at(-1)));
+  const page = await open({ url: server.url });
+  check(await page.locator(".trouble").isVisible() && /deleted|gone|not found/i.test(await page.locator(".trouble").textContent()), "the map's place says what happened");
+  await page.getByRole("tab", { name: "Find" }).click();
+  await settle(page);
+  check((await page.locator(".finder").count()) > 0, "the finders are there");
+  await page.getByRole("tab", { name: "Table" }).click();
+  await settle(page, 600);
+  check((await page.locator(".t-row").count()) > 5, "the table has rows");
+  // Earlier epochs can still be looked at, and are fetched ahead as ever.
+  await page.evaluate(() => window.__tlc.setTime(0));
+  await page.waitForFunction(() => window.__tlc.state().trouble === null && window.__tlc.project(0) !== null);
+  check(!(await page.locator(".trouble").isVisible()), "the epoch before is on the map");
   return page;
 });
 

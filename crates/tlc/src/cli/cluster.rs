@@ -28,13 +28,13 @@ enum Process {
 
 #[derive(Args)]
 struct SchedulerArgs {
-    /// Where it listens. Whoever reaches it can run jobs: there are no passwords
+    /// Where it listens; 0.0.0.0 for all machines, with --host. Whoever reaches it can run jobs: there are no passwords
     #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
     bind: IpAddr,
     /// Its port
     #[arg(long, default_value_t = 50050)]
     port: u16,
-    /// By which name executors reach it [default: where it listens]
+    /// By which name executors reach it, or a number, of IPv6 in brackets [default: where it listens]
     #[arg(long)]
     host: Option<String>,
     /// Seconds without a sign of life until an executor's tasks are given to others
@@ -62,13 +62,13 @@ struct ExecutorArgs {
     /// The scheduler that it works for
     #[arg(long, value_name = "df://HOST:PORT", default_value = "df://127.0.0.1:50050")]
     scheduler: ClusterAddress,
-    /// Where it listens
+    /// Where it listens; 0.0.0.0 for all machines, with --host
     #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
     bind: IpAddr,
     /// Its port for what tasks answer; the next one is for tasks
     #[arg(long, default_value_t = 50051)]
     port: u16,
-    /// By which name scheduler and clients reach it [default: where it listens]
+    /// By which name scheduler and clients reach it, or a number, of IPv6 in brackets [default: where it listens]
     #[arg(long)]
     host: Option<String>,
     /// Tasks at once; one uses all cores
@@ -77,7 +77,7 @@ struct ExecutorArgs {
     /// Where Ballista keeps what tasks answer [default: a temporary folder]
     #[arg(long)]
     work_dir: Option<PathBuf>,
-    /// Seconds between signs of life
+    /// Seconds between signs of life; well below the scheduler's --executor-timeout
     #[arg(long, default_value_t = 5)]
     heartbeat: u64,
 }
@@ -96,14 +96,15 @@ pub(crate) fn run(args: &ClusterArgs, progress: &Progress) -> anyhow::Result<()>
     let ended = match &args.process {
         Process::Standalone(args) => {
             let scheduler = SchedulerOptions { port: args.port, ..SchedulerOptions::default() };
-            let address = ClusterAddress::new(scheduler.bind.to_string(), args.port);
-            say!("df://{}:{}", address.host(), address.port());
+            let address = scheduler.address()?;
+            say!("{address}");
             let executor = ExecutorOptions { port: args.port + 1, tasks: args.tasks, ..ExecutorOptions::new(address) };
             run_standalone(&scheduler, &executor, progress)
         }
         Process::Scheduler(args) => {
-            say!("df://{}:{}", args.host.clone().unwrap_or_else(|| args.bind.to_string()), args.port);
-            run_scheduler(&args.options(), progress)
+            let options = args.options();
+            say!("{}", options.address()?);
+            run_scheduler(&options, progress)
         }
         Process::Executor(args) => run_executor(&ExecutorOptions {
             bind: args.bind,

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, UInt64Array};
 use arrow_cast::pretty::pretty_format_batches;
+use arrow_select::take::take_record_batch;
 use clap::Args;
 use tlc::cluster::{Rows, query};
 use tlc::core::{Progress, StoreError, Url};
@@ -60,18 +61,71 @@ pub(crate) fn run(args: &SqlArgs, progress: &Progress) -> anyhow::Result<()> {
 }
 
 fn print(rows: Rows, limit: usize) -> anyhow::Result<()> {
-    let mut shown = vec![RecordBatch::new_empty(rows.schema().clone())];
-    let (mut n_shown, mut n_rows) = (0, 0);
-    for batch in rows {
-        let batch = batch?;
-        let n = batch.num_rows().min(limit - n_shown);
-        shown.push(batch.slice(0, n));
-        n_shown += n;
-        n_rows += batch.num_rows();
-    }
+    let schema = rows.schema().clone();
+    let (shown, n_rows) = first_rows(rows, limit)?;
+    let n_shown: usize = shown.iter().map(RecordBatch::num_rows).sum();
+    let shown: Vec<RecordBatch> = std::iter::once(RecordBatch::new_empty(schema)).chain(shown).collect();
     say!("{}", pretty_format_batches(&shown)?);
     if n_rows > n_shown {
         say!("{n_rows} rows, of which {n_shown} are shown; --rows shows more, --out writes all");
     }
     Ok(())
+}
+
+/// The first `limit` rows, and how many there are. An answer may be larger than memory, so nothing of the others is kept:
+/// a slice, even of no rows, would hold all of its batch.
+fn first_rows<E>(
+    rows: impl Iterator<Item = Result<RecordBatch, E>>,
+    limit: usize,
+) -> anyhow::Result<(Vec<RecordBatch>, usize)>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut first = Vec::new();
+    let (mut n_first, mut n_rows) = (0, 0);
+    for batch in rows {
+        let batch = batch?;
+        n_rows += batch.num_rows();
+        let n = batch.num_rows().min(limit - n_first);
+        n_first += n;
+        if n == batch.num_rows() && n > 0 {
+            first.push(batch);
+        } else if n > 0 {
+            first.push(take_record_batch(&batch, &UInt64Array::from_iter_values(0..n as u64))?);
+        }
+    }
+    Ok((first, n_rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use arrow_array::Int64Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use arrow_schema::{DataType, Field, Schema};
+
+    use super::*;
+
+    #[test]
+    fn rows_that_are_not_shown_are_not_kept() {
+        const EACH: usize = 10_000;
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+        let batch = |part: usize| -> Result<RecordBatch, Infallible> {
+            let ids = (part * EACH) as i64..((part + 1) * EACH) as i64;
+            let ids = Arc::new(Int64Array::from_iter_values(ids));
+            Ok(RecordBatch::try_new(schema.clone(), vec![ids]).expect("one column"))
+        };
+        for limit in [0, 1, 7, EACH, EACH + 7, 10 * EACH] {
+            let (first, n_rows) = first_rows((0..5).map(batch), limit).expect("readable");
+            let ids: Vec<i64> =
+                first.iter().flat_map(|it| it.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+            let n_shown = limit.min(5 * EACH);
+            assert_eq!((n_rows, ids), (5 * EACH, (0..n_shown as i64).collect()), "{limit}");
+            let bytes: usize = first.iter().map(RecordBatch::get_array_memory_size).sum();
+            assert!(bytes <= 8 * n_shown + 1024 * first.len(), "{bytes} bytes are kept of {limit} rows");
+        }
+    }
 }

@@ -63,6 +63,17 @@ fn a_model_is_applied_to_a_table_and_the_result_can_be_asked_about() {
 
     let (counted, stdout, stderr) = run_command(&["sql", "select count(*) as n, min(example_id) from applied"]);
     assert!(counted.status.success() && stdout.contains(&format!("| {} ", info.rows)), "{stdout}{stderr}");
+    for (rows, told) in [(2, Some(2)), (0, Some(0)), (info.rows, None)] {
+        let limit = rows.to_string();
+        let query = "select example_id from applied order by example_id";
+        let (printed, stdout, stderr) = run_command(&["sql", query, "--rows", &limit]);
+        assert!(printed.status.success(), "{stdout}{stderr}");
+        let lines = stdout.lines().filter(|line| line.starts_with("| ")).count() as u64;
+        assert_eq!(lines, 1 + rows, "a header and the rows: {stdout}");
+        let told = told.map(|shown| format!("{} rows, of which {shown} are shown", info.rows));
+        assert!(told.as_ref().is_none_or(|told| stdout.contains(told)), "{stdout}");
+        assert_eq!(stdout.contains("are shown"), told.is_some(), "{stdout}");
+    }
     let csv = folder.path().join("rows.csv").display().to_string();
     let query = "select example_id, embeddings_pca_ood from applied order by example_id limit 3";
     let (written, stdout, stderr) = run_command(&["sql", query, "--out", &csv]);

@@ -26,7 +26,10 @@ fn a_share_of_the_rows_is_fitted_and_stated() {
 
     let (reduced, stdout, stderr) =
         reduce(&["--fit-rows", "50%", "--fit-stratify", "example_id", "--fit-seed", "7", "--piece-rows", "10"]);
-    assert!(!reduced.status.success() && stderr.contains("it has 64 values, but only 32 rows"), "{stdout}{stderr}");
+    assert!(
+        !reduced.status.success() && stderr.contains("it has at least 33 values, but only 32 rows"),
+        "{stdout}{stderr}"
+    );
     let (reduced, stdout, stderr) = reduce(&["--fit-rows", "50%", "--fit-seed", "7", "--piece-rows", "10"]);
     assert!(reduced.status.success(), "{stdout}{stderr}");
     for url in &urls(&run)[3..] {
@@ -59,6 +62,12 @@ fn neighbours_are_written_beside_their_table() {
         tables.iter().filter(|url| UniqueName::stem_of(url.file_name()).ends_with("-neighbours")).collect();
     assert!(made.len() == 1 && stdout.starts_with(&made[0].to_string()), "{stdout}");
     assert_eq!(project.store().info(made[0]).expect("there").rows, 64);
+    let temporary = folder.path().display().to_string();
+    let (found, stdout, stderr) = neighbours(&["-k", "3", "--temp-folder", &temporary]);
+    assert!(found.status.success(), "{stdout}{stderr}");
+    let missing = folder.path().join("none").display().to_string();
+    let (refused, _, stderr) = neighbours(&["-k", "3", "--temp-folder", &missing]);
+    assert!(!refused.status.success() && stderr.contains(&missing) && stderr.contains("TMPDIR"), "{stderr}");
     let (refused, _, stderr) = neighbours(&["-k", "64"]);
     assert!(!refused.status.success() && stderr.contains("between 1 and 63 neighbours can be found"), "{stderr}");
     let (refused, _, stderr) = neighbours(&["--column", "nope"]);

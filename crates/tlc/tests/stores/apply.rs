@@ -20,13 +20,12 @@ const WIDTH: usize = 8;
 /// Eight parts.
 const ROWS_PER_TASK: &str = "250";
 
-fn tlc(args: &[&str]) -> Command {
+on_server!(s3, S3: parts_in_a_bucket_make_one_table_wherever_they_are_written);
+on_server!(seaweedfs, SeaweedFs: parts_in_a_bucket_make_one_table_wherever_they_are_written);
+
+fn tlc(server: Server, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tlc"));
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .envs(Server::S3.environment(Server::S3.address()))
-        .env("AWS_TIMEOUT", "10s");
+    command.args(args).stdin(Stdio::null()).envs(server.environment(server.address())).env("AWS_TIMEOUT", "10s");
     command
 }
 
@@ -34,12 +33,12 @@ fn tlc(args: &[&str]) -> Command {
 struct Standalone(Child, u16);
 
 impl Standalone {
-    fn start() -> Self {
+    fn start(server: Server) -> Self {
         let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).and_then(|it| it.local_addr());
         let three = |first: u16| first < u16::MAX - 2 && (first..first + 3).all(|port| free(port).is_ok());
         let found = (0..100).map(|_| free(0).expect("a free port").port()).find(|first| three(*first));
         let port = found.expect("three free ports in a row");
-        let mut command = tlc(&["cluster", "standalone", "--port", &port.to_string()]);
+        let mut command = tlc(server, &["cluster", "standalone", "--port", &port.to_string()]);
         let cluster = Self(command.stdout(Stdio::null()).spawn().expect("the command runs"), port);
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port + 1)).is_err() {
@@ -58,8 +57,7 @@ impl Drop for Standalone {
 }
 
 /// A table with embeddings, and a model that was fitted on them.
-fn table_and_model(root: &Url) -> (Url, Url) {
-    let store = Server::S3.store();
+fn table_and_model(store: &dyn TableStore, root: &Url) -> (Url, Url) {
     let values: Vec<f32> = (0..N_ROWS * WIDTH).map(|i| ((i * 7919) % 10_007) as f32 / 100.0).collect();
     let data = ndarray::ArrayView2::from_shape((N_ROWS, WIDTH), &values).expect("its shape");
     let fitted = reducer_from_args("pca", Default::default()).expect("linked");
@@ -80,24 +78,23 @@ fn table_and_model(root: &Url) -> (Url, Url) {
     (table, model)
 }
 
-#[test]
-fn parts_in_a_bucket_make_one_table_wherever_they_are_written() {
-    let root = Server::S3.bucket("jobs").join("project").expect("a path");
-    let (table, model) = table_and_model(&root);
+fn parts_in_a_bucket_make_one_table_wherever_they_are_written(server: Server) {
+    let root = server.bucket("jobs").join("project").expect("a path");
+    let (table, model) = table_and_model(&server.store(), &root);
     let apply = |name: &str, further: &[&str]| {
         let out = root.join(&format!("datasets/toys/{name}.lance")).expect("a path");
         let (model, table, target) = (model.to_string(), table.to_string(), out.to_string());
         let args = ["apply", &model, "--table", &table, "--out", &target, "--rows-per-task", ROWS_PER_TASK];
-        let output = tlc(&args).args(further).output().expect("the command runs");
+        let output = tlc(server, &args).args(further).output().expect("the command runs");
         let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{said}{error}");
         out
     };
     let here = apply("here", &[]);
-    let cluster = Standalone::start();
+    let cluster = Standalone::start(server);
     let there = apply("there", &["--cluster", &format!("df://127.0.0.1:{}", cluster.1), "--patience", "30"]);
     // Without a memory of what was written.
-    let store = Server::S3.store();
+    let store = server.store();
     let info = |url: &Url| store.info(url).expect("there");
     assert_eq!((info(&here).rows, info(&there).rows), (N_ROWS as u64, N_ROWS as u64));
     assert!(info(&here).digest.is_some());
@@ -117,7 +114,7 @@ fn parts_in_a_bucket_make_one_table_wherever_they_are_written() {
     assert!(ids.iter().copied().eq(0..N_ROWS as i64), "in the order of the source");
     // Its place is taken now.
     let (model, table, there) = (model.to_string(), table.to_string(), there.to_string());
-    let again = tlc(&["apply", &model, "--table", &table, "--out", &there]).output().expect("the command runs");
+    let again = tlc(server, &["apply", &model, "--table", &table, "--out", &there]).output().expect("the command runs");
     let said = String::from_utf8_lossy(&again.stderr);
     assert!(!again.status.success() && said.contains("already exists"), "{said}");
 }

@@ -11,6 +11,7 @@ use super::races;
 use super::server::Server;
 
 on_server!(s3, S3: the_contract_holds);
+on_server!(seaweedfs, SeaweedFs: the_contract_holds);
 on_server!(azure, Azure: the_contract_holds);
 on_server!(gcs, Gcs: the_contract_holds);
 

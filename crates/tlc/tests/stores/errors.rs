@@ -32,10 +32,12 @@ fn listing(url: &str, endpoint: SocketAddr, changes: &[(&str, Option<&str>)]) ->
 
 #[test]
 fn a_missing_bucket_is_named() {
-    assert_eq!(
-        listing("s3://nobody-made-this/p", Server::S3.address(), &[]),
-        "error: cannot list s3://nobody-made-this/p/runs\n  because: there is no bucket \"nobody-made-this\"; create it first\n"
-    );
+    for server in [Server::S3, Server::SeaweedFs] {
+        assert_eq!(
+            listing("s3://nobody-made-this/p", server.address(), &[]),
+            "error: cannot list s3://nobody-made-this/p/runs\n  because: there is no bucket \"nobody-made-this\"; create it first\n"
+        );
+    }
 }
 
 #[test]
@@ -52,6 +54,9 @@ fn refused_credentials_are_said_to_be_refused() {
         "error: cannot list s3://any/p/runs\n  because: access is refused (InvalidAccessKeyId); are the credentials right? set \
          AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for it\n"
     );
+    // SeaweedFS compares signatures.
+    let text = listing("s3://any/p", Server::SeaweedFs.address(), &[("AWS_SECRET_ACCESS_KEY", Some("another"))]);
+    assert!(text.contains("access is refused (SignatureDoesNotMatch); are the credentials right?"), "{text}");
     // moto lets nobody write who does not sign.
     let unsigned = Server::S3
         .environment(Server::S3.address())

@@ -1,5 +1,5 @@
-//! The servers of these tests, on loopback: moto, which speaks S3, and Azurite, which speaks Azure Blob. They keep
-//! everything in memory and are gone with the test.
+//! The servers of these tests, on loopback: moto and SeaweedFS, which speak S3, and Azurite, which speaks Azure Blob. They
+//! keep everything in memory, or SeaweedFS in a folder of its own, and are gone with the test.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use tlc::core::Url;
+use tlc::core::{TableStore, Url, WriteCondition};
 use tlc::table::LanceStore;
 
 use super::generations;
@@ -28,6 +28,37 @@ const options = ['--blobHost', '127.0.0.1', '--blobPort', port, '--inMemoryPersi
 process.argv = [process.argv[0], 'azurite-blob', ...options, '--skipApiVersionCheck'];
 require(folder + '/node_modules/azurite/dist/src/blob/main.js');
 ";
+/// Likewise, and takes its server along, which is one process with all parts of SeaweedFS. Each part wants two ports of
+/// its own, and a socket that it does not remove when it is killed; asked to end, it takes half a minute.
+const WEED: &str = "
+import glob, os, shutil, signal, socket, subprocess, sys, tempfile, threading
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+folder = tempfile.mkdtemp(prefix='tlc-seaweedfs-')
+names = ['master.port', 'volume.port', 'filer.port']
+names += [name + '.grpc' for name in names + ['s3.port']]
+sockets = [socket.create_server(('127.0.0.1', 0)) for _ in names]
+ports = [it.getsockname()[1] for it in sockets]
+for it in sockets: it.close()
+options = {
+    **dict(zip(names, ports)), 'dir': folder, 'ip': '127.0.0.1', 'ip.bind': '127.0.0.1',
+    'master.peers': 'none', 'master.telemetry': 'false', 'master.volumeSizeLimitMB': 64, 'volume.max': 1000,
+    'filer.localSocket': folder + '/filer.sock', 's3.localSocket': folder + '/s3.sock',
+    's3': 'true', 's3.port': sys.argv[1], 's3.port.iceberg': 0, 's3.port.lance': 0,
+}
+weed = os.path.join(os.path.dirname(sys.executable), 'weed')
+command = [weed, '-logdir=' + folder, 'server'] + [f'-{name}={value}' for name, value in options.items()]
+server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+threading.Thread(target=lambda: (sys.stdin.read(), server.kill()), daemon=True).start()
+try:
+    server.wait()
+finally:
+    server.kill()
+    server.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+    for port in ports:
+        for path in glob.glob(f'/tmp/seaweedfs-*-grpc-{port}.sock'):
+            os.remove(path)
+";
 
 pub(crate) const SECRET: &str = "a-secret-that-no-message-repeats";
 pub(crate) const KEY_ID: &str = "AKIATLCTESTS";
@@ -41,8 +72,11 @@ pub(crate) const ACCOUNT_TOKEN: &str =
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Server {
-    /// moto.
+    /// moto, which believes whoever signs.
     S3,
+    /// SeaweedFS, which checks signatures, keeps folders whose objects are gone, and lets a writer wait for others of the
+    /// same object.
+    SeaweedFs,
     /// Azurite.
     Azure,
     /// moto again, behind what [`generations`] says.
@@ -53,11 +87,13 @@ impl Server {
     /// Where the one server of this kind listens.
     pub(crate) fn address(self) -> SocketAddr {
         static S3: OnceLock<(SocketAddr, Child)> = OnceLock::new();
+        static SEAWEEDFS: OnceLock<(SocketAddr, Child)> = OnceLock::new();
         static AZURE: OnceLock<(SocketAddr, Child)> = OnceLock::new();
         static GCS: OnceLock<SocketAddr> = OnceLock::new();
         let start = || (0..3).find_map(|_| self.start()).expect("a server starts within half a minute");
         match self {
             Server::S3 => S3.get_or_init(start).0,
+            Server::SeaweedFs => SEAWEEDFS.get_or_init(start).0,
             Server::Azure => AZURE.get_or_init(start).0,
             Server::Gcs => *GCS.get_or_init(|| generations::before(Server::S3.address())),
         }
@@ -72,11 +108,14 @@ impl Server {
                 command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{ACCOUNT_KEY}"));
                 (folder.join("node_modules/azurite/package.json"), command)
             }
-            Server::S3 | Server::Gcs => {
-                let python = cache().join("s3-server/bin/python");
-                let mut command = Command::new(&python);
-                command.args(["-c", MOTO]);
-                (python, command)
+            Server::S3 | Server::SeaweedFs | Server::Gcs => {
+                let folder = cache().join("s3-server/bin");
+                let is_moto = self != Server::SeaweedFs;
+                let mut command = Command::new(folder.join("python"));
+                command.args(["-c", if is_moto { MOTO } else { WEED }]);
+                // Whom SeaweedFS lets in; moto does not care.
+                command.envs([("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET)]);
+                (folder.join(if is_moto { "python" } else { "weed" }), command)
             }
         };
         assert!(program.is_file(), "there is no {}; `cargo xtask test` installs it", program.display());
@@ -101,7 +140,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let _ = child.kill();
+        // Its standard input ends, and so does it. One that was killed could not take along what it started.
         let _ = child.wait();
         None
     }
@@ -109,6 +148,7 @@ impl Server {
     /// Makes an empty bucket or container. Its URL.
     pub(crate) fn bucket(self, name: &str) -> Url {
         let (scheme, name, path) = match self {
+            Server::SeaweedFs => return self.bucket_of_an_object(name),
             Server::S3 => ("s3", name.to_owned(), format!("/{name}")),
             Server::Azure => ("az", name.to_owned(), format!("/{ACCOUNT}/{name}?restype=container&{ACCOUNT_TOKEN}")),
             // It shares its server with the tests of S3.
@@ -123,18 +163,31 @@ impl Server {
         format!("{scheme}://{name}").parse().expect("a URL")
     }
 
+    /// Where requests must be signed, a bucket is made by the first object that is written into it, which is then removed.
+    fn bucket_of_an_object(self, name: &str) -> Url {
+        let root: Url = format!("s3://{name}").parse().expect("a URL");
+        let first = root.join("first").expect("a path");
+        let object = first.join("object").expect("a path");
+        self.store().write_object(&object, b"{}", WriteCondition::Absent).expect("writable");
+        self.store().delete_folder(&first).expect("deletable");
+        root
+    }
+
     /// What leads to such a server at `address`.
     pub(crate) fn environment(self, address: SocketAddr) -> Vec<(String, String)> {
         let endpoint = format!("http://{address}");
         let account = format!("{endpoint}/{ACCOUNT}");
+        // Who waits for another writer of an object looks again after a second; only proxies make answers late.
+        let is_waited_for = self == Server::SeaweedFs && address == self.address();
+        let timeout = if is_waited_for { "20s" } else { "1s" };
         let variables: &[(&str, &str)] = match self {
-            Server::S3 => &[
+            Server::S3 | Server::SeaweedFs => &[
                 ("AWS_ENDPOINT_URL", &endpoint),
                 ("AWS_ALLOW_HTTP", "true"),
                 ("AWS_ACCESS_KEY_ID", KEY_ID),
                 ("AWS_SECRET_ACCESS_KEY", SECRET),
                 ("AWS_REGION", "us-east-1"),
-                ("AWS_TIMEOUT", "1s"),
+                ("AWS_TIMEOUT", timeout),
             ],
             Server::Azure => &[
                 ("AZURE_STORAGE_ENDPOINT", &account),

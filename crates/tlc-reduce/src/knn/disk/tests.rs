@@ -124,14 +124,15 @@ fn few_rows_and_bad_ones() {
     let (found, report) = graph(&rows, 2, &DiskOptions { memory_bytes: 0, ..DiskOptions::default() });
     assert_eq!((found.indices.dim(), report.recall, report.sampled_rows), ((3, 2), 1.0, 3));
     let check = |rows: &Array2<f32>, k, options: &DiskOptions, expected: &str| {
-        let error = graph_on_disk(&rows.view(), k, options, &Progress::default()).expect_err("refused").to_string();
+        let error = graph_on_disk(&rows.view(), k, options, &Progress::default()).expect_err("refused");
+        let error = tlc_core::with_causes(&error);
         assert!(error.contains(expected), "{error}");
     };
     let options = DiskOptions::default();
     check(&rows, 3, &options, "between 1 and 2 neighbours can be found");
     check(&rows, 1, &DiskOptions { target_recall: 0.0, ..options.clone() }, "target_recall");
     let folder = PathBuf::from("/no/such/folder");
-    check(&rows, 1, &DiskOptions { folder, ..DiskOptions::default() }, "make a temporary file");
+    check(&rows, 1, &DiskOptions { folder, ..DiskOptions::default() }, "it is in /no/such/folder; name a folder");
     let mut bad = rows;
     bad[[1, 0]] = f32::NAN;
     check(&bad, 1, &options, "1 of 3 rows");
