@@ -3,7 +3,7 @@
 Usage: python sentences.py FOLDER TEXT [TEXT ...]   (packages in requirements-sentences.txt)
 
 Each TEXT is a file of one class, one sample per line, such as mails.py makes of a public set. Written are `minilm.pt` and, for `tlc collect`, `input_ids.npy`,
-`attention_mask.npy` and `labels.npy`; `texts.txt` holds the samples in their order. The layer `pooling` returns sentence
+`attention_mask.npy`, `labels.npy` and, for `--texts`, `texts.txt` with the samples in their order. The layer `pooling` returns sentence
 embeddings, (B, 384): means over the tokens that are there.
 """
 

@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn colours_of_classes_and_white_stay_and_frames_have_no_more_than_a_gif_can_hold() {
         for n in [1, 10, 100, 2000] {
-            let classes: Vec<[u8; 3]> = (0..n).map(|class| class_color(class, n)).collect();
+            let classes: Vec<[u8; 3]> = (0..n).map(class_color).collect();
             let mut few = FewColors::for_classes(classes.iter().copied());
             assert!(few.colors.len() <= N_COLORS, "{} colours for {n} classes", few.colors.len());
             let side = 64;

@@ -155,7 +155,7 @@ mod tests {
     fn example() -> Scatter {
         let series = (0..3).map(|class| Series {
             name: format!("class {class}"),
-            color: class_color(class, 3),
+            color: class_color(class),
             points: (0..50).map(|i| [i as f32 + class as f32, (i * i % 17) as f32]).chain([[f32::NAN, 0.0]]).collect(),
         });
         let series: Vec<Series> = series.collect();
@@ -187,7 +187,7 @@ mod tests {
         example().write_png(&path).expect("written");
         let picture = image::open(&path).expect("a PNG").to_rgb8();
         assert_eq!(picture.dimensions(), SIZE);
-        let color = image::Rgb(class_color(0, 3));
+        let color = image::Rgb(class_color(0));
         assert!(picture.pixels().filter(|pixel| **pixel == color).count() > 50, "the points are there");
         write_contact_sheet(&path, "all", &[vec![example(), example()], vec![example()]]).expect("written");
         let picture = image::open(&path).expect("a PNG").to_rgb8();
@@ -202,7 +202,7 @@ mod tests {
         let still = |epoch: usize| Still {
             title: "map".to_owned(),
             moment: format!("epoch {epoch}"),
-            series: vec![("a".to_owned(), class_color(0, 3)), ("b".to_owned(), class_color(1, 3))],
+            series: vec![("a".to_owned(), class_color(0)), ("b".to_owned(), class_color(1))],
             samples: (0..100).map(|i| Some(Placed { point: [i as f32, (i * epoch) as f32], series: i % 2 })).collect(),
             window: Window { x: [-5.0, 105.0], y: [-5.0, 205.0] },
         };

@@ -67,13 +67,12 @@ type Groups = (Vec<(String, [u8; 3])>, Vec<Option<usize>>);
 fn groups(column: &SceneColumn, values: &Values) -> Groups {
     match values {
         Values::Category(values) => {
-            let n = column.classes.len();
-            let names =
-                column.classes.values().enumerate().map(|(i, name)| (name.clone(), class_color(i, n))).collect();
+            let names = column.classes.values().enumerate().map(|(i, name)| (name.clone(), class_color(i))).collect();
             (names, values.iter().map(|class| class.map(|class| class as usize)).collect())
         }
         Values::Boolean(values) => {
-            let names = [("no", class_color(2, 3)), ("yes", class_color(0, 3))];
+            // The page's orange and blue.
+            let names = [("no", class_color(4)), ("yes", class_color(0))];
             let names = names.map(|(answer, color)| (format!("{}: {answer}", column.name), color)).to_vec();
             (names, values.iter().map(|value| value.map(usize::from)).collect())
         }
@@ -99,5 +98,31 @@ fn groups(column: &SceneColumn, values: &Values) -> Groups {
             (names, values.iter().map(shade).collect())
         }
         Values::Text(values) => (vec![("all".to_owned(), GREY)], vec![Some(0); values.len()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow_schema::DataType;
+
+    use super::*;
+    use crate::{ColumnKind, Scope};
+
+    #[test]
+    fn answers_have_the_colours_of_the_page() {
+        let column = SceneColumn {
+            name: "correct".to_owned(),
+            kind: ColumnKind::Boolean,
+            role: None,
+            classes: BTreeMap::new(),
+            data_type: DataType::Boolean,
+            scope: Scope::Table,
+        };
+        let (names, of_slots) = groups(&column, &Values::Boolean(vec![Some(true), None, Some(false)]));
+        assert_eq!(names[0], ("correct: no".to_owned(), [213, 94, 0]));
+        assert_eq!(names[1], ("correct: yes".to_owned(), [0, 114, 178]));
+        assert_eq!(of_slots, [Some(1), None, Some(0)]);
     }
 }

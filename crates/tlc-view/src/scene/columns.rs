@@ -8,7 +8,9 @@ use arrow_array::{Array, ArrayRef, Float32Array, Float64Array, Int64Array, cast:
 use arrow_schema::{DataType, Field, Schema};
 use tlc_core::{FieldRoles, NumberRole, value_map};
 
-use super::{SceneColumn, Scope};
+use super::sources::Source;
+use super::{Scene, SceneColumn, Scope};
+use crate::ViewError;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -51,8 +53,45 @@ impl Values {
     }
 }
 
+impl Scene {
+    pub(super) fn add_columns(&mut self, sources: &[Source]) -> Result<(), ViewError> {
+        for source in sources {
+            for column in columns_of(&source.info.schema, Scope::Table) {
+                self.add_column(column);
+            }
+        }
+        // The same for all rows: `split` and other constants tell nothing within a map.
+        let is_constant = |name: &str| !sources.is_empty() && sources.iter().all(|s| s.constants.contains_key(name));
+        self.columns.retain(|column| !is_constant(&column.name));
+        for dataset in self.datasets.clone() {
+            let Some(url) = dataset.foreign_table.filter(|url| sources.iter().all(|s| s.info.url != *url)) else {
+                continue;
+            };
+            // A data set that was moved away has no columns to show.
+            let Ok(info) = self.store.info(&url) else { continue };
+            for column in columns_of(&info.schema, Scope::Dataset) {
+                self.add_column(column);
+            }
+        }
+        self.name_classes()
+    }
+
+    fn add_column(&mut self, column: SceneColumn) {
+        match self.columns.iter_mut().find(|known| known.name == column.name) {
+            None => self.columns.push(column),
+            Some(known) if known.kind == column.kind => {
+                known.add_classes(column.classes);
+                if known.kind == ColumnKind::Number {
+                    known.data_type = wider(&known.data_type, &column.data_type);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 /// The columns of a schema that can be shown.
-pub(super) fn columns_of(schema: &Schema, scope: Scope) -> Vec<SceneColumn> {
+fn columns_of(schema: &Schema, scope: Scope) -> Vec<SceneColumn> {
     schema.fields().iter().filter_map(|field| column_of(field, scope)).collect()
 }
 
@@ -95,7 +134,7 @@ fn column_of(field: &Field, scope: Scope) -> Option<SceneColumn> {
 }
 
 /// The type of numbers that holds those of both.
-pub(super) fn wider(a: &DataType, b: &DataType) -> DataType {
+fn wider(a: &DataType, b: &DataType) -> DataType {
     // Not even all int32 are a float32.
     if a == b { a.clone() } else { DataType::Float64 }
 }

@@ -1,12 +1,16 @@
 //! What there is to see of a run or of a table.
 
 mod at_once;
+mod classes;
 mod columns;
+mod layouts;
 mod open;
 mod parts;
 mod read;
 mod rows;
 mod sample;
+mod sources;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -186,8 +190,21 @@ impl Scene {
     /// Of the tables that have `layout`, of one dataset if it is given, the one of the latest epoch; of several such the
     /// last written.
     pub fn newest_table(&self, layout: &SceneLayout, dataset: Option<usize>) -> Option<usize> {
-        let is_meant = |table: &usize| dataset.is_none_or(|dataset| self.tables[*table].dataset == dataset);
-        layout.tables.iter().copied().filter(is_meant).max_by_key(|&table| (self.tables[table].epoch, table))
+        self.newest_of(layout.tables.iter().copied(), dataset, None)
+    }
+
+    /// As [`newest_table`](Self::newest_table), of any `tables`, and of one epoch if it is given.
+    pub fn newest_of(
+        &self,
+        tables: impl IntoIterator<Item = usize>,
+        dataset: Option<usize>,
+        epoch: Option<i64>,
+    ) -> Option<usize> {
+        let is_meant = |table: &usize| {
+            let table = &self.tables[*table];
+            dataset.is_none_or(|dataset| table.dataset == dataset) && epoch.is_none_or(|_| table.epoch == epoch)
+        };
+        tables.into_iter().filter(is_meant).max_by_key(|&table| (self.tables[table].epoch, table))
     }
 
     /// The column called `name`.

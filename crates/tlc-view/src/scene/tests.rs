@@ -178,11 +178,24 @@ fn a_table_that_was_deleted_meanwhile_leaves_the_others_their_numbers() {
     let mut scene = Scene::of_run(run.project(), &run).expect("readable");
     // As without a record of means.
     scene.tables.iter_mut().for_each(|table| table.means.clear());
-    run.project().store().delete(scene.tables[2].url()).expect("deletable");
+    let last = scene.tables.iter().position(|table| table.epoch == Some(2)).expect("collected");
+    run.project().store().delete(scene.tables[last].url()).expect("deletable");
     let numbers = crate::server::numbers::numbers(&scene, &Progress::default()).expect("of the others");
-    let means: Vec<_> = (0..3).map(|table| numbers["epochs"][table]["means"]["loss"].clone()).collect();
-    assert_eq!(means, [json!(14.5), json!(14.5), json!(null)]);
+    let mean = |table: usize| &numbers["epochs"][table]["means"]["loss"];
+    assert!((0..3).all(|table| *mean(table) == if table == last { json!(null) } else { json!(14.5) }), "{numbers}");
     assert_eq!(numbers["drift"].as_array().map(Vec::len), Some(1), "between the first two");
-    let texts: Vec<bool> = (0..3).map(|table| numbers["lineage"][table]["text"] != "").collect();
-    assert_eq!(texts, [true, true, false]);
+    assert!((0..3).all(|table| (numbers["lineage"][table]["text"] == "") == (table == last)), "{numbers}");
+}
+
+#[test]
+fn the_newest_table_is_of_the_latest_epoch_or_of_the_one_that_is_meant() {
+    let run = run();
+    (0..3).for_each(|epoch| collect(&run, &format!("train-{epoch}"), Some(2 - epoch), 0..20));
+    reduce(&run, 1);
+    let scene = Scene::of_run(run.project(), &run).expect("readable");
+    let epoch = |table: Option<usize>| table.and_then(|table| scene.tables[table].epoch);
+    assert_eq!(epoch(scene.newest_table(&scene.layouts[0], Some(0))), Some(2), "not the last written");
+    assert_eq!(epoch(scene.newest_of(0..3, None, Some(1))), Some(1));
+    assert_eq!(scene.newest_of(0..3, Some(1), None), None, "there is no such dataset");
+    assert_eq!(scene.newest_of(0..3, None, Some(9)), None);
 }

@@ -245,7 +245,7 @@ fn host_name() -> Option<String> {
     let of_variable = || ["COMPUTERNAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let name = of_file.or_else(of_variable)?;
     let name = name.trim();
-    let is_usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    let is_usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     (!name.is_empty() && is_usable).then(|| name.to_owned())
 }
 

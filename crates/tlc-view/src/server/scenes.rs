@@ -333,7 +333,7 @@ mod tests {
         let state = state();
         let scenes = &state.scenes;
         let open = |look, is_readable: bool| {
-            let open = || {
+            let open = || -> Result<Scene, ViewError> {
                 let mut scene = scenes.source().scene()?;
                 let url = "memory://p/other.lance".parse().expect("a URL");
                 let reason = "slow down".to_owned();

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &ExportArgs, progress: &Progress) -> anyhow::Result<()> 
     let layout = scene.layout(args.layout.as_deref());
     let layout = layout.with_context(|| format!("{} has no such layout; `tlc reduce` makes them", scene.title))?;
     let all: Vec<usize> = args.tables(&scene, layout)?;
-    let newest = newest_of_each(&scene, layout, &all);
+    let newest = newest_of_each(&scene, &all);
     if let Some(file) = &args.embedding_atlas {
         let rows = embedding_atlas(&scene, layout, &newest, progress)?;
         write_bytes(file, &encode(&rows, Format::Parquet)?)?;
@@ -130,9 +130,9 @@ impl ExportArgs {
 }
 
 /// Of each dataset the last of `tables`.
-fn newest_of_each(scene: &Scene, layout: &SceneLayout, tables: &[usize]) -> Vec<usize> {
-    let among = SceneLayout { tables: tables.to_vec(), ..layout.clone() };
-    (0..scene.datasets.len()).filter_map(|dataset| scene.newest_table(&among, Some(dataset))).collect()
+fn newest_of_each(scene: &Scene, tables: &[usize]) -> Vec<usize> {
+    let newest = |dataset| scene.newest_of(tables.iter().copied(), Some(dataset), None);
+    (0..scene.datasets.len()).filter_map(newest).collect()
 }
 
 /// A table as it is.

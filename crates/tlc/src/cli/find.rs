@@ -40,12 +40,8 @@ pub(crate) fn run(args: &FindArgs, progress: &Progress) -> anyhow::Result<()> {
         if args.dataset.as_ref().is_some_and(|name| *name != dataset.name) {
             continue;
         }
-        let is_meant = |table: &usize| {
-            let table = &scene.tables[*table];
-            table.dataset == index && args.epoch.is_none_or(|epoch| table.epoch == Some(epoch))
-        };
-        let meant = layout.tables.iter().copied().filter(is_meant);
-        let Some(table) = meant.max_by_key(|&table| (scene.tables[table].epoch, table)) else { continue };
+        let newest = scene.newest_of(layout.tables.iter().copied(), Some(index), args.epoch);
+        let Some(table) = newest else { continue };
         any = true;
         let found = find(&scene, finder, layout, table, args.limit, progress)?;
         if args.json {

@@ -58,33 +58,60 @@ pub(crate) fn run(args: &PlotArgs, progress: &Progress) -> anyhow::Result<()> {
     if args.terminal {
         return draw_in_terminal(&scene, &layouts, color, args.layout.is_none());
     }
-    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let n_pictures: usize = layouts.iter().map(|layout| layout.tables.len()).sum();
-    let task = progress.task("draw", n_pictures as u64);
-    let (pictures, films) = (picture_names(&scene, &layouts), film_names(&scene, &layouts));
-    let mut sheet = Vec::new();
-    for layout in &layouts {
-        for dataset in 0..scene.datasets.len() {
-            let row = draw_row(&scene, layout, dataset, color, (&args.out, &pictures), &task)?;
-            if !row.is_empty() {
-                sheet.push(row.iter().map(Still::scatter).collect::<Vec<Scatter>>());
-            }
-            if args.gif && row.len() > 1 {
-                let file = args.out.join(format!("{}.gif", films[&(layout.name.as_str(), dataset)]));
-                let mut film = Film::new(row);
-                film.frames_between = args.frames_between.map_or(film.frames_between, usize::from);
-                write_gif(&file, &film, Duration::from_millis(args.delay.into()), progress)?;
-                say!("{} epochs, one after the other: {}", film.stills.len(), file.display());
-            }
+    let films = film_names(&scene, &layouts);
+    let film = |layout: &SceneLayout, dataset: usize, row: Vec<Still>| -> anyhow::Result<()> {
+        if !args.gif || row.len() < 2 {
+            return Ok(());
         }
-    }
+        let file = args.out.join(format!("{}.gif", films[&(layout.name.as_str(), dataset)]));
+        let mut film = Film::new(row);
+        film.frames_between = args.frames_between.map_or(film.frames_between, usize::from);
+        write_gif(&file, &film, Duration::from_millis(args.delay.into()), progress)?;
+        say!("{} epochs, one after the other: {}", film.stills.len(), file.display());
+        Ok(())
+    };
+    let rows = draw(&scene, &layouts, color, &args.out, film, progress)?;
+    let n_pictures: usize = rows.iter().map(Vec::len).sum();
     say!("{n_pictures} pictures, each as .png and .svg: {}", args.out.display());
     if n_pictures > 1 {
-        let path = args.out.join(format!("{SHEET}.png"));
-        write_contact_sheet(&path, &scene.title, &sheet)?;
+        let path = write_sheet(&args.out, &scene.title, &rows)?;
         say!("all of them at once: {}", path.display());
     }
     Ok(())
+}
+
+/// Writes a picture of each layout in each table into the folder `out`, as PNG and SVG, and returns them in rows: a
+/// layout's of one dataset, epoch by epoch. `with_row` gets each row once it is drawn.
+pub(super) fn draw(
+    scene: &Scene,
+    layouts: &[&SceneLayout],
+    color: Option<&SceneColumn>,
+    out: &Path,
+    mut with_row: impl FnMut(&SceneLayout, usize, Vec<Still>) -> anyhow::Result<()>,
+    progress: &Progress,
+) -> anyhow::Result<Vec<Vec<Scatter>>> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let n_pictures: usize = layouts.iter().map(|layout| layout.tables.len()).sum();
+    let task = progress.task("draw", n_pictures as u64);
+    let names = picture_names(scene, layouts);
+    let mut rows = Vec::new();
+    for &layout in layouts {
+        for dataset in 0..scene.datasets.len() {
+            let row = draw_row(scene, layout, dataset, color, (out, &names), &task)?;
+            if !row.is_empty() {
+                rows.push(row.iter().map(Still::scatter).collect());
+            }
+            with_row(layout, dataset, row)?;
+        }
+    }
+    Ok(rows)
+}
+
+/// Writes the picture of all pictures into the folder `out`, and returns its path.
+pub(super) fn write_sheet(out: &Path, title: &str, rows: &[Vec<Scatter>]) -> anyhow::Result<PathBuf> {
+    let path = out.join(format!("{SHEET}.png"));
+    write_contact_sheet(&path, title, rows)?;
+    Ok(path)
 }
 
 /// The names of files, without what they end with, by layout and table or dataset. No two are the same.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use serde_json::json;
 use tch::{Kind, Tensor};
 use tlc::collect::{Dataset, Inputs, TensorDataset};
-use tlc::core::{FieldRoles, Lineage, LineageInput, NumberRole, Operation, digest};
+use tlc::core::{Column, FieldRoles, Lineage, LineageInput, NumberRole, Operation, digest};
 use tlc::datasets::{ImageFolder, Preparation, TableDataset};
 use tlc::run::Project;
 use tlc::table::LanceStore;
@@ -83,8 +83,8 @@ fn of_folder(folder: &Path, args: &CollectArgs, project: &Project, screen: &Scre
     let places: std::io::Result<Vec<String>> =
         images.files().iter().map(|file| Ok(std::path::absolute(file)?.display().to_string())).collect();
     let field = Field::new("file", DataType::Utf8, false).with_role(NumberRole::Image);
-    let column = (field, Arc::new(StringArray::from(places?)) as ArrayRef);
-    let table = table(project, folder, operation, column, images.labels(), images.class_names())?;
+    let column = Column { field, values: Arc::new(StringArray::from(places?)) };
+    let table = table(project, folder, operation, vec![column], images.labels(), images.class_names())?;
     let class_names = images.class_names().to_vec();
     let names: Vec<String> = images.files().iter().map(|file| file.display().to_string()).collect();
     let n_classes = images.labels().map(|_| class_names.len() as i64);
@@ -94,7 +94,10 @@ fn of_folder(folder: &Path, args: &CollectArgs, project: &Project, screen: &Scre
 }
 
 fn of_arrays(args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
-    let content = |file: &Path| anyhow::Ok(digest::of_bytes(&std::fs::read(file)?));
+    let content = |file: &Path| {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        anyhow::Ok(digest::of_bytes(&bytes))
+    };
     let inputs = inputs_of_arrays(&args.npy)?;
     let mut arrays = Vec::new();
     let named: Vec<(Option<&str>, &Path)> = args.npy.iter().map(|array| name_and_file(array)).collect();
@@ -107,14 +110,19 @@ fn of_arrays(args: &CollectArgs, project: &Project) -> anyhow::Result<Samples> {
     let numbers = inputs.n_samples() as i64;
     let values: Option<Vec<i64>> = labels.as_ref().map(Vec::try_from).transpose()?;
     let n_classes = values.iter().flatten().max().map(|most| most + 1);
-    let operation = Operation::new("import", 1)
+    let mut operation = Operation::new("import", 1)
         .with("arrays", arrays)
         .with("labels", args.labels.as_deref().map(content).transpose()?);
-    let rows = Arc::new(Int64Array::from_iter_values(0..numbers)) as ArrayRef;
-    let column = (Field::new("row", DataType::Int64, false), rows);
+    let rows = Arc::new(Int64Array::from_iter_values(0..numbers));
+    let mut columns = vec![Column { field: Field::new("row", DataType::Int64, false), values: rows }];
+    if let Some(file) = &args.texts {
+        // Only then: without texts it is the operation that it always was, and its table is used again.
+        operation = operation.with("texts", content(file)?);
+        columns.push(texts_of(file, inputs.n_samples())?);
+    }
     // Before a table is written: do inputs and labels fit together?
     let dataset = TensorDataset::of_inputs(inputs, labels, None)?;
-    let table = table(project, file, operation, column, values.as_deref(), &[])?;
+    let table = table(project, file, operation, columns, values.as_deref(), &[])?;
     let dataset = Box::new(dataset.with_table(table));
     let name = Box::new(|id: usize| format!("row {id}"));
     Ok(Samples { dataset, class_names: Vec::new(), n_classes, name, undecodable: Vec::new() })
@@ -131,6 +139,20 @@ pub(super) fn inputs_of_arrays(arrays: &[String]) -> anyhow::Result<Inputs> {
         };
     }
     Ok(inputs)
+}
+
+/// The lines of a file, one for each of `n` samples.
+fn texts_of(file: &Path, n: usize) -> anyhow::Result<Column> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() != n {
+        bail!(
+            "--texts has {} lines for {n} rows of the arrays; one for each is needed: {}",
+            lines.len(),
+            file.display()
+        );
+    }
+    Ok(Column::texts("text", lines)?)
 }
 
 fn read_npy(file: &Path) -> anyhow::Result<Tensor> {
@@ -150,11 +172,12 @@ fn table(
     project: &Project,
     source: &Path,
     operation: Operation,
-    (field, values): (Field, ArrayRef),
+    columns: Vec<Column>,
     labels: Option<&[i64]>,
     classes: &[String],
 ) -> anyhow::Result<LineageInput> {
-    let (mut fields, mut columns) = (vec![field], vec![values]);
+    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) =
+        columns.into_iter().map(|column| (column.field, column.values)).unzip();
     if let Some(labels) = labels {
         let names: BTreeMap<i64, String> = (0..).zip(classes.iter().cloned()).collect();
         let label = Field::new("label", DataType::Int64, false).with_role(NumberRole::Label);

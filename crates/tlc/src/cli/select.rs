@@ -103,11 +103,7 @@ fn by_condition(args: &SelectArgs, progress: &Progress) -> anyhow::Result<Vec<Ch
     let scene = Arc::new(scene::open(&WhatArgs { what, ..args.what.clone() }, progress)?);
     let mut all = Vec::new();
     for (index, dataset) in scene.datasets.iter().enumerate() {
-        let is_meant = |&table: &usize| {
-            let table = &scene.tables[table];
-            table.dataset == index && args.epoch.is_none_or(|epoch| table.epoch == Some(epoch))
-        };
-        let newest = (0..scene.tables.len()).filter(is_meant).max_by_key(|&table| (scene.tables[table].epoch, table));
+        let newest = scene.newest_of(0..scene.tables.len(), Some(index), args.epoch);
         let Some(table) = newest.filter(|_| args.dataset.as_ref().is_none_or(|name| *name == dataset.name)) else {
             continue;
         };

@@ -367,6 +367,30 @@ fn labels_of_arrays_give_loss_and_accuracy() {
     assert!(short.contains("labels are [2] of Int64; (4,) of Int64 is needed"), "{short}");
 }
 
+#[test]
+fn rows_of_arrays_may_have_texts_which_the_page_shows() {
+    let place = Place::new();
+    let rows = place.array("rows.npy", &Tensor::rand([3, 6], FLOAT_CPU));
+    let labels = place.array("labels.npy", &Tensor::from_slice(&[0_i64, 1, 1]));
+    let file = place.at("texts.txt");
+    let collect = |texts: &str| {
+        fs::write(&file, texts).expect("writable");
+        let file = file.display().to_string();
+        let args = ["--npy", rows.as_str(), "--layers", "first", "--labels", labels.as_str(), "--texts", file.as_str()];
+        place.collect("shared_traced", "run", &args)
+    };
+    collect("a cat\ntwo dogs, “so to say”\n\n").expect("three lines, of which one is empty");
+    let project = project(place.0.path());
+    let run = project.open_run("run").expect("there");
+    let scene = tlc::view::Scene::of_run(&project, &run).expect("readable");
+    assert_eq!(scene.datasets[0].text_column.as_deref(), Some("text"));
+    let text = |id: i64| scene.sample(0, id, None).expect("readable").text;
+    assert_eq!(text(1).as_deref(), Some("two dogs, “so to say”"));
+    assert_eq!(scene.column("label").expect("beside them").classes.len(), 2);
+    let short = collect("a cat\n").expect_err("one text of three");
+    assert!(short.contains("--texts has 1 lines for 3 rows of the arrays; one for each is needed"), "{short}");
+}
+
 /// A table of tensors `(n, 6)`, labels and weights in the project.
 fn table_of_tensors(place: &Place) -> (Url, Tensor) {
     let values: Vec<f32> = (0..36_u8).map(|i| f32::from(i) / 36.0).collect();

@@ -78,8 +78,12 @@ fn the_demo_leaves_reduced_tables_models_and_pictures_and_repeats_itself() {
         let source = entry.reduced_from.as_ref().expect("reduced");
         assert!(project.store().info(source).is_err(), "the source is gone");
     }
-    // Two layers, two splits, two epochs, as PNG and SVG, and the contact sheet.
+    // Two layers, two splits, two epochs, as PNG and SVG, and the contact sheet, under the names that tlc plot gives.
     assert_eq!(pictures(&run).len(), 2 * 2 * 2 * 2 + 1);
+    let names: Vec<String> =
+        pictures(&run).iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned())).collect();
+    let has_picture = |start: &str| names.iter().any(|name| name.starts_with(start));
+    assert!(has_picture("contact-sheet.png") && has_picture("val-epoch-1-embeddings_90_pacmap"), "{names:?}");
 
     let (second, stdout, stderr) = output(demo(out.path(), &[]));
     assert!(second.status.success(), "{stdout}{stderr}");

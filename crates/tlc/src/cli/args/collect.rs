@@ -46,6 +46,9 @@ pub(crate) struct CollectArgs {
     /// Classes: for arrays another one, (n,) of 64-bit integers; for images a CSV file with the columns file and label
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: Option<PathBuf>,
+    /// The texts that the rows of arrays are of, one on each line: the page shows them
+    #[arg(long, value_name = "FILE", requires = "npy")]
+    pub(crate) texts: Option<PathBuf>,
     /// Samples per forward pass [default: what a quarter of the free memory holds, at most 64]
     #[arg(long)]
     pub(crate) batch_size: Option<usize>,

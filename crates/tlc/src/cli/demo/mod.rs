@@ -17,6 +17,7 @@ use tlc::core::{Progress, Url};
 use tlc::datasets;
 use tlc::open_project;
 use tlc::run::{Project, ReduceOptions, Run, RunStatus};
+use tlc::view::Scene;
 use tlc::view::server::Source;
 
 use self::train::{Split, Trainer};
@@ -177,7 +178,7 @@ impl Demo<'_> {
     }
 
     fn reduce_and_show(&self, train_table: &Url, options: &ReduceOptions) -> anyhow::Result<()> {
-        let Self { args, run, layers, classes, screen, progress } = self;
+        let Self { args, run, layers, screen, progress, .. } = self;
         let size = || run.project().store().size_bytes(run.url());
         let size_before = size()?;
         // A run that is continued may have been reduced already, up to the deletion of its sources.
@@ -193,15 +194,15 @@ impl Demo<'_> {
                 say!("  {source}\n    -> {}", entry.url);
             }
         }
-        let maps = report::read_maps(run, layers, &args.method)?;
-        report::print(&maps, progress)?;
+        let scene = Scene::of_run(run.project(), run)?;
+        report::print(&scene, layers, &args.method, progress)?;
         say!(
             "\ndisk used by the run: {:.1} MB with embeddings, {:.1} MB after reduction (models included)",
             megabytes(size_before),
             megabytes(size()?)
         );
         let folder = run.url().join("pictures")?.to_path().context("pictures need a local folder")?;
-        let sheet = pictures::write(&folder, &maps, classes, progress)?;
+        let sheet = pictures::write(&scene, &folder, progress)?;
         say!("pictures of every epoch: {}\nall of them at once:     {}", folder.display(), sheet.display());
         Ok(())
     }
