@@ -176,6 +176,8 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
     get lassoMs() { return stage.lassoMs; },
     get gl() { return stage.renderer.name; },
     get memory() { return store.data.memory; },
+    /** As if columns were so much longer than they are. */
+    limitColumns: (bytes: number) => { store.data.columnRoom = bytes; void store.refresh(); },
     /** Values of a column in the table shown, if they are there; `load` fetches them. */
     values: (name: string, dataset: number) => { const found = store.data.valuesNow(name, store.currentTable(dataset) ?? -1); return [...(found?.floats ?? found?.ints ?? found?.texts ?? [])]; },
     load: (names: string[], dataset: number) => Promise.all(names.map((name) => store.data.values(name, store.currentTable(dataset) ?? -1))).then(() => undefined),

@@ -290,8 +290,10 @@ export class Store {
     const tables = new Map<number, number>();
     for (const dataset of this.points.keys()) {
       const table = this.currentTable(dataset);
-      if (table === undefined) continue;
-      tables.set(dataset, table);
+      if (table !== undefined) tables.set(dataset, table);
+    }
+    this.data.holdColumns([...tables.values()].flatMap((table) => [...need].map((name) => ({ name, table }))));
+    for (const table of tables.values()) {
       for (const name of need) if (this.data.valuesNow(name, table) === undefined) wanted.push(this.data.values(name, table));
     }
     if (wanted.length > 0) {

