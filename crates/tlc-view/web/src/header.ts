@@ -1,6 +1,6 @@
 // The bar on top (run, filters in force, theme, link, help), the pickers of each view, and the tools beside the map.
 import { fill, h, icon, iconButton, onFrame, select, setPressed } from "./dom";
-import { count, number, plainName, plural } from "./format";
+import { count, number, plainName, plural, shellWord } from "./format";
 import { layoutOptions } from "./layoutnames";
 import { openReduce, type Jobs } from "./reduce";
 import { DATASET_COLOUR } from "./scale";
@@ -111,7 +111,12 @@ export function setDims(store: Store, stage: Stage, dims: number): void {
   if (now === undefined || now.dims === dims) return;
   const fit = store.manifest.layouts.filter((layout) => layout.dims === dims);
   const next = fit.find((layout) => layout.method === now.method && layout.source === now.source) ?? fit.find((layout) => layout.source === now.source) ?? fit[0];
-  if (next === undefined) { store.tell(`There is no ${dims}-D layout.`, `Make one with “tlc reduce --n-components ${dims}”.`); return; }
+  if (next === undefined) {
+    const { run, reduce } = store.manifest;
+    const ways = [store.source.live && reduce ? "with + above the map" : "", run === null ? "" : `with “tlc reduce ${shellWord(run)} --components ${dims}”`].filter((way) => way !== "");
+    store.tell(`There is no ${dims}-D layout.`, ways.length === 0 ? "" : `Make one ${ways.join(", or ")}.`);
+    return;
+  }
   store.setViews(store.views.map((v, i) => (i === view ? { ...v, layout: next.id } : v)));
   stage.wantFit(view);
 }

@@ -200,7 +200,13 @@ start(app).catch((error: unknown) => {
   const known = error instanceof ApiError ? error : null;
   if (known === null) console.error(error);
   document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  // A run that was removed stays so, but the server has one to show by itself.
+  const address = new URL(location.href);
+  const named = (known?.status ?? 0) >= 400 && address.searchParams.has("run");
+  address.searchParams.delete("run");
+  address.hash = "";
   fill(app, h("div", { class: "trouble whole", role: "alert" }, h("div", { class: "card" }, h("h1", {}, known?.message ?? "The page could not start."), h("p", { dir: "auto" }, known?.advice ?? (error instanceof Error ? error.message : String(error))),
-    h("button", { type: "button", class: "text-button primary", onclick: () => location.reload() }, "Try again"))));
+    h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "text-button primary", onclick: () => location.reload() }, "Try again"),
+      named && h("a", { class: "text-button", href: address.href }, "Show the server's own run")))));
   tellReady();
 });

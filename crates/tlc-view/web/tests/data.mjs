@@ -1,6 +1,7 @@
 // Tables that are strange in one way each, made by the tests and served by the real binary.
+import { readFileSync } from "node:fs";
 import { check, counts, lassoMiddle, open, press, settle, shot, state, testOwn } from "./lib.mjs";
-import { classes, file, role, serve, spiral, table } from "./serve.mjs";
+import { classes, file, filePath, role, serve, spiral, table } from "./serve.mjs";
 
 const map = (values) => ({ kind: "map2", values, metadata: role("reduced_embedding") });
 const label = (values, names) => ({ kind: "class", values, metadata: role("label", classes(names)) });
@@ -191,6 +192,11 @@ testOwn("no layout: says so, offers what helps, and the rows can be read", async
   await page.getByRole("tab", { name: "Table" }).click();
   await settle(page, 500);
   check((await page.locator(".t-row").count()) > 5, "the table has rows");
+  await page.getByRole("tab", { name: "Selection" }).click();
+  const [csv] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV", exact: true }).click()]);
+  const path = filePath("flat.csv");
+  await csv.saveAs(path);
+  check(readFileSync(path, "utf8").trim().split("\n").length === n + 1, "and can be taken away");
   await shot(page, "no-layout");
   return page;
 });

@@ -183,6 +183,22 @@ test("selection is the same in two maps, cameras linked", async () => {
   return page;
 });
 
+test("without a 3-D layout the page says how to make one", async () => {
+  const page = await open({ before: (page) => page.route("**/api/manifest*", async (route) => {
+    const response = await route.fetch();
+    const manifest = await response.json();
+    manifest.layouts = manifest.layouts.filter((layout) => layout.dims === 2).map((layout, id) => ({ ...layout, id }));
+    manifest.layout = 0;
+    await route.fulfill({ response, json: manifest });
+  }) });
+  const { dims, run } = { dims: (await state(page)).dims[0], run: await page.evaluate(async () => (await (await fetch(new URL("api/manifest", document.baseURI))).json()).run) };
+  need(dims === 2 && run !== null, "a run with a 2-D layout");
+  await press(page, "3");
+  const { notice } = await state(page);
+  check(notice.text.includes("no 3-D layout") && notice.advice.includes(`tlc reduce ${run} --components 3`), `it is a command that works: ${notice.advice}`);
+  return page;
+});
+
 test("train and validation side by side show the same part of the map", async () => {
   const page = await open({ width: 1500 });
   const { datasets } = await state(page);
