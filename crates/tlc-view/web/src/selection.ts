@@ -1,4 +1,5 @@
-// What is selected, the same in all maps and panels, with undo. Hidden points never get in.
+// What is selected, the same in all maps and panels, with undo. A lasso never takes hidden points; rows of a list may be hidden,
+// and count once they are not.
 import { recount, type Points, type Ref } from "./points";
 import type { Store } from "./store";
 

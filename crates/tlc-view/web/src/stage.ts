@@ -197,9 +197,16 @@ export class Stage {
   }
 
   focusSelection(): void {
-    const view = this.store.activeView;
+    const { store } = this;
+    const view = store.activeView;
     const to = this.fitCamera(view, true);
-    if (to === null) { this.fit(); return; }
+    if (to === null) {
+      // To show everything would look as if that were the selection.
+      if (!store.selection.any) this.fit();
+      else if (store.selection.chosen > 0) store.tell("The selection has no place on this map.", "It may have one at another epoch or layout.");
+      else store.tell("What is selected is hidden by filters.", "", false, { text: "Drop all filters", run: () => { store.filters.clear(); void store.refresh().then(() => this.focusSelection()); } });
+      return;
+    }
     const home = this.renderer.homes[view];
     this.fly(view, { ...to, h: Math.max(to.h * 1.35, (home?.h ?? 1) * 0.16) });
   }

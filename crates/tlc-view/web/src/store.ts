@@ -19,7 +19,9 @@ export type Topic =
 export interface View { layout: number; dataset: number }
 export type Tool = "pan" | "lasso" | "box";
 export type Ghost = "none" | "first" | "previous";
-export interface Notice { text: string; advice: string; bad: boolean }
+/** `action` is what can be done about it at once. */
+export interface Notice { text: string; advice: string; bad: boolean; action: Action | null }
+export interface Action { text: string; run: () => void }
 /** A problem that takes the place of the map until it is solved. */
 export interface Trouble { title: string; advice: string; retry: string | null }
 
@@ -90,8 +92,8 @@ export class Store {
     for (const run of this.listeners.get(topic) ?? []) run();
   }
 
-  tell(text: string, advice = "", bad = false): void {
-    this.notice = { text, advice, bad };
+  tell(text: string, advice = "", bad = false, action: Action | null = null): void {
+    this.notice = { text, advice, bad, action };
     this.emit("notice");
   }
 
@@ -176,6 +178,7 @@ export class Store {
     else if (atEnd) this.time = Math.max(0, this.steps.length - 1);
     this.views = this.views.filter((view) => this.layouts.has(view.layout));
     if (this.views.length === 0) this.views = this.defaultViews();
+    this.activeView = Math.max(0, Math.min(this.activeView, this.views.length - 1));
     if (this.steps.length > before && before > 0) this.tell(`New: ${this.steps[this.steps.length - 1]!.label}`);
     this.emit("manifest");
     this.emit("views");
@@ -349,7 +352,7 @@ export class Store {
 
   setViews(views: View[]): void {
     this.views = views;
-    this.activeView = Math.min(this.activeView, views.length - 1);
+    this.activeView = Math.max(0, Math.min(this.activeView, views.length - 1));
     this.trouble = null;
     this.emit("trouble");
     this.emit("views");
