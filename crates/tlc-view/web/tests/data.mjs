@@ -184,6 +184,28 @@ testOwn("hostile names and texts stay texts", async () => {
   return page;
 });
 
+testOwn("hidden texts travel in a link by what they are, not by the order in which they came", async () => {
+  const n = 60, words = ["one", "two", "three", "four"];
+  const notes = (order) => ({ map: map(spiral(n)), note: { kind: "text", values: Array.from({ length: n }, (_, i) => order[i % 4]) } });
+  const url = async (name, order) => (await serve(table(name, notes(order)))).url;
+  const page = await open({ url: await url("notes", words), hash: "#c=%3Dnote" });
+  const other = await url("notes-again", [...words].reverse());
+  const row = (of, name) => of.locator(".legend-row", { hasText: name }).locator(".legend-toggle");
+  const hidden = (of) => of.locator(".legend-toggle[aria-pressed=false]").evaluateAll((all) => all.map((node) => node.querySelector(".name").textContent).sort());
+  for (const [what, modifiers] of [["two", []], ["three", ["Alt"]]]) {
+    await row(page, what).click({ modifiers });
+    await settle(page, 900);
+    const again = await open({ url: other, hash: new URL(page.url()).hash });
+    const [here, there] = [await hidden(page), await hidden(again)];
+    check(here.length > 0 && JSON.stringify(here) === JSON.stringify(there), `${here} are hidden here, ${there} there`);
+    check((await counts(again)).visible === (await counts(page)).visible, "and as many points are left");
+    check(again.troubles.length === 0, again.troubles.join("\n"));
+    await again.context().close();
+    await press(page, "d");
+  }
+  return page;
+});
+
 testOwn("no layout: says so, offers what helps, and the rows can be read", async () => {
   const n = 60;
   const page = await openTable("flat", { loss: { kind: "number", values: Array.from({ length: n }, (_, i) => i / n), metadata: role("loss") }, label: label(Array.from({ length: n }, (_, i) => i % 2), ["a", "b"]) });
