@@ -4,6 +4,7 @@ import { count, number, plainName, plural, shellWord } from "./format";
 import { layoutOptions } from "./layoutnames";
 import { openReduce, type Jobs } from "./reduce";
 import { DATASET_COLOUR } from "./scale";
+import { MODES, type Mode } from "./selection";
 import type { Stage } from "./stage";
 import type { Store, Tool } from "./store";
 
@@ -121,9 +122,15 @@ export function setDims(store: Store, stage: Stage, dims: number): void {
   stage.wantFit(view);
 }
 
+const MODE_NAMES: Record<Mode, [string, string]> = { replace: ["Select anew", "A"], add: ["Add to the selection", "A, or Shift + drag"], subtract: ["Take away from the selection", "A, or Alt + drag"] };
+
 export function makeTools(store: Store, stage: Stage): HTMLElement {
   const tool = (name: Tool, label: string, keys: string) => iconButton(name, label, () => store.setTool(name), keys);
   const tools: [Tool, HTMLButtonElement][] = [["pan", tool("pan", "Move the map", "V")], ["lasso", tool("lasso", "Lasso", "E")], ["box", tool("box", "Box", "B")]];
+  // Fingers have neither Shift nor Alt.
+  const modes = MODES.map((mode) => iconButton(mode, MODE_NAMES[mode][0], () => store.setMode(mode), MODE_NAMES[mode][1]));
+  const choice = h("div", { class: "card modes", role: "group", "aria-label": "What a lasso or a box does" }, ...modes);
+  stage.element.append(choice);
   const dims = h("button", { type: "button", class: "icon-button dims", onclick: () => setDims(store, stage, store.layoutOf(store.activeView)?.dims === 2 ? 3 : 2) });
   const split = iconButton("split", "Two maps", () => toggleSplit(store, stage), "S");
   const link = iconButton("link", "Link the cameras", () => store.option("linked", !store.linked), "L");
@@ -151,6 +158,8 @@ export function makeTools(store: Store, stage: Stage): HTMLElement {
     iconButton("fit", "Fit everything", () => stage.fit(), "F"), iconButton("focus", "Focus on the selection", () => stage.focusSelection(), "Z"), h("hr"), dims, split, link, tune);
   const render = () => {
     for (const [name, button] of tools) setPressed(button, store.tool === name);
+    choice.hidden = store.tool === "pan";
+    modes.forEach((button, i) => setPressed(button, store.mode === MODES[i]));
     const now = store.layoutOf(store.activeView)?.dims ?? 2;
     dims.textContent = `${now}-D`;
     const label = `Show ${now === 2 ? 3 : 2}-D`;

@@ -4,6 +4,7 @@ import { recount, type Points, type Ref } from "./points";
 import type { Store } from "./store";
 
 export type Mode = "replace" | "add" | "subtract";
+export const MODES: readonly Mode[] = ["replace", "add", "subtract"];
 
 const MOST_UNDO = 10, MOST_UNDO_SLOTS = 2_000_000;
 

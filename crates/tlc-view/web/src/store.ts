@@ -8,7 +8,7 @@ import { plainName } from "./format";
 import { makePoints, nextVersion, recount, type Points, type Ref } from "./points";
 import { startCamera, type Camera } from "./renderer/camera";
 import { firstColour, NO_COLOUR, Scales, type Range, type Scale } from "./scale";
-import { Selection } from "./selection";
+import { Selection, type Mode } from "./selection";
 import { makeSteps, type Step } from "./steps";
 
 export type Topic =
@@ -53,6 +53,8 @@ export class Store {
   loop = true;
   colour = NO_COLOUR;
   tool: Tool = "pan";
+  /** What a lasso or a box does to the selection if no key says otherwise. */
+  mode: Mode = "replace";
   trails = false;
   ghost: Ghost = "none";
   showOod = true;
@@ -367,6 +369,14 @@ export class Store {
 
   setTool(tool: Tool): void {
     this.tool = tool;
+    // Its buttons go with the tools that it is for; nobody would see why clicks add.
+    if (tool === "pan") this.mode = "replace";
+    this.emit("tool");
+  }
+
+  setMode(mode: Mode): void {
+    if (this.tool === "pan") this.tool = "lasso";
+    this.mode = mode;
     this.emit("tool");
   }
 }
