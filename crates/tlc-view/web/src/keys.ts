@@ -1,11 +1,11 @@
 // All keys of the page in one list, which is also what the help shows.
 import type { Sidebar } from "./panels/sidebar";
-import { setDims, toggleSplit } from "./header";
 import { columnKey } from "./scale";
 import { MODES } from "./selection";
 import type { Stage } from "./stage";
 import type { Ghost, Store } from "./store";
 import type { Timeline } from "./timeline";
+import { setDims, toggleSplit } from "./viewbars";
 
 export interface Key { keys: string[]; shown: string; what: string; run: (event: KeyboardEvent) => void }
 export interface Parts { store: Store; stage: Stage; timeline: Timeline; sidebar: Sidebar; help: () => void; searchLegend: () => void }

@@ -1,7 +1,7 @@
 // Starts the page: reads the manifest, builds the parts, keeps the hash and the manifest up to date.
 import { ApiError, openSource } from "./api";
 import { debounce, fill, h } from "./dom";
-import { makeHeader, makeStatus, makeTools, makeViewBars } from "./header";
+import { makeHeader } from "./header";
 import { readHash, writeHash } from "./hash";
 import { showHelp } from "./help";
 import { listenKeys, makeKeys } from "./keys";
@@ -13,8 +13,11 @@ import { Sidebar } from "./panels/sidebar";
 import { Jobs, makeProgress } from "./reduce";
 import { firstColour } from "./scale";
 import { Stage } from "./stage";
+import { makeStatus } from "./status";
 import { Store } from "./store";
 import { Timeline } from "./timeline";
+import { makeTools } from "./tools";
+import { makeViewBars } from "./viewbars";
 
 const POLL_MS = 10_000;
 const LOOK_MS = 1_000;
