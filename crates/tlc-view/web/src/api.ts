@@ -49,7 +49,8 @@ export interface Quality {
   layout: number; table: number; space: string | null; note: string | null;
   lines: { name: string; value: number | null; standard_error: number | null; of: string }[];
 }
-export interface ExportRequest { table: number; layout: number; example_ids: number[]; format: "csv" | "json" | "parquet" }
+/** Without a layout there are no places to go with the rows. */
+export interface ExportRequest { table: number; layout: number | null; example_ids: number[]; format: "csv" | "json" | "parquet" }
 export interface SpriteSheet { size: number; per_row: number; png: string; slots: number[] }
 
 /** What went wrong and what to do about it; every failure of a source is one of these. */

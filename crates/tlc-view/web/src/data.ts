@@ -3,11 +3,13 @@ import { ApiError, StaleError, type ColumnInfo, type Layout, type Manifest, type
 import { readColumn, readCoords, readIds, type Column, type Coords } from "./arrow";
 import { className, number } from "./format";
 
-/** Least recently used things go first when there are too many bytes. */
-class Cache<T> {
+/** Least recently used things go first when there are too many bytes. What is held stays, and does not count: whoever shows it
+ *  would only ask for it again. */
+export class Cache<T> {
   private readonly map = new Map<string, { value: T; bytes: number }>();
+  private held: ReadonlySet<string> = new Set();
   private total = 0;
-  constructor(private readonly limit: number) {}
+  constructor(public limit: number) {}
 
   get(key: string): T | undefined {
     const entry = this.map.get(key);
@@ -21,10 +23,24 @@ class Cache<T> {
     this.total += bytes - (this.map.get(key)?.bytes ?? 0);
     this.map.delete(key);
     this.map.set(key, { value, bytes });
+    this.trim(key);
+  }
+
+  /** These are shown from now on, whether they are here already or not; what was held before may go. */
+  hold(keys: ReadonlySet<string>): void {
+    this.held = keys;
+    this.trim(null);
+  }
+
+  private trim(newest: string | null): void {
+    let others = this.total;
+    for (const key of this.held) others -= this.map.get(key)?.bytes ?? 0;
     for (const [old, entry] of this.map) {
-      if (this.total <= this.limit || old === key) break;
+      if (others <= this.limit || old === newest) break;
+      if (this.held.has(old)) continue;
       this.map.delete(old);
       this.total -= entry.bytes;
+      others -= entry.bytes;
     }
   }
 
@@ -66,6 +82,14 @@ export class Data {
     const datasets = new Set(manifest.datasets.map(({ id }) => this.catalog.datasetKey(id)));
     for (const key of this.ids.keys()) if (!datasets.has(key)) this.ids.delete(key);
   }
+
+  /** Places of the picture, and columns of its colours and filters: those of a moment are all needed at once. */
+  holdCoords(parts: { layout: number; table: number }[]): void { this.coordsCache.hold(new Set(parts.map(({ layout, table }) => this.coordsKey(layout, table)))); }
+  holdColumns(parts: { name: string; table: number }[]): void { this.columnCache.hold(new Set(parts.map(({ name, table }) => this.columnKey(name, table)))); }
+
+  /** Bytes of columns that stay beside those held. Who shows more than that takes one after the other, and keeps what it made of it. */
+  get columnRoom(): number { return this.columnCache.limit; }
+  set columnRoom(bytes: number) { this.columnCache.limit = bytes; this.columnCache.hold(new Set()); }
 
   get memory() { return { coords: this.coordsCache.bytes, columns: this.columnCache.bytes }; }
 

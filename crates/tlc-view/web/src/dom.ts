@@ -41,7 +41,7 @@ export function fill(node: Element, ...children: Child[]): void {
 
 /** Strokes on a 20 × 20 grid. */
 const ICONS = {
-  play: "M6 4l10 6-10 6z", pause: "M6 4v12M14 4v12", first: "M15 4l-8 6 8 6zM5 4v12", loop: "M4 8a4 4 0 0 1 4-4h8M13 1l3 3-3 3M16 12a4 4 0 0 1-4 4H4M7 19l-3-3 3-3",
+  play: "M6 4l10 6-10 6z", pause: "M6 4v12M14 4v12", loop: "M4 8a4 4 0 0 1 4-4h8M13 1l3 3-3 3M16 12a4 4 0 0 1-4 4H4M7 19l-3-3 3-3",
   pan: "M10 2v16M2 10h16M10 2L8 4.500M10 2l2 2.500M10 18l-2-2.500M10 18l2-2.500M2 10l2.500-2M2 10l2.500 2M18 10l-2.500-2M18 10l-2.500 2",
   lasso: "M10 3c4.400 0 8 2 8 5s-3.600 5.500-8 5.500S2 11.500 2 8.500 5.600 3 10 3zM6 13c-1.500.5-2 2-.5 2.500S8 17 6.500 18",
   box: "M3 3h3M9 3h2M14 3h3v3M17 9v2M17 14v3h-3M11 17H9M6 17H3v-3M3 11V9M3 6V3",
@@ -50,9 +50,9 @@ const ICONS = {
   trails: "M3 16c3 0 3-6 6-6s3 4 5 0 1-6 3-7M3 16m-1.500 0a1.500 1.500 0 1 0 3 0 1.500 1.500 0 1 0-3 0",
   split: "M2 4h16v12H2zM10 4v12", link: "M8 12l4-4M7 9l-2.500 2.500a2.800 2.800 0 0 0 4 4L11 13M13 11l2.500-2.500a2.800 2.800 0 0 0-4-4L9 7",
   help: "M7 7.500a3 3 0 1 1 4.500 2.600c-1 .6-1.500 1-1.500 2.200M10 15.500v.5", theme: "M16 12.500A7 7 0 1 1 8 3.500a5.500 5.500 0 0 0 8 9z",
-  close: "M5 5l10 10M15 5L5 15", panel: "M2 4h16v12H2zM13 4v12", tune: "M3 6h8M15 6h2M3 14h2M9 14h8M13 4v4M7 12v4", check: "M4 10.500l4 4 8-9",
-  share: "M10 12V2M6.500 5L10 2l3.500 3M5 9H4v9h12V9h-1", invert: "M10 3a7 7 0 1 0 0 14zM10 3a7 7 0 0 1 0 14", left: "M12 4l-6 6 6 6", right: "M8 4l6 6-6 6",
-  download: "M10 3v10M6 9.500l4 4 4-4M4 17h12", search: "M8.500 3a5.500 5.500 0 1 0 0 11 5.500 5.500 0 0 0 0-11zM13 13l4 4",
+  close: "M5 5l10 10M15 5L5 15", panel: "M2 4h16v12H2zM13 4v12", tune: "M3 6h8M15 6h2M3 14h2M9 14h8M13 4v4M7 12v4",
+  share: "M10 12V2M6.500 5L10 2l3.500 3M5 9H4v9h12V9h-1", invert: "M10 3a7 7 0 1 0 0 14zM10 3a7 7 0 0 1 0 14",
+  replace: "M4 4h12v12H4z", add: "M3 3h9v5h5v9H8v-5H3z", subtract: "M3 3h9v5H8v4H3zM12 12h5", search: "M8.500 3a5.500 5.500 0 1 0 0 11 5.500 5.500 0 0 0 0-11zM13 13l4 4",
 } as const;
 export type Icon = keyof typeof ICONS;
 

@@ -40,11 +40,12 @@ export class Filters {
     this.changed();
   }
 
-  /** The greatest code that a class can have which is hidden under this key; -1 if nothing can be hidden under it. */
+  /** The greatest code that a class can have which is hidden under this key; -1 if nothing can be hidden under it, or if its codes
+   *  mean something to this page alone: texts are numbered as they come. */
   mostCode(key: string): number {
     if (key === DATASET_COLOUR) return this.store.manifest.datasets.length;
     const info = key.startsWith("=") ? this.store.column(key.slice(1)) : undefined;
-    if (info === undefined || info.kind === "number") return -1;
+    if (info === undefined || info.kind === "number" || info.kind === "text") return -1;
     return info.kind === "boolean" ? 2 : info.classes?.length ?? MOST_CLASSES;
   }
 

@@ -32,3 +32,7 @@ export function value(raw: unknown): string {
   if (typeof raw === "boolean") return raw ? "yes" : "no";
   return typeof raw === "string" ? raw : JSON.stringify(raw);
 }
+
+export const shellQuote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
+/** Quoted only where it must be. */
+export const shellWord = (text: string) => (/^[\w.][\w.-]*$/.test(text) ? text : shellQuote(text));

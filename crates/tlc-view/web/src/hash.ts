@@ -1,5 +1,5 @@
 // The state of the page in the URL's hash, so that a link shows the same picture. Selections travel as ranges of example ids.
-import { DATASET_COLOUR, NO_COLOUR, type Range } from "./scale";
+import { columnKey, DATASET_COLOUR, NO_COLOUR, type Range } from "./scale";
 import type { Stage } from "./stage";
 import type { Store, View } from "./store";
 import type { Camera } from "./renderer/camera";
@@ -63,10 +63,16 @@ export async function writeHash(store: Store, stage: Stage): Promise<string> {
   if (store.ghost !== "none") q.set("g", store.ghost);
   if (!store.showOod) q.set("o", "0");
   if (store.filters.onlyWrong) q.set("w", "1");
-  for (const [key, codes] of store.filters.hidden) q.append("h", `${packIds([...codes])} ${key}`);
+  let size = 0;
+  for (const [key, codes] of store.filters.hidden) {
+    const info = store.column(key.slice(1));
+    if (key === DATASET_COLOUR || info?.kind !== "text") { q.append("h", `${packIds([...codes])} ${key}`); continue; }
+    const text = hiddenTexts(info.name, store.scales.namesOf(info) as string[], codes);
+    size += text.length;
+    if (size <= MOST_SELECTION) q.append("k", text);
+  }
   for (const [name, { lo, hi }] of store.filters.ranges) q.append("f", `${Number.isFinite(lo) ? lo : ""} ${Number.isFinite(hi) ? hi : ""} ${name}`);
   if (store.selection.any) {
-    let size = 0;
     for (const { dataset, slots } of store.selection.rows(true)) {
       if (slots.length > 250_000) { size = Infinity; break; }
       await store.data.loadIds(dataset);
@@ -74,9 +80,30 @@ export async function writeHash(store: Store, stage: Stage): Promise<string> {
       size += text.length;
       if (size <= MOST_SELECTION) q.append("s", `${dataset} ${text}`);
     }
-    if (size > MOST_SELECTION) q.set("x", "1");
   }
+  if (size > MOST_SELECTION) q.set("x", "1");
   return q.toString();
+}
+
+/** Column, whether all others are hidden or these, and the texts: whichever are fewer. Null is "no value". */
+function hiddenTexts(name: string, names: string[], codes: Set<number>): string {
+  const hidden: (string | null)[] = [], shown: (string | null)[] = [];
+  for (let code = 0; code <= names.length; code++) (codes.has(code) ? hidden : shown).push(code === 0 ? null : names[code - 1]!);
+  return JSON.stringify(shown.length < hidden.length ? [name, true, shown] : [name, false, hidden]);
+}
+
+/** Codes of the texts as they are numbered here, which the tables shown tell; null if it is nothing that can be hidden. */
+async function hiddenCodes(store: Store, text: string): Promise<[string, Set<number>] | null> {
+  const [name, others, texts] = JSON.parse(text) as [string, boolean, (string | null)[]];
+  if (store.column(name)?.kind !== "text" || !Array.isArray(texts)) return null;
+  let known = new Map<string, number>();
+  for (const dataset of store.points.keys()) {
+    const table = store.currentTable(dataset);
+    if (table !== undefined) known = store.scales.codesOfText(name, await store.data.values(name, table));
+  }
+  const named = new Set(texts.map((each) => (each === null ? 0 : known.get(each))).filter((code) => code !== undefined));
+  if (named.size === 0) return null;
+  return [columnKey(name), others ? new Set([0, ...known.values()].filter((code) => !named.has(code))) : named];
 }
 
 /** Takes up what a link says; what does not fit this run, or is damaged, is left out and told. */
@@ -113,6 +140,10 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
       if (known.length < codes.length || codes.length === 0) left++;
     } catch { left++; }
   }
+  for (const text of q.getAll("k")) {
+    const found = await hiddenCodes(store, text).catch(() => null);
+    if (found === null) left++; else hidden.set(...found);
+  }
   for (const text of q.getAll("f")) {
     const [lo, hi, ...words] = text.split(" ");
     const name = words.join(" ");
@@ -139,5 +170,5 @@ export async function readHash(store: Store, stage: Stage, hash: string): Promis
   }
   if (refs.length > 0) store.selection.refs(refs, "replace");
   if (left > 0) store.tell("Parts of the link do not fit what is shown, and were left out.", "It is damaged, or was made for another run.", true);
-  else if (q.has("x")) store.tell("The selection was too large for the link.");
+  else if (q.has("x")) store.tell("What was selected or hidden was too large for the link.");
 }

@@ -6,7 +6,7 @@ const POINTER: [string, string][] = [
   ["Drag", "Move the map; turn it in 3-D (right button or Ctrl: move)"],
   ["Wheel, pinch", "Zoom to the pointer"],
   ["Click", "Select a point; again at the same place: the next point there"],
-  ["Shift + drag", "Lasso that adds, with any tool; Alt + drag takes away"],
+  ["Shift + drag", "Lasso that adds, with any tool; Alt + drag takes away; buttons beside the lasso do the same"],
   ["Legend click", "Hide or show a class; Alt + click: only this class"],
   ["Histogram drag", "Filter by a range; click clears it"],
 ];

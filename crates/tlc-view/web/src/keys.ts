@@ -1,10 +1,11 @@
 // All keys of the page in one list, which is also what the help shows.
 import type { Sidebar } from "./panels/sidebar";
-import { setDims, toggleSplit } from "./header";
 import { columnKey } from "./scale";
+import { MODES } from "./selection";
 import type { Stage } from "./stage";
 import type { Ghost, Store } from "./store";
 import type { Timeline } from "./timeline";
+import { setDims, toggleSplit } from "./viewbars";
 
 export interface Key { keys: string[]; shown: string; what: string; run: (event: KeyboardEvent) => void }
 export interface Parts { store: Store; stage: Stage; timeline: Timeline; sidebar: Sidebar; help: () => void; searchLegend: () => void }
@@ -36,6 +37,7 @@ export function makeKeys({ store, stage, timeline, sidebar, help, searchLegend }
       { keys: ["v"], shown: "V", what: "Move tool", run: () => store.setTool("pan") },
       { keys: ["e"], shown: "E", what: "Lasso", run: () => store.setTool(store.tool === "lasso" ? "pan" : "lasso") },
       { keys: ["b"], shown: "B", what: "Box", run: () => store.setTool(store.tool === "box" ? "pan" : "box") },
+      { keys: ["a"], shown: "A", what: "Lasso and box: select anew, add, take away", run: () => store.setMode(MODES[(MODES.indexOf(store.mode) + 1) % MODES.length]!) },
       { keys: ["ctrl+a"], shown: "Ctrl A", what: "Select all that is visible", run: () => store.selection.all() },
       { keys: ["i"], shown: "I", what: "Invert the selection", run: () => store.selection.invert() },
       { keys: ["ctrl+z"], shown: "Ctrl Z", what: "Undo the last selection", run: () => store.selection.undo() },

@@ -153,15 +153,15 @@ export class Legend {
   private renderNotes(): void {
     const { store } = this;
     const ood = store.views.some((_, view) => store.layoutOf(view)?.ood);
-    const overlaid = store.views.some((_, view) => store.datasetsOf(view).length > 1);
-    const wanted = JSON.stringify([ood, store.showOod, overlaid, store.dark, store.trails && this.trailNote(), store.manifest.datasets]);
+    // Shapes go round in the order of each map's own datasets.
+    const overlaid = store.views.map((_, view) => store.datasetsOf(view)).filter((datasets) => datasets.length > 1);
+    const shapes = [...new Set(overlaid.flatMap((datasets) => datasets.map((dataset, order) => `${order % 2} ${store.points.get(dataset)!.info.name}`)))];
+    const wanted = JSON.stringify([ood, store.showOod, shapes, store.dark, store.trails && this.trailNote()]);
     if (this.notes.dataset.of === wanted) return;
     this.notes.dataset.of = wanted;
     const glyph = (shape: SVGElement) => s("svg", { viewBox: "0 0 14 14", class: "glyph", "aria-hidden": "true" }, shape);
     const children: (Node | false)[] = [];
-    if (overlaid) {
-      store.manifest.datasets.forEach((dataset, i) => children.push(h("p", {}, glyph(i % 2 === 0 ? s("circle", { cx: 7, cy: 7, r: 4.5, class: "solid" }) : s("path", { d: "M7 1.500 12.500 7 7 12.500 1.500 7z", class: "solid" })), h("span", { dir: "auto" }, dataset.name))));
-    }
+    for (const shape of shapes) children.push(h("p", {}, glyph(shape.startsWith("0") ? s("circle", { cx: 7, cy: 7, r: 4.5, class: "solid" }) : s("path", { d: "M7 1.500 12.500 7 7 12.500 1.500 7z", class: "solid" })), h("span", { dir: "auto" }, shape.slice(2))));
     if (ood) {
       const box = h("input", { type: "checkbox", checked: store.showOod, onchange: () => store.option("showOod", box.checked) });
       children.push(h("label", { class: "note", title: "The layout was fitted on other rows. These are further from all of them than 3 × the usual distance, so their place on the map means little." }, box, glyph(s("circle", { cx: 7, cy: 7, r: 4.500, class: "hollow" })), h("span", {}, "hollow = far outside the fit")));

@@ -1,7 +1,7 @@
 // Starts the page: reads the manifest, builds the parts, keeps the hash and the manifest up to date.
 import { ApiError, openSource } from "./api";
 import { debounce, fill, h } from "./dom";
-import { makeHeader, makeStatus, makeTools, makeViewBars } from "./header";
+import { makeHeader } from "./header";
 import { readHash, writeHash } from "./hash";
 import { showHelp } from "./help";
 import { listenKeys, makeKeys } from "./keys";
@@ -13,8 +13,11 @@ import { Sidebar } from "./panels/sidebar";
 import { Jobs, makeProgress } from "./reduce";
 import { firstColour } from "./scale";
 import { Stage } from "./stage";
+import { makeStatus } from "./status";
 import { Store } from "./store";
 import { Timeline } from "./timeline";
+import { makeTools } from "./tools";
+import { makeViewBars } from "./viewbars";
 
 const POLL_MS = 10_000;
 const LOOK_MS = 1_000;
@@ -166,7 +169,7 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
   window.__tlc = {
     ready,
     state: () => ({
-      started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, scale: { lo: store.scale.lo, hi: store.scale.hi }, views: store.views, tool: store.tool,
+      started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, scale: { lo: store.scale.lo, hi: store.scale.hi }, views: store.views, tool: store.tool, mode: store.mode,
       dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, args, ood }) => ({ id, dims, method, args, ood })), columns: store.manifest.columns.map(({ name, kind, role, per }) => ({ name, kind, role, per })),
       datasets: store.manifest.datasets, finders: store.manifest.finders.map((finder) => finder.id), hidden: store.filters.hidden.size, filters: Object.fromEntries(store.filters.ranges), onlyWrong: store.filters.onlyWrong, trails: store.trails, ghost: store.ghost,
       dark: store.dark, cameras: store.cameras, sample: store.sample, trouble: store.trouble, notice: store.notice, live: store.source.live, rects: stage.rects, trailSegments: stage.renderer.trailsShown.map((t) => t?.segments ?? 0),
@@ -176,6 +179,8 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
     get lassoMs() { return stage.lassoMs; },
     get gl() { return stage.renderer.name; },
     get memory() { return store.data.memory; },
+    /** As if columns were so much longer than they are. */
+    limitColumns: (bytes: number) => { store.data.columnRoom = bytes; void store.refresh(); },
     /** Values of a column in the table shown, if they are there; `load` fetches them. */
     values: (name: string, dataset: number) => { const found = store.data.valuesNow(name, store.currentTable(dataset) ?? -1); return [...(found?.floats ?? found?.ints ?? found?.texts ?? [])]; },
     load: (names: string[], dataset: number) => Promise.all(names.map((name) => store.data.values(name, store.currentTable(dataset) ?? -1))).then(() => undefined),
@@ -198,7 +203,13 @@ start(app).catch((error: unknown) => {
   const known = error instanceof ApiError ? error : null;
   if (known === null) console.error(error);
   document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  // A run that was removed stays so, but the server has one to show by itself.
+  const address = new URL(location.href);
+  const named = (known?.status ?? 0) >= 400 && address.searchParams.has("run");
+  address.searchParams.delete("run");
+  address.hash = "";
   fill(app, h("div", { class: "trouble whole", role: "alert" }, h("div", { class: "card" }, h("h1", {}, known?.message ?? "The page could not start."), h("p", { dir: "auto" }, known?.advice ?? (error instanceof Error ? error.message : String(error))),
-    h("button", { type: "button", class: "text-button primary", onclick: () => location.reload() }, "Try again"))));
+    h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "text-button primary", onclick: () => location.reload() }, "Try again"),
+      named && h("a", { class: "text-button", href: address.href }, "Show the server's own run")))));
   tellReady();
 });

@@ -14,8 +14,9 @@ export function makeNotices(store: Store): HTMLElement {
     clearTimeout(timer);
     if (notice === null) return;
     const clear = () => { store.notice = null; store.emit("notice"); };
-    fill(notice.bad ? alert : polite, h("div", { class: `notice card${notice.bad ? " bad" : ""}` }, h("div", {}, h("p", { dir: "auto" }, notice.text), notice.advice !== "" && h("p", { class: "quiet", dir: "auto" }, notice.advice)), iconButton("close", "Close the message", clear)));
-    timer = window.setTimeout(clear, notice.bad ? 20_000 : 5_000);
+    fill(notice.bad ? alert : polite, h("div", { class: `notice card${notice.bad ? " bad" : ""}` }, h("div", {}, h("p", { dir: "auto" }, notice.text), notice.advice !== "" && h("p", { class: "quiet", dir: "auto" }, notice.advice)),
+      notice.action !== null && h("button", { type: "button", class: "text-button", onclick: () => { clear(); notice.action!.run(); } }, notice.action.text), iconButton("close", "Close the message", clear)));
+    timer = window.setTimeout(clear, notice.bad || notice.action !== null ? 20_000 : 5_000);
   });
   return box;
 }

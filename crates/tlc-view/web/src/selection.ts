@@ -1,8 +1,10 @@
-// What is selected, the same in all maps and panels, with undo. Hidden points never get in.
+// What is selected, the same in all maps and panels, with undo. A lasso never takes hidden points; rows of a list may be hidden,
+// and count once they are not.
 import { recount, type Points, type Ref } from "./points";
 import type { Store } from "./store";
 
 export type Mode = "replace" | "add" | "subtract";
+export const MODES: readonly Mode[] = ["replace", "add", "subtract"];
 
 const MOST_UNDO = 10, MOST_UNDO_SLOTS = 2_000_000;
 

@@ -10,7 +10,7 @@ import { Renderer } from "./renderer/renderer";
 import type { Mode } from "./selection";
 import type { Store } from "./store";
 
-const modeOf = (event: { shiftKey: boolean; altKey: boolean }): Mode => (event.altKey ? "subtract" : event.shiftKey ? "add" : "replace");
+const modeOf = (event: { shiftKey: boolean; altKey: boolean }, mode: Mode): Mode => (event.altKey ? "subtract" : event.shiftKey ? "add" : mode);
 
 /** CSS pixels that the tools, the open legend and the pickers take from the map. */
 const TOOLS = 60, LEGEND = 232, PICKERS = 56;
@@ -197,9 +197,16 @@ export class Stage {
   }
 
   focusSelection(): void {
-    const view = this.store.activeView;
+    const { store } = this;
+    const view = store.activeView;
     const to = this.fitCamera(view, true);
-    if (to === null) { this.fit(); return; }
+    if (to === null) {
+      // To show everything would look as if that were the selection.
+      if (!store.selection.any) this.fit();
+      else if (store.selection.chosen > 0) store.tell("The selection has no place on this map.", "It may have one at another epoch or layout.");
+      else store.tell("What is selected is hidden by filters.", "", false, { text: "Drop all filters", run: () => { store.filters.clear(); void store.refresh().then(() => this.focusSelection()); } });
+      return;
+    }
     const home = this.renderer.homes[view];
     this.fly(view, { ...to, h: Math.max(to.h * 1.35, (home?.h ?? 1) * 0.16) });
   }
@@ -248,7 +255,7 @@ export class Stage {
       const dims = store.layoutOf(view)?.dims ?? 2;
       const free = event.button === 0 && (store.tool !== "pan" || event.shiftKey || event.altKey);
       const kind = free ? (store.tool === "box" ? "box" : "lasso") : dims === 2 || event.button !== 0 || event.ctrlKey || event.metaKey ? "pan" : "orbit";
-      this.drag = { kind, view, mode: modeOf(event), x, y, startX: x, startY: y, moved: false, path: [x, y] };
+      this.drag = { kind, view, mode: modeOf(event, store.mode), x, y, startX: x, startY: y, moved: false, path: [x, y] };
       this.setHover(null);
       // The projection is ready by the time the lasso is drawn.
       if (free) setTimeout(() => this.picking.prepare(view));
@@ -276,7 +283,7 @@ export class Stage {
       const { drag } = this;
       this.drag = null;
       if (drag === null || event.type === "pointercancel") { this.overlay.draw(this.drag); return; }
-      const mode = drag.mode === "replace" ? modeOf(event) : drag.mode;
+      const mode = drag.mode === store.mode ? modeOf(event, store.mode) : drag.mode;
       if (!drag.moved) { if (event.button === 0) this.click(drag.view, drag.x, drag.y, mode); }
       else if (drag.kind === "lasso") this.selectPolygon(drag.view, drag.path, mode);
       else if (drag.kind === "box") this.selectPolygon(drag.view, boxPolygon(drag.startX, drag.startY, drag.x, drag.y), mode);

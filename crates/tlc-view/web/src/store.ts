@@ -8,7 +8,7 @@ import { plainName } from "./format";
 import { makePoints, nextVersion, recount, type Points, type Ref } from "./points";
 import { startCamera, type Camera } from "./renderer/camera";
 import { firstColour, NO_COLOUR, Scales, type Range, type Scale } from "./scale";
-import { Selection } from "./selection";
+import { Selection, type Mode } from "./selection";
 import { makeSteps, type Step } from "./steps";
 
 export type Topic =
@@ -19,7 +19,9 @@ export type Topic =
 export interface View { layout: number; dataset: number }
 export type Tool = "pan" | "lasso" | "box";
 export type Ghost = "none" | "first" | "previous";
-export interface Notice { text: string; advice: string; bad: boolean }
+/** `action` is what can be done about it at once. */
+export interface Notice { text: string; advice: string; bad: boolean; action: Action | null }
+export interface Action { text: string; run: () => void }
 /** A problem that takes the place of the map until it is solved. */
 export interface Trouble { title: string; advice: string; retry: string | null }
 
@@ -51,6 +53,8 @@ export class Store {
   loop = true;
   colour = NO_COLOUR;
   tool: Tool = "pan";
+  /** What a lasso or a box does to the selection if no key says otherwise. */
+  mode: Mode = "replace";
   trails = false;
   ghost: Ghost = "none";
   showOod = true;
@@ -90,8 +94,8 @@ export class Store {
     for (const run of this.listeners.get(topic) ?? []) run();
   }
 
-  tell(text: string, advice = "", bad = false): void {
-    this.notice = { text, advice, bad };
+  tell(text: string, advice = "", bad = false, action: Action | null = null): void {
+    this.notice = { text, advice, bad, action };
     this.emit("notice");
   }
 
@@ -176,6 +180,7 @@ export class Store {
     else if (atEnd) this.time = Math.max(0, this.steps.length - 1);
     this.views = this.views.filter((view) => this.layouts.has(view.layout));
     if (this.views.length === 0) this.views = this.defaultViews();
+    this.activeView = Math.max(0, Math.min(this.activeView, this.views.length - 1));
     if (this.steps.length > before && before > 0) this.tell(`New: ${this.steps[this.steps.length - 1]!.label}`);
     this.emit("manifest");
     this.emit("views");
@@ -290,8 +295,10 @@ export class Store {
     const tables = new Map<number, number>();
     for (const dataset of this.points.keys()) {
       const table = this.currentTable(dataset);
-      if (table === undefined) continue;
-      tables.set(dataset, table);
+      if (table !== undefined) tables.set(dataset, table);
+    }
+    this.data.holdColumns([...tables.values()].flatMap((table) => [...need].map((name) => ({ name, table }))));
+    for (const table of tables.values()) {
       for (const name of need) if (this.data.valuesNow(name, table) === undefined) wanted.push(this.data.values(name, table));
     }
     if (wanted.length > 0) {
@@ -347,7 +354,7 @@ export class Store {
 
   setViews(views: View[]): void {
     this.views = views;
-    this.activeView = Math.min(this.activeView, views.length - 1);
+    this.activeView = Math.max(0, Math.min(this.activeView, views.length - 1));
     this.trouble = null;
     this.emit("trouble");
     this.emit("views");
@@ -362,6 +369,14 @@ export class Store {
 
   setTool(tool: Tool): void {
     this.tool = tool;
+    // Its buttons go with the tools that it is for; nobody would see why clicks add.
+    if (tool === "pan") this.mode = "replace";
+    this.emit("tool");
+  }
+
+  setMode(mode: Mode): void {
+    if (this.tool === "pan") this.tool = "lasso";
+    this.mode = mode;
     this.emit("tool");
   }
 }

@@ -1,5 +1,5 @@
 // Everybody can use it: themes, contrast, names, keyboard, narrow windows.
-import { check, lassoMiddle, middle, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
+import { check, counts, lassoMiddle, middle, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
 
 /** Texts whose contrast with what is behind them is below 4.5 (WCAG 2, level AA); runs in the page. */
 const lowContrast = () => {
@@ -114,6 +114,37 @@ test("fingers: one moves or turns, two zoom, a tap selects", async () => {
   await page.touchscreen.tap(point.x, point.y);
   await settle(page, 500);
   check((await state(page)).sample !== null, "a tap opens a sample");
+  return page;
+});
+
+test("fingers: a lasso adds and takes away", async () => {
+  const page = await open({ width: 800, height: 900, hasTouch: true });
+  await show(page, 2);
+  const cdp = await page.context().newCDPSession(page);
+  const touch = (type, ...points) => cdp.send("Input.dispatchTouchEvent", { type, touchPoints: points.map(([x, y], id) => ({ x, y, id })) });
+  const [x, y] = await middle(page);
+  const draw = async (rx, ry) => {
+    await touch("touchStart", [x, y]);
+    for (let i = 0; i <= 24; i++) await touch("touchMove", [x + rx * Math.cos((i / 24) * 2 * Math.PI), y + ry * Math.sin((i / 24) * 2 * Math.PI)]);
+    await touch("touchEnd");
+    await settle(page);
+    return (await counts(page)).selected;
+  };
+  const mode = (name) => page.getByRole("button", { name });
+  check(!(await mode("Add to the selection").isVisible()), "nothing to choose while the map is moved");
+  await page.getByRole("button", { name: "Lasso", exact: true }).tap();
+  const wide = await draw(90, 30);
+  await mode("Add to the selection").tap();
+  const cross = await draw(30, 90);
+  check(cross > wide && wide > 0, `it adds (${wide}, ${cross})`);
+  await mode("Take away from the selection").tap();
+  check((await mode("Take away from the selection").getAttribute("aria-pressed")) === "true", "what it does is shown");
+  const left = await draw(30, 90);
+  check(left < wide && left > 0, `and takes away (${left})`);
+  await shot(page, "fingers-lasso");
+  await press(page, "a");
+  const anew = await draw(90, 30);
+  check((await state(page)).mode === "replace" && anew === wide, `the key A goes on to the next (${anew})`);
   return page;
 });
 

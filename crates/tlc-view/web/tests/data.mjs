@@ -1,6 +1,7 @@
 // Tables that are strange in one way each, made by the tests and served by the real binary.
+import { readFileSync } from "node:fs";
 import { check, counts, lassoMiddle, open, press, settle, shot, state, testOwn } from "./lib.mjs";
-import { classes, file, role, serve, spiral, table } from "./serve.mjs";
+import { classes, file, filePath, role, serve, spiral, table } from "./serve.mjs";
 
 const map = (values) => ({ kind: "map2", values, metadata: role("reduced_embedding") });
 const label = (values, names) => ({ kind: "class", values, metadata: role("label", classes(names)) });
@@ -21,8 +22,8 @@ testOwn("one row: a map with one point", async () => {
   return page;
 });
 
-testOwn("a lasso over 200,000 points selects those inside it, and no others", async () => {
-  const n = 200_000;
+testOwn("a lasso over many points selects those inside it, and no others", async () => {
+  const n = 10_000;
   const page = await openTable("large", { map: map(spiral(n)) });
   const [x, y, w, h] = await lassoMiddle(page, 0.3);
   const { selected, shown } = await counts(page);
@@ -39,6 +40,63 @@ testOwn("a lasso over 200,000 points selects those inside it, and no others", as
     return wrong;
   }, { n, x, y, rx: w * 0.3, ry: h * 0.3 });
   check(wrong === 0, `${wrong} points are on the wrong side`);
+  return page;
+});
+
+/** Requests for columns from now on, by name. */
+function askedColumns(page) {
+  const asked = [];
+  page.on("request", (request) => { const { pathname, searchParams } = new URL(request.url()); if (pathname.endsWith("api/column")) asked.push(searchParams.get("name")); });
+  return asked;
+}
+const many = (n, names) => Object.fromEntries(names.map((name, k) => [name, { kind: "number", values: Array.from({ length: n }, (_, i) => ((i * (k + 3)) % 97) / 7 + k) }]));
+
+testOwn("more columns than are kept: each is asked for once, and all are shown", async () => {
+  const n = 500, names = Array.from({ length: 14 }, (_, k) => `value${k}`);
+  const page = await openTable("wide", { map: map(spiral(n)), ...many(n, names), label: label(Array.from({ length: n }, (_, i) => i % 2), ["a", "b"]) }, { width: 1700 });
+  await page.evaluate((bytes) => window.__tlc.limitColumns(bytes), 4 * 4 * n);
+  const asked = askedColumns(page);
+  const quiet = async (what, most) => {
+    await settle(page, 600);
+    const before = asked.length;
+    await settle(page, 600);
+    check(asked.length === before && before <= most, `${what}: ${before} requests, and ${asked.length - before} more for nothing new`);
+    asked.length = 0;
+  };
+  await page.locator(".surface").focus();
+  await press(page, "Control+a");
+  await quiet("Selection", 3 * names.length);
+  const told = await page.locator(".column-card:visible").evaluateAll((cards) => cards.map((card) => card.textContent));
+  check(names.every((name) => told.some((text) => text.startsWith(name) && /mean \d/.test(text))), `every column has its histogram (${told.length})`);
+  await page.getByRole("separator", { name: "Width of the panel" }).focus();
+  for (let i = 0; i < 30; i++) await page.keyboard.press("ArrowLeft");
+  await page.getByRole("tab", { name: "Table" }).click();
+  await quiet("Table", 2 * names.length);
+  const cells = await page.locator(".t-row").first().locator(".t-cell.number").evaluateAll((all) => all.filter((cell) => cell.offsetLeft < cell.closest(".t-scroll").clientWidth).map((cell) => cell.textContent));
+  check(cells.length > 8 && !cells.includes("…"), `every cell in sight has its value (${cells})`);
+  check((await page.evaluate(() => window.__tlc.memory)).columns <= 5 * 4 * n, "and no more is kept than may be");
+  return page;
+});
+
+testOwn("the table's order is the one asked for last, and that of the rows if it cannot be had", async () => {
+  const n = 200, names = ["slow", "quick", "gone"];
+  const page = await openTable("orders", { map: map(spiral(n)), ...many(n, names) });
+  await page.evaluate(() => window.__tlc.limitColumns(0));
+  await page.route(/column\?name=slow/, async (route) => { await new Promise((done) => setTimeout(done, 700)); await route.continue(); });
+  await page.route(/column\?name=gone/, (route) => route.fulfill({ status: 404, contentType: "application/json", body: JSON.stringify({ error: "The column is gone.", advice: "" }) }));
+  await page.getByRole("tab", { name: "Table" }).click();
+  await settle(page, 1200);
+  const head = (name) => page.getByRole("columnheader", { name });
+  const ids = () => page.locator(".t-row").evaluateAll((rows) => rows.slice(0, 12).map((row) => Number(row.children[0].textContent)));
+  const sorted = (k) => Array.from({ length: n }, (_, i) => i).sort((a, b) => (a * (k + 3)) % 97 - (b * (k + 3)) % 97 || a - b).slice(0, 12);
+  await head("slow").getByRole("button").click();
+  await head("quick").getByRole("button").click();
+  await settle(page, 1500);
+  check((await head("quick").getAttribute("aria-sort")) === "ascending" && JSON.stringify(await ids()) === JSON.stringify(sorted(1)), `sorted by the column clicked last (${await ids()})`);
+  await head("gone").getByRole("button").click();
+  await settle(page, 600);
+  check((await page.locator(".notice.bad").textContent()).includes("The column is gone."), "what cannot be had is told");
+  check((await head("gone").getAttribute("aria-sort")) === "none" && (await ids()).every((id, i) => id === i), `and the rows are in their own order (${await ids()})`);
   return page;
 });
 
@@ -126,6 +184,28 @@ testOwn("hostile names and texts stay texts", async () => {
   return page;
 });
 
+testOwn("hidden texts travel in a link by what they are, not by the order in which they came", async () => {
+  const n = 60, words = ["one", "two", "three", "four"];
+  const notes = (order) => ({ map: map(spiral(n)), note: { kind: "text", values: Array.from({ length: n }, (_, i) => order[i % 4]) } });
+  const url = async (name, order) => (await serve(table(name, notes(order)))).url;
+  const page = await open({ url: await url("notes", words), hash: "#c=%3Dnote" });
+  const other = await url("notes-again", [...words].reverse());
+  const row = (of, name) => of.locator(".legend-row", { hasText: name }).locator(".legend-toggle");
+  const hidden = (of) => of.locator(".legend-toggle[aria-pressed=false]").evaluateAll((all) => all.map((node) => node.querySelector(".name").textContent).sort());
+  for (const [what, modifiers] of [["two", []], ["three", ["Alt"]]]) {
+    await row(page, what).click({ modifiers });
+    await settle(page, 900);
+    const again = await open({ url: other, hash: new URL(page.url()).hash });
+    const [here, there] = [await hidden(page), await hidden(again)];
+    check(here.length > 0 && JSON.stringify(here) === JSON.stringify(there), `${here} are hidden here, ${there} there`);
+    check((await counts(again)).visible === (await counts(page)).visible, "and as many points are left");
+    check(again.troubles.length === 0, again.troubles.join("\n"));
+    await again.context().close();
+    await press(page, "d");
+  }
+  return page;
+});
+
 testOwn("no layout: says so, offers what helps, and the rows can be read", async () => {
   const n = 60;
   const page = await openTable("flat", { loss: { kind: "number", values: Array.from({ length: n }, (_, i) => i / n), metadata: role("loss") }, label: label(Array.from({ length: n }, (_, i) => i % 2), ["a", "b"]) });
@@ -134,6 +214,11 @@ testOwn("no layout: says so, offers what helps, and the rows can be read", async
   await page.getByRole("tab", { name: "Table" }).click();
   await settle(page, 500);
   check((await page.locator(".t-row").count()) > 5, "the table has rows");
+  await page.getByRole("tab", { name: "Selection" }).click();
+  const [csv] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV", exact: true }).click()]);
+  const path = filePath("flat.csv");
+  await csv.saveAs(path);
+  check(readFileSync(path, "utf8").trim().split("\n").length === n + 1, "and can be taken away");
   await shot(page, "no-layout");
   return page;
 });

@@ -57,6 +57,14 @@ async function servePageFrom(context, dist) {
   await put("/", "index.html");
 }
 
+/** From now on the page gets what the server says of the run with a change. */
+export const changeManifest = (page, change) => page.route("**/api/manifest*", async (route) => {
+  const response = await route.fetch();
+  const manifest = await response.json();
+  change(manifest);
+  await route.fulfill({ response, json: manifest });
+});
+
 /** Two frames, so that what was asked for is drawn. */
 export const settle = async (page, ms = 250) => {
   await page.waitForTimeout(ms);

@@ -1,5 +1,5 @@
 // The map: what is drawn, time, selections, two maps.
-import { check, counts, ellipse, lassoMiddle, middle, need, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
+import { changeManifest, check, counts, ellipse, lassoMiddle, middle, need, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
 
 test("loads, colours, and shows points where they should be", async () => {
   const page = await open();
@@ -180,6 +180,47 @@ test("selection is the same in two maps, cameras linked", async () => {
   need(after.dims[0] === after.dims[1], "two layouts with as many dimensions");
   check(Math.abs(after.cameras[1].h / before[1] - after.cameras[0].h / before[0]) < 1e-6, "the linked camera follows");
   await shot(page, "side-by-side");
+  return page;
+});
+
+test("without a 3-D layout the page says how to make one", async () => {
+  const page = await open({ before: (page) => changeManifest(page, (manifest) => {
+    manifest.layouts = manifest.layouts.filter((layout) => layout.dims === 2);
+    manifest.layout = manifest.layouts[0]?.id;
+  }) });
+  const { dims, run } = { dims: (await state(page)).dims[0], run: await page.evaluate(async () => (await (await fetch(new URL("api/manifest", document.baseURI))).json()).run) };
+  need(dims === 2 && run !== null, "a run with a 2-D layout");
+  await press(page, "3");
+  const { notice } = await state(page);
+  check(notice.text.includes("no 3-D layout") && notice.advice.includes(`tlc reduce ${run} --components 3`), `it is a command that works: ${notice.advice}`);
+  return page;
+});
+
+test("the layout of the active map goes: the other map is the active one", async () => {
+  const page = await open({ width: 1500 });
+  need((await state(page)).layouts.length > 1, "two layouts");
+  await press(page, "s");
+  await settle(page, 700);
+  const { rects, views } = await state(page);
+  const box = await page.locator(".surface").boundingBox();
+  await page.mouse.click(box.x + rects[1].x + 40, box.y + rects[1].height - 60);
+  await changeManifest(page, (manifest) => { manifest.layouts = manifest.layouts.filter(({ id }) => id !== views[1].layout); manifest.layout = views[0].layout; });
+  await page.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await page.waitForFunction(() => window.__tlc.state().views.length === 1);
+  const before = (await state(page)).cameras[0].h;
+  await page.locator(".surface").focus();
+  await press(page, "+");
+  check((await state(page)).cameras[0].h < before, "keys work on it");
+  return page;
+});
+
+test("the legend gives datasets the shapes that they have on the map", async () => {
+  // A dataset that no layout has comes first.
+  const page = await open({ before: (page) => changeManifest(page, ({ datasets }) => datasets.unshift({ id: 97, name: "elsewhere", rows: 5, images: false, text: false })) });
+  const { datasets } = await state(page);
+  need(datasets.length > 2, "two datasets");
+  const told = await page.locator(".legend-notes p").evaluateAll((all) => all.map((line) => `${line.querySelector("circle.solid") ? "disc" : "diamond"} ${line.textContent}`));
+  check(JSON.stringify(told) === JSON.stringify([`disc ${datasets[1].name}`, `diamond ${datasets[2].name}`]), `the first of the map is a disc: ${told}`);
   return page;
 });
 

@@ -93,6 +93,8 @@ test("finders lead to points", async () => {
   await buttons.first().click();
   await answered("the first finder");
   await settle(page, 400);
+  check((await page.locator("#panel-2 [role=status]").textContent()) === (await page.locator(".found-head h3").textContent()), "how many there are is said aloud");
+  check((await page.locator("#panel-2 [aria-live]").count()) === 0 && (await page.locator("[role=status] .found").count()) === 0, "and the list is not");
   const found = await page.locator(".found-row").count();
   need(found > 1, "suspects to find");
   await page.locator(".found-row").first().click();
@@ -102,6 +104,26 @@ test("finders lead to points", async () => {
   await page.getByRole("button", { name: "Select all" }).click();
   await settle(page);
   check((await counts(page)).selected === found, `select all selects all (${(await counts(page)).selected} of ${found})`);
+  return page;
+});
+
+test("a suspect that filters hide: says so, and offers to drop them", async () => {
+  const page = await open();
+  await page.getByRole("tab", { name: "Find" }).click();
+  need((await page.locator(".finder:not([disabled])").count()) > 0, "a finder");
+  await page.locator(".finder:not([disabled])").first().click();
+  await page.waitForFunction(() => document.querySelector(".found") !== null, null, { timeout: 30_000 });
+  need((await page.locator(".found-row").count()) > 0, "suspects to find");
+  await page.getByRole("button", { name: "hide all" }).click();
+  await settle(page);
+  const before = (await state(page)).cameras[0];
+  await page.locator(".found-row").first().click();
+  await settle(page, 800);
+  check(/hidden by filters/.test((await state(page)).notice?.text ?? ""), "it says why nothing is to be seen");
+  check(JSON.stringify((await state(page)).cameras[0]) === JSON.stringify(before), "and the map stays where it is");
+  await page.getByRole("button", { name: "Drop all filters" }).click();
+  await settle(page, 800);
+  check((await counts(page)).selected === 1 && (await state(page)).cameras[0].h < before.h, "without filters it is there, in focus");
   return page;
 });
 

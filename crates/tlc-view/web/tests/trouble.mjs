@@ -171,6 +171,18 @@ test("server gone at the start: not a blank page", async () => {
   return page;
 });
 
+test("a run that is gone: says so, and leads to the one that the server shows", async () => {
+  const plain = await open();
+  const { pathname } = new URL(plain.url());
+  const page = await open({ url: new URL("?run=no-such-run", plain.url()).href });
+  check(/no-such-run/.test(await page.locator(".trouble").textContent()), "the message names the run");
+  await page.getByRole("link", { name: "server's own run" }).click();
+  await page.waitForFunction(() => window.__tlc?.state().started);
+  check(new URL(page.url()).pathname === pathname && !page.url().includes("run="), `the address names no run (${page.url()})`);
+  await plain.context().close();
+  return page;
+});
+
 test("lost graphics context comes back", async () => {
   const page = await open();
   const ok = await page.evaluate(async () => {

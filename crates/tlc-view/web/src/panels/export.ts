@@ -2,11 +2,11 @@
 import { ApiError, type ColumnInfo } from "../api";
 import type { Column } from "../arrow";
 import { download, fill, h } from "../dom";
-import { className, plural } from "../format";
+import { className, plural, shellQuote } from "../format";
 import { DATASET_COLOUR } from "../scale";
 import type { Store } from "../store";
 
-interface Part { dataset: number; table: number; layout: number; ids: number[]; slots: Uint32Array }
+interface Part { dataset: number; table: number; layout: number | null; ids: number[]; slots: Uint32Array }
 
 /** What would be exported: the selection, or what passes the filters. */
 async function parts(store: Store): Promise<Part[]> {
@@ -15,8 +15,8 @@ async function parts(store: Store): Promise<Part[]> {
     await store.data.loadIds(dataset);
     const table = store.currentTable(dataset);
     if (table === undefined) continue;
-    const view = store.views.findIndex((_, i) => store.datasetsOf(i).includes(dataset));
-    out.push({ dataset, table, layout: store.views[Math.max(0, view)]?.layout ?? 0, slots, ids: Array.from(slots, (slot) => store.data.idOf(dataset, slot)!) });
+    const view = store.views.find((_, i) => store.datasetsOf(i).includes(dataset));
+    out.push({ dataset, table, layout: view?.layout ?? null, slots, ids: Array.from(slots, (slot) => store.data.idOf(dataset, slot)!) });
   }
   if (out.length === 0) throw new ApiError("There is nothing to take away.", "Nothing is selected and nothing passes the filters.", 0);
   return out;
@@ -30,8 +30,8 @@ async function localRows(store: Store, part: Part): Promise<{ names: string[]; r
   for (const info of store.manifest.columns) {
     try { columns.push({ info, values: await store.data.values(info.name, part.table) }); } catch { /* not part of the file */ }
   }
-  const layout = store.layouts.get(part.layout);
-  const coords = layout === undefined ? undefined : await store.data.coords(part.layout, part.table).catch(() => undefined);
+  const layout = part.layout === null ? undefined : store.layouts.get(part.layout);
+  const coords = layout === undefined ? undefined : await store.data.coords(layout.id, part.table).catch(() => undefined);
   const axes = layout === undefined || coords === undefined ? [] : ["x", "y", "z"].slice(0, layout.dims);
   const rows = Array.from(part.slots, (slot, i) => {
     const row: unknown[] = [part.ids[i]];
@@ -72,7 +72,6 @@ export async function exportAs(store: Store, format: "csv" | "json" | "parquet")
   } catch (error) { store.fail(error); }
 }
 
-const shellQuote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
 const column = (name: string) => (/^[A-Za-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 

@@ -23,14 +23,16 @@ function walk(event: KeyboardEvent): void {
 export class FindersPanel {
   readonly element: HTMLElement;
   private readonly buttons = h("div", { class: "finders" });
-  private readonly result = h("div", { "aria-live": "polite" });
+  private readonly result = h("div");
+  /** Said aloud; whoever listens to a list of two hundred rows reads it row by row. */
+  private readonly said = h("p", { class: "aloud", role: "status" });
   private current: FinderInfo | null = null;
   private seq = 0;
 
   constructor(private readonly store: Store, private readonly stage: Stage) {
-    this.element = h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Find what matters")), this.buttons, this.result);
+    this.element = h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Find what matters")), this.buttons, this.said, this.result);
     store.on("manifest", () => this.renderButtons());
-    store.on(["step", "views"], () => { this.seq++; if (this.current !== null) fill(this.result, h("p", { class: "quiet" }, "The epoch or the layout has changed. "), h("button", { type: "button", class: "link", onclick: () => void this.run(this.current!) }, "Find again")); });
+    store.on(["step", "views"], () => { this.seq++; if (this.current !== null) fill(this.result, this.say("The epoch or the layout has changed. "), h("button", { type: "button", class: "link", onclick: () => void this.run(this.current!) }, "Find again")); });
   }
 
   show(on: boolean): void { if (on) this.renderButtons(); }
@@ -43,7 +45,7 @@ export class FindersPanel {
     if (this.current !== null) {
       const focused = this.buttons.contains(document.activeElement);
       const picker = select("What to find", finders.filter(usable).map(({ id, title }) => ({ value: id, text: title })), this.current.id, (id) => void this.run(finders.find((finder) => finder.id === id)!));
-      fill(this.buttons, h("div", { class: "finder-picker" }, picker, iconButton("close", "Back to all lists", () => { this.seq++; this.current = null; fill(this.result); this.renderButtons(); })));
+      fill(this.buttons, h("div", { class: "finder-picker" }, picker, iconButton("close", "Back to all lists", () => { this.seq++; this.current = null; this.said.textContent = ""; fill(this.result); this.renderButtons(); })));
       if (focused) picker.focus();
       return;
     }
@@ -59,8 +61,8 @@ export class FindersPanel {
     this.current = finder;
     this.renderButtons();
     const view = store.views[store.activeView];
-    if (view === undefined) { fill(this.result, h("p", { class: "quiet" }, "There is no layout to look in.")); return; }
-    fill(this.result, h("p", { class: "quiet" }, "Looking …"));
+    if (view === undefined) { fill(this.result, this.say("There is no layout to look in.")); return; }
+    fill(this.result, this.say("Looking …"));
     const parts: { dataset: number; found: Found }[] = [];
     try {
       for (const dataset of store.datasetsOf(store.activeView)) {
@@ -70,10 +72,15 @@ export class FindersPanel {
         parts.push({ dataset, found: await store.source.find(finder.id, view.layout, table, LIMIT) });
       }
     } catch (error) {
-      if (mine === this.seq) fill(this.result, h("p", { class: "bad" }, error instanceof ApiError ? `${error.message} ${error.advice}` : String(error)));
+      if (mine === this.seq) fill(this.result, h("p", { class: "bad", role: "alert" }, error instanceof ApiError ? `${error.message} ${error.advice}` : String(error)));
       return;
     }
     if (mine === this.seq) this.list(parts);
+  }
+
+  private say(text: string): HTMLElement {
+    this.said.textContent = text;
+    return h("p", { class: "quiet" }, text);
   }
 
   private list(parts: { dataset: number; found: Found }[]): void {
@@ -81,6 +88,7 @@ export class FindersPanel {
     const rows = parts.flatMap(({ dataset, found }) => found.rows.map((row) => ({ ...row, ref: { dataset, slot: store.data.slotOf(dataset, row.example_id) } as Ref })))
       .filter((row) => row.ref.slot >= 0).sort((a, b) => b.score - a.score);
     const first = parts[0]?.found;
+    this.say(plural(rows.length, "row"));
     const several = parts.length > 1;
     const goTo = (refs: Ref[]) => { store.selection.refs(refs, "replace"); this.stage.focusSelection(); };
     const label = store.role("label");

@@ -1,6 +1,7 @@
 // Histogram of one numeric column: everything in grey, what is selected (or passes the filters) in colour,
 // and a range filter to drag on the bars or to move with two sliders.
 import type { ColumnInfo } from "../api";
+import type { Column } from "../arrow";
 import { h, s } from "../dom";
 import { number } from "../format";
 import { NOTHING, type Range } from "../scale";
@@ -59,18 +60,14 @@ export class Histogram {
     svg.addEventListener("dblclick", () => this.store.filters.setRange(this.info.name, null));
   }
 
-  update(rows: { dataset: number; slots: Uint32Array }[]): void {
+  /** `loaded` are the column's values by dataset; the bars are all that is kept of them. */
+  update(rows: { dataset: number; slots: Uint32Array }[], loaded: Map<number, Column>): void {
     const { store, info } = this;
     const columns = new Map<number, Float32Array>();
     const whole = store.ranges.get(info.name);
     let { lo, hi } = whole ?? NOTHING;
-    for (const dataset of store.shownDatasets()) {
-      const table = store.currentTable(dataset);
-      const floats = table === undefined ? undefined : store.data.valuesNow(info.name, table)?.floats;
-      if (!floats) {
-        if (table !== undefined) store.data.values(info.name, table).then(() => this.update(rows), () => undefined);
-        continue;
-      }
+    for (const [dataset, { floats }] of loaded) {
+      if (floats === null) continue;
       columns.set(dataset, floats);
       if (whole === undefined) for (const v of floats) { if (v < lo) lo = v; if (v > hi && v < Infinity) hi = v; }
     }

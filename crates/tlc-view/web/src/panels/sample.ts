@@ -168,12 +168,17 @@ export function makeHoverCard(store: Store, stage: Stage): void {
     if (store.data.idOf(hover.dataset, hover.slot) === undefined) void store.data.loadIds(hover.dataset).then(again, () => undefined);
     const lines = keyColumns(store).map((info) => {
       const values = table === undefined ? undefined : store.data.valuesNow(info.name, table);
-      if (values === undefined && table !== undefined) store.data.values(info.name, table).then(again, () => undefined);
-      return [h("dt", { dir: "auto" }, info.name), h("dd", { dir: "auto" }, showValue(info, values, hover.slot))];
+      const cell = h("dd", { dir: "auto" }, showValue(info, values, hover.slot));
+      // Written where it is wanted: what comes next may have taken its place when the card is drawn again.
+      if (values === undefined && table !== undefined) store.data.values(info.name, table).then((came) => { cell.textContent = showValue(info, came, hover.slot); if (cell.isConnected) place(at); }, () => undefined);
+      return [h("dt", { dir: "auto" }, info.name), cell];
     }).flat();
     fill(card, hasImages(store, hover.dataset) && thumb(store, hover.dataset, hover.slot, 64),
       h("div", {}, h("div", { class: "hover-id" }, `${store.points.get(hover.dataset)!.info.name} ${store.data.idOf(hover.dataset, hover.slot) ?? ""}`), h("dl", {}, ...lines),
         hover.here > 1 && h("p", { class: "quiet" }, `${plural(hover.here, "point")} at this place; click again for the next`)));
+    place(at);
+  };
+  const place = (at: [number, number]) => {
     const box = stage.surface.getBoundingClientRect();
     const w = card.offsetWidth, hh = card.offsetHeight;
     card.style.left = `${at[0] + 18 + w > box.width ? Math.max(4, at[0] - 18 - w) : at[0] + 18}px`;

@@ -13,6 +13,14 @@ const ROW = 36;
 const MOST_HEIGHT = 6_000_000;
 
 interface Sort { key: string; down: boolean }
+const UNSORTED: Sort = { key: "", down: false };
+
+/** Row i is slot `slots[i]` of dataset `datasetIds[datasets[i]]`; `order` has the rows as they are shown. */
+interface Rows { slots: Uint32Array; datasets: Uint8Array; datasetIds: number[]; order: Uint32Array }
+/** A column of a table, and the cells in sight that wait for it. */
+interface Wanted { info: ColumnInfo; table: number; cells: { node: HTMLElement; slot: number; key: string }[] }
+
+const inTurn = (n: number) => { const order = new Uint32Array(n); for (let i = 0; i < n; i++) order[i] = i; return order; };
 
 /** Least-significant-digit radix sort of row numbers by u32 keys, stable, ~50 ms for a million. */
 function radixSort(keys: Uint32Array): Uint32Array<ArrayBuffer> {
@@ -45,15 +53,16 @@ export class TablePanel {
   private readonly scroller: HTMLElement;
   private readonly note = h("span", { class: "quiet" });
   private readonly goTo: HTMLInputElement;
-  private sort: Sort = { key: "", down: false };
-  private datasets = new Uint8Array(0);
-  private datasetIds: number[] = [];
-  private slots = new Uint32Array(0);
-  private order = new Uint32Array(0);
+  private sort: Sort = UNSORTED;
+  private rows: Rows = { slots: new Uint32Array(0), datasets: new Uint8Array(0), datasetIds: [], order: new Uint32Array(0) };
   private columns: ColumnInfo[] = [];
   private active = 0;
   private shown = false;
   private dirty = true;
+  private builds = 0;
+  private draws = 0;
+  /** Texts of the cells in sight, by slot, table and column. */
+  private seen = new Map<string, string>();
 
   constructor(private readonly store: Store) {
     const body = h("div", { class: "t-body", role: "presentation" }, this.spacer, this.rowsBox);
@@ -71,59 +80,59 @@ export class TablePanel {
   show(on: boolean): void { this.shown = on; if (on) this.soon(); }
   private soon = onFrame(() => { if (this.shown && this.dirty) void this.rebuild(); });
 
+  /** Rows and their order change together, and only to those that were asked for last. */
   private async rebuild(): Promise<void> {
+    const mine = ++this.builds;
     this.dirty = false;
     const { store } = this;
     const parts = store.selection.rows();
     await Promise.all(parts.map(({ dataset }) => store.data.loadIds(dataset))).catch((error: unknown) => store.fail(error));
+    if (mine !== this.builds) return;
     const n = parts.reduce((sum, part) => sum + part.slots.length, 0);
-    this.slots = new Uint32Array(n);
-    this.datasets = new Uint8Array(n);
-    this.datasetIds = parts.map((part) => part.dataset);
+    const rows: Rows = { slots: new Uint32Array(n), datasets: new Uint8Array(n), datasetIds: parts.map((part) => part.dataset), order: inTurn(0) };
     let k = 0;
-    parts.forEach(({ slots }, d) => { this.slots.set(slots, k); this.datasets.fill(d, k, k + slots.length); k += slots.length; });
+    parts.forEach(({ slots }, d) => { rows.slots.set(slots, k); rows.datasets.fill(d, k, k + slots.length); k += slots.length; });
+    const { sort } = this;
+    const order = await this.orderOf(rows, sort).catch((error: unknown) => { if (mine === this.builds) store.fail(error); return null; });
+    if (mine !== this.builds) return;
+    // An arrow beside a name would say that the rows are sorted by it.
+    if (order === null) this.sort = UNSORTED;
+    this.rows = { ...rows, order: order ?? inTurn(n) };
     this.columns = store.manifest.columns;
+    this.seen.clear();
     this.active = Math.min(this.active, Math.max(0, n - 1));
     this.note.textContent = `${count(n)} rows${store.selection.chosen > 0 ? " selected" : ""}`;
     this.scroller.setAttribute("aria-rowcount", String(n + 1));
+    this.spacer.style.height = `${Math.min(MOST_HEIGHT, n * ROW)}px`;
     this.drawHead();
-    await this.resort();
-  }
-
-  private table(d: number): number | undefined { return this.store.currentTable(this.datasetIds[d]!); }
-
-  private async resort(): Promise<void> {
-    const { store, sort } = this;
-    const n = this.slots.length;
-    if (sort.key === "" ) { this.order = new Uint32Array(n); for (let i = 0; i < n; i++) this.order[i] = i; }
-    else {
-      const keys = new Uint32Array(n);
-      if (sort.key === "#id") {
-        const values = new Float32Array(n);
-        for (let i = 0; i < n; i++) values[i] = store.data.idOf(this.datasetIds[this.datasets[i]!]!, this.slots[i]!) ?? NaN;
-        keys.set(sortableFloat(values));
-      } else if (sort.key === "#dataset") keys.set(this.datasets);
-      else {
-        const info = store.column(sort.key.slice(1));
-        if (info === undefined) return;
-        const loaded = await Promise.all(this.datasetIds.map((_, d) => store.data.values(info.name, this.table(d)!))).catch((error: unknown) => { store.fail(error); return null; });
-        if (loaded === null || n !== this.slots.length) return;
-        this.keysOf(keys, info, loaded);
-      }
-      // Rows without a value stay last in both directions.
-      if (sort.down) for (let i = 0; i < n; i++) if (keys[i] !== 0xffffffff) keys[i] = 0xfffffffe - keys[i]!;
-      this.order = radixSort(keys);
-    }
-    const height = Math.min(MOST_HEIGHT, n * ROW);
-    this.spacer.style.height = `${height}px`;
     this.draw();
   }
 
-  private keysOf(keys: Uint32Array, info: ColumnInfo, loaded: Column[]): void {
+  private async orderOf(rows: Rows, sort: Sort): Promise<Uint32Array | null> {
+    const { store } = this;
+    const n = rows.slots.length;
+    if (sort.key === "") return inTurn(n);
+    const keys = new Uint32Array(n);
+    if (sort.key === "#id") {
+      const values = new Float32Array(n);
+      for (let i = 0; i < n; i++) values[i] = store.data.idOf(rows.datasetIds[rows.datasets[i]!]!, rows.slots[i]!) ?? NaN;
+      keys.set(sortableFloat(values));
+    } else if (sort.key === "#dataset") keys.set(rows.datasets);
+    else {
+      const info = store.column(sort.key.slice(1));
+      if (info === undefined) return null;
+      this.keysOf(keys, rows, info, await Promise.all(rows.datasetIds.map((dataset) => store.data.values(info.name, store.currentTable(dataset) ?? -1))));
+    }
+    // Rows without a value stay last in both directions.
+    if (sort.down) for (let i = 0; i < n; i++) if (keys[i] !== 0xffffffff) keys[i] = 0xfffffffe - keys[i]!;
+    return radixSort(keys);
+  }
+
+  private keysOf(keys: Uint32Array, { datasets, slots }: Rows, info: ColumnInfo, loaded: Column[]): void {
     const n = keys.length;
     if (info.kind === "number") {
       const values = new Float32Array(n);
-      for (let i = 0; i < n; i++) values[i] = loaded[this.datasets[i]!]!.floats![this.slots[i]!]!;
+      for (let i = 0; i < n; i++) values[i] = loaded[datasets[i]!]!.floats![slots[i]!]!;
       keys.set(sortableFloat(values));
       return;
     }
@@ -132,13 +141,13 @@ export class TablePanel {
     if (info.kind === "text") {
       const all = [...new Set(loaded.flatMap((c) => c.texts!))].sort((a, b) => (a === null ? 1 : b === null ? -1 : collator.compare(a, b)));
       const rank = new Map(all.map((text, i) => [text, i]));
-      for (let i = 0; i < n; i++) keys[i] = rank.get(loaded[this.datasets[i]!]!.texts![this.slots[i]!]!)!;
+      for (let i = 0; i < n; i++) keys[i] = rank.get(loaded[datasets[i]!]!.texts![slots[i]!]!)!;
       return;
     }
     const names = info.classes ?? [];
     const rank = new Uint32Array(names.length);
     names.map((_, i) => i).sort((a, b) => collator.compare(names[a]!, names[b]!)).forEach((at, i) => { rank[at] = i; });
-    for (let i = 0; i < n; i++) { const v = loaded[this.datasets[i]!]!.ints![this.slots[i]!]!; keys[i] = v < 0 ? 0xffffffff : rank[v] ?? v; }
+    for (let i = 0; i < n; i++) { const v = loaded[datasets[i]!]!.ints![slots[i]!]!; keys[i] = v < 0 ? 0xffffffff : rank[v] ?? v; }
   }
 
   private template(): string {
@@ -146,16 +155,16 @@ export class TablePanel {
     return [this.images ? "44px" : "", "72px", this.store.manifest.datasets.length > 1 ? "76px" : "", ...wide].join(" ");
   }
 
-  private get images(): boolean { return this.datasetIds.some((d) => hasImages(this.store, d)); }
+  private get images(): boolean { return this.rows.datasetIds.some((d) => hasImages(this.store, d)); }
 
   private drawHead(): void {
     const cell = (text: string, key: string, number = false) => {
       const sorted = this.sort.key === key;
       const button = h("button", { type: "button", class: "t-sort", dir: "auto", onclick: () => {
-        this.sort = sorted ? (this.sort.down ? { key: "", down: false } : { key, down: true }) : { key, down: false };
+        this.sort = sorted ? (this.sort.down ? UNSORTED : { key, down: true }) : { key, down: false };
         this.drawHead();
         this.scroller.scrollTop = 0;
-        void this.resort();
+        void this.rebuild();
       } }, text, h("span", { "aria-hidden": "true" }, sorted ? (this.sort.down ? " ↓" : " ↑") : ""));
       return h("div", { class: number ? "t-cell number" : "t-cell", role: "columnheader", "aria-sort": sorted ? (this.sort.down ? "descending" : "ascending") : "none" }, button);
     };
@@ -167,7 +176,7 @@ export class TablePanel {
 
   /** First row in sight; in very long tables the scroll bar is a proportion, not a distance. */
   private first(): number {
-    const n = this.order.length, view = this.viewHeight();
+    const n = this.rows.order.length, view = this.viewHeight();
     const real = n * ROW;
     if (real <= MOST_HEIGHT) return Math.floor(this.scroller.scrollTop / ROW);
     const share = this.scroller.scrollTop / Math.max(1, MOST_HEIGHT - view);
@@ -178,20 +187,35 @@ export class TablePanel {
 
   private draw(): void {
     if (!this.shown) return;
+    const mine = ++this.draws;
     const { store } = this;
+    const { order, datasets, datasetIds, slots } = this.rows;
     const first = this.first();
-    const last = Math.min(this.order.length, first + Math.ceil(this.viewHeight() / ROW) + 2);
+    const last = Math.min(order.length, first + Math.ceil(this.viewHeight() / ROW) + 2);
     const template = this.template();
+    const heads = [...this.head.children].slice(-this.columns.length || this.head.children.length) as HTMLElement[];
+    const { scrollLeft, clientWidth } = this.scroller;
+    // Whatever fits is there for screen readers, too; of more columns than that, only those in sight are fetched.
+    const fits = 4 * this.columns.length * datasetIds.reduce((sum, d) => sum + (store.points.get(d)?.info.rows ?? 0), 0) <= store.data.columnRoom;
+    const near = heads.map((head) => fits || (head.offsetLeft < scrollLeft + clientWidth && head.offsetLeft + head.offsetWidth > scrollLeft));
+    const seen = new Map<string, string>(), wanted = new Map<string, Wanted>();
     const rows: HTMLElement[] = [];
     for (let i = first; i < last; i++) {
-      const row = this.order[i]!;
-      const d = this.datasets[row]!, dataset = this.datasetIds[d]!, slot = this.slots[row]!;
-      const table = this.table(d);
+      const row = order[i]!;
+      const dataset = datasetIds[datasets[row]!]!, slot = slots[row]!;
+      const table = store.currentTable(dataset);
       const open = store.sample?.dataset === dataset && store.sample.slot === slot;
-      const cells = this.columns.map((info) => {
+      const cells = this.columns.map((info, c) => {
         const values = table === undefined ? undefined : store.data.valuesNow(info.name, table);
-        if (values === undefined && table !== undefined) store.data.values(info.name, table).then(this.redraw, () => undefined);
-        return h("div", { class: `t-cell ${info.kind}`, role: "gridcell", dir: "auto" }, showValue(info, values, slot));
+        const of = `${table} ${info.name}`, key = `${slot} ${of}`;
+        const text = values === undefined ? this.seen.get(key) : showValue(info, values, slot);
+        const node = h("div", { class: `t-cell ${info.kind}`, role: "gridcell", dir: "auto" }, text ?? "…");
+        if (text !== undefined) seen.set(key, text);
+        else if (table !== undefined && near[c]) {
+          if (!wanted.has(of)) wanted.set(of, { info, table, cells: [] });
+          wanted.get(of)!.cells.push({ node, slot, key });
+        }
+        return node;
       });
       rows.push(h("div", {
         class: `t-row${open ? " open" : ""}${i === this.active ? " active" : ""}`, role: "row", id: `row-${i}`, "aria-rowindex": i + 2, "aria-selected": String(open), style: { gridTemplateColumns: template },
@@ -199,25 +223,40 @@ export class TablePanel {
         onpointerenter: () => { store.hover = { dataset, slot, view: -1, here: 1 }; store.emit("hover"); }, onpointerleave: () => { store.hover = null; store.emit("hover"); },
       }, this.images && h("div", { class: "t-cell image", role: "gridcell" }, thumb(store, dataset, slot, 30)),
       h("div", { class: "t-cell number", role: "gridcell" }, String(store.data.idOf(dataset, slot) ?? "…")),
-      store.manifest.datasets.length > 1 && h("div", { class: "t-cell", role: "gridcell", dir: "auto" }, store.points.get(dataset)!.info.name), ...cells));
+      store.manifest.datasets.length > 1 && h("div", { class: "t-cell", role: "gridcell", dir: "auto" }, store.points.get(dataset)?.info.name ?? ""), ...cells));
     }
+    this.seen = seen;
     fill(this.rowsBox, ...rows);
-    const real = this.order.length * ROW;
+    const real = order.length * ROW;
     const offset = real <= MOST_HEIGHT ? first * ROW : Math.min(this.scroller.scrollTop, Math.max(0, MOST_HEIGHT - rows.length * ROW));
     this.rowsBox.style.transform = `translateY(${offset}px)`;
     this.scroller.setAttribute("aria-activedescendant", `row-${this.active}`);
+    void this.complete([...wanted.values()], mine);
   }
 
-  private redraw = onFrame(() => this.draw());
+  /** Fetches column after column and writes the cells that wait for it. Their texts stay though the column may have to go for the next. */
+  private async complete(wanted: Wanted[], mine: number): Promise<void> {
+    for (const { info, table, cells } of wanted) {
+      const values = await this.store.data.values(info.name, table).catch(() => null);
+      if (mine !== this.draws) return;
+      if (values === null) continue;
+      for (const { node, slot, key } of cells) {
+        const text = showValue(info, values, slot);
+        node.textContent = text;
+        this.seen.set(key, text);
+      }
+    }
+  }
 
   private choose(i: number): void {
-    const row = this.order[i];
+    const row = this.rows.order[i];
     if (row === undefined) return;
-    this.store.openSample({ dataset: this.datasetIds[this.datasets[row]!]!, slot: this.slots[row]! });
+    const { datasets, datasetIds, slots } = this.rows;
+    this.store.openSample({ dataset: datasetIds[datasets[row]!]!, slot: slots[row]! });
   }
 
   private reveal(i: number): void {
-    const n = this.order.length, view = this.viewHeight();
+    const n = this.rows.order.length, view = this.viewHeight();
     if (n * ROW > MOST_HEIGHT) this.scroller.scrollTop = (i / Math.max(1, n - Math.floor(view / ROW))) * (MOST_HEIGHT - view);
     else if (i * ROW < this.scroller.scrollTop) this.scroller.scrollTop = i * ROW;
     else if ((i + 1) * ROW > this.scroller.scrollTop + view) this.scroller.scrollTop = (i + 1) * ROW - view;
@@ -232,7 +271,7 @@ export class TablePanel {
     if (event.key === "Enter") { event.preventDefault(); this.choose(this.active); return; }
     if (move === undefined) return;
     event.preventDefault();
-    this.active = Math.min(this.order.length - 1, Math.max(0, this.active + move));
+    this.active = Math.min(this.rows.order.length - 1, Math.max(0, this.active + move));
     this.reveal(this.active);
   }
 

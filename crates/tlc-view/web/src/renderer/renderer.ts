@@ -32,7 +32,9 @@ export class Renderer {
   private trailBuffers: (WebGLBuffer | null)[] = [null, null];
   private trailJobs = [0, 0];
   private asked = false;
-  /** The last picture lacked positions that are on their way. */
+  /** Whose positions the last picture is of. */
+  private shown: { layout: number; table: number }[] = [];
+  /** It lacked some that are on their way. */
   private incomplete = true;
 
   constructor(readonly canvas: HTMLCanvasElement, private readonly store: Store) {
@@ -133,7 +135,9 @@ export class Renderer {
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.uploadPalette(gl);
+    this.shown = [];
     this.store.views.forEach((_, view) => { if (this.rects[view] !== undefined) this.drawView(gl, view, this.rects[view]!, theme); });
+    this.store.data.holdCoords(this.shown);
   }
 
   private uploadPalette(gl: WebGL2RenderingContext): void {
@@ -225,6 +229,7 @@ export class Renderer {
           from = to = other;
           t = 0;
         }
+        this.shown.push({ layout: layout.id, table: from }, { layout: layout.id, table: to });
         const a = store.wantCoords(layout.id, from), b = from === to ? a : store.wantCoords(layout.id, to);
         if (a === undefined || b === undefined) this.incomplete = true;
         const c = a ?? b, d = b ?? a;
