@@ -162,7 +162,8 @@ mod tests {
             tasks.iter().map(|(job, part, executor)| (((*job).to_owned(), *part), (*executor).to_owned())).collect()
         };
         // Part 7 is with a, b and c in turn, which are lost; d does all others.
-        let looks: [(&[(&str, usize, &str)], &[&str]); 5] = [
+        type Look<'a> = (&'a [(&'a str, usize, &'a str)], &'a [&'a str]);
+        let looks: [Look<'_>; 5] = [
             (&[("j", 7, "a"), ("j", 1, "d")], &["a", "b", "c", "d"]),
             (&[("j", 7, "b"), ("j", 2, "d")], &["b", "c", "d"]),
             // Given up, but its task was not taken back yet.

@@ -274,9 +274,9 @@ mod tests {
         }
         let named = SchedulerOptions { host: Some("head".to_owned()), ..scheduler };
         assert_eq!(named.address().expect("reachable").to_string(), "df://head:50050");
-        let bracketed = SchedulerOptions { host: Some("[fd00::1]".to_owned()), ..named.clone() };
+        let bracketed = SchedulerOptions { host: Some("[fd00::1]".to_owned()), ..named };
         assert_eq!(bracketed.address().expect("reachable").to_string(), "df://[fd00::1]:50050");
-        let local = SchedulerOptions { bind: Ipv6Addr::LOCALHOST.into(), host: None, ..named.clone() };
+        let local = SchedulerOptions { bind: Ipv6Addr::LOCALHOST.into(), host: None, ..named };
         assert_eq!(local.address().expect("reachable").to_string(), "df://[::1]:50050");
         let bare = SchedulerOptions { host: Some("fd00::1".to_owned()), ..named };
         let error = bare.address().expect_err("refused").to_string();
