@@ -169,7 +169,7 @@ function expose(store: Store, stage: Stage, timeline: Timeline): void {
   window.__tlc = {
     ready,
     state: () => ({
-      started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, colour: store.colour, scale: { lo: store.scale.lo, hi: store.scale.hi }, views: store.views, tool: store.tool, mode: store.mode,
+      started: true, time: store.time, step: store.step, steps: store.steps.map((step) => step.label), playing: store.playing, speed: store.speed, loop: store.loop, colour: store.colour, scale: { lo: store.scale.lo, hi: store.scale.hi }, views: store.views, tool: store.tool, mode: store.mode,
       dims: store.views.map((_, i) => store.layoutOf(i)?.dims), layouts: store.manifest.layouts.map(({ id, dims, method, args, ood }) => ({ id, dims, method, args, ood })), columns: store.manifest.columns.map(({ name, kind, role, per }) => ({ name, kind, role, per })),
       datasets: store.manifest.datasets, finders: store.manifest.finders.map((finder) => finder.id), hidden: store.filters.hidden.size, filters: Object.fromEntries(store.filters.ranges), onlyWrong: store.filters.onlyWrong, trails: store.trails, ghost: store.ghost,
       dark: store.dark, cameras: store.cameras, sample: store.sample, trouble: store.trouble, notice: store.notice, live: store.source.live, rects: stage.rects, trailSegments: stage.renderer.trailsShown.map((t) => t?.segments ?? 0),

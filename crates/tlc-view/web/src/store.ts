@@ -246,6 +246,9 @@ export class Store {
     return this.manifest.tables.find((t) => t.dataset === dataset)?.id;
   }
 
+  /** Whether so many columns of what is shown can be kept all at once. */
+  fits(columns: number): boolean { return 4 * columns * this.selection.shown <= this.data.columnRoom; }
+
   column(name: string): ColumnInfo | undefined { return this.manifest.columns.find((c) => c.name === name); }
   role(role: ColumnInfo["role"]): ColumnInfo | undefined { return this.manifest.columns.find((c) => c.role === role); }
 

@@ -1,6 +1,6 @@
 // Tables that are strange in one way each, made by the tests and served by the real binary.
 import { readFileSync } from "node:fs";
-import { check, counts, lassoMiddle, open, press, settle, shot, state, testOwn } from "./lib.mjs";
+import { check, counts, lassoMiddle, looks, need, open, positions, press, settle, shot, state, testOwn } from "./lib.mjs";
 import { classes, file, filePath, role, serve, spiral, table } from "./serve.mjs";
 
 const map = (values) => ({ kind: "map2", values, metadata: role("reduced_embedding") });
@@ -57,10 +57,8 @@ testOwn("more columns than are kept: each is asked for once, and all are shown",
   await page.evaluate((bytes) => window.__tlc.limitColumns(bytes), 4 * 4 * n);
   const asked = askedColumns(page);
   const quiet = async (what, most) => {
-    await settle(page, 600);
-    const before = asked.length;
-    await settle(page, 600);
-    check(asked.length === before && before <= most, `${what}: ${before} requests, and ${asked.length - before} more for nothing new`);
+    for (let before = -1; before !== asked.length && asked.length <= most;) { before = asked.length; await settle(page, 900); }
+    check(asked.length <= most, `${what}: the requests have no end (${asked})`);
     asked.length = 0;
   };
   await page.locator(".surface").focus();
@@ -181,6 +179,72 @@ testOwn("hostile names and texts stay texts", async () => {
   check((await page.locator("#app img[src='x'], #app b b, #app script").count()) === 0, "no element came from a text");
   check(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "a long name sticks out nowhere");
   await shot(page, "hostile-names");
+  return page;
+});
+
+testOwn("the scale says how long it is", async () => {
+  const page = await openTable("scale", { map: map([[0, 0], [10, 0], [0, 10], [10, 10]]) }, { before: (page) => page.addInitScript(() => {
+    // The bar's corners are those before its number.
+    const { lineTo, fillText } = CanvasRenderingContext2D.prototype;
+    let corners = [];
+    CanvasRenderingContext2D.prototype.lineTo = function (x, y) { corners = [...corners.slice(-2), x]; return lineTo.call(this, x, y); };
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...at) { if (this.textAlign === "right") window.scaleTold = { text, width: corners[1] - corners[0] }; return fillText.call(this, text, ...at); };
+  }) });
+  for (const key of ["f", "+", "-", "-"]) {
+    await press(page, key);
+    await settle(page, 700);
+    const { text, width, ten } = await page.evaluate(() => ({ ...window.scaleTold, ten: window.__tlc.project(1)[0] - window.__tlc.project(0)[0] }));
+    check(width > 20 && Math.abs(width / (Number(text) * ten / 10) - 1) < 0.01, `${text} is ${width} pixels wide, and 10 are ${ten}`);
+  }
+  return page;
+});
+
+testOwn("colours of numbers: one ramp, or two from nought", async () => {
+  const n = 101;
+  const page = await openTable("ramps", { map: map(spiral(n)), amount: { kind: "number", values: Array.from({ length: n }, (_, i) => i) }, change: { kind: "number", values: Array.from({ length: n }, (_, i) => i - 40) } });
+  const ramp = async (name) => {
+    await page.getByRole("combobox", { name: "Colour by" }).selectOption(`=${name}`);
+    await settle(page, 500);
+    const ends = await page.locator(".ramp-ends span").allTextContents();
+    const colours = await page.locator(".ramp rect[height='6']").evaluateAll((all) => all.map((node) => node.getAttribute("fill").match(/\d+/g).map(Number)));
+    return { ends: ends.map((text) => Number(text.replace("−", "-"))), light: colours.map(([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b), colours };
+  };
+  const one = await ramp("amount");
+  check(JSON.stringify(one.ends) === "[0,100]", `from the least to the greatest (${one.ends})`);
+  const up = one.light.filter((v, i) => i > 0 && v > one.light[i - 1]).length;
+  check(up === one.light.length - 1 || up === 0, "lightness goes one way");
+  const two = await ramp("change");
+  check(JSON.stringify(two.ends) === "[-60,0,60]", `as far to both sides of nought (${two.ends})`);
+  const middle = two.light.length >> 1, [first, last] = [two.colours[0], two.colours.at(-1)];
+  check(two.light[middle] > two.light[0] && two.light[middle] > two.light.at(-1), "nought is the lightest");
+  check((first[0] - first[2]) * (last[0] - last[2]) < 0, `the sides are of other hues (${first}; ${last})`);
+  return page;
+});
+
+testOwn("points far outside the fit are hollow", async () => {
+  const page = await openTable("outside", { map: map([[0, 0], [1, 0], [0, 1], [1, 1]]), map_ood: { kind: "number", values: [1, 9, 1, 9], metadata: role("out_of_distribution") } });
+  need((await state(page)).layouts[0].ood, "the score is known as one");
+  const ink = async () => (await looks(page, await positions(page))).map((look) => look.ink);
+  const [near, far, ...more] = await ink();
+  check(near > 200 && far < near / 3 && more[0] === near && more[1] === far, `their middle is all but empty (${[near, far, ...more]})`);
+  await page.getByRole("checkbox", { name: "hollow" }).uncheck();
+  await settle(page);
+  check((await ink()).every((v) => v === near), "unless that is switched off");
+  return page;
+});
+
+testOwn("samples that are texts", async () => {
+  const n = 40;
+  const page = await openTable("texts", { map: map(spiral(n)), text: { kind: "text", values: Array.from({ length: n }, (_, i) => `sentence number ${i}`), metadata: role("text") }, label: label(Array.from({ length: n }, (_, i) => i % 2), ["a", "b"]) });
+  check((await state(page)).datasets[0].text, "the page knows that they are");
+  await press(page, "Control+a");
+  await page.waitForFunction(() => document.querySelectorAll(".text-cell").length > 5 && ![...document.querySelectorAll(".text-cell")].some((cell) => cell.textContent === "…"));
+  const told = await page.locator(".text-cell").allTextContents();
+  check(told.every((text, i) => text === `sentence number ${i}`) && told.length <= 30, `the selection lists them (${told.length})`);
+  await page.locator(".text-cell").nth(7).click();
+  await page.locator(".sample-text").waitFor();
+  check((await page.locator(".sample-text").textContent()) === "sentence number 7", "a sample shows its text");
+  await shot(page, "texts");
   return page;
 });
 

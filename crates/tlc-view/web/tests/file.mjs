@@ -1,11 +1,24 @@
 // The run as one HTML file, opened from the disk without a network.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { check, counts, lassoMiddle, open, settle, shot, state, testOwn } from "./lib.mjs";
 import { bin, project } from "./serve.mjs";
+
+/** With TLC_VIEW_DIST the page of that folder takes the place of the binary's, with the policy's hash of it. */
+function takePage(file) {
+  const dist = process.env.TLC_VIEW_DIST;
+  if (!dist) return;
+  const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  const html = readFileSync(file, "utf8");
+  const start = html.lastIndexOf("<script>") + "<script>".length;
+  const old = html.slice(start, html.lastIndexOf("</script>"));
+  const script = readFileSync(join(dist, "app.js"), "utf8").replaceAll("</script", "<\\/script");
+  writeFileSync(file, html.split(old).join(script).replace(hash(old), hash(script)));
+}
 
 testOwn("the exported file works from the disk, asks for nothing, and says what it lacks", async () => {
   const folder = mkdtempSync(join(tmpdir(), "tlc-view-"));
@@ -13,6 +26,7 @@ testOwn("the exported file works from the disk, asks for nothing, and says what 
     const file = join(folder, "run.html");
     execFileSync(bin, ["export", "--project", project, "--html", file]);
     check(statSync(file).size > 100_000, "the file holds data");
+    takePage(file);
     const asked = [];
     const page = await open({ url: pathToFileURL(file).href, offline: true, before: async (page) => page.on("request", (request) => { if (!/^(file|data|blob):/.test(request.url())) asked.push(request.url()); }) });
     check(!(await state(page)).live, "the page knows that it has no server");

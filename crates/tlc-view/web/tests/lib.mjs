@@ -78,6 +78,39 @@ export async function shot(page, name) {
   if (shots) await page.screenshot({ path: join(shots, `${name}.png`) });
 }
 
+/** The points as they are drawn; the same string is the same picture. */
+export const picture = (page) => page.evaluate(() => document.querySelector("canvas.gl").toDataURL());
+
+/** Places of the page where two pictures differ. */
+export const differences = (page, one, other) => page.evaluate(async (urls) => {
+  const box = document.querySelector("canvas.gl").getBoundingClientRect();
+  const [a, b] = await Promise.all(urls.map(async (url) => {
+    const image = Object.assign(new Image(), { src: url });
+    await image.decode();
+    const copy = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    copy.drawImage(image, 0, 0);
+    return copy.getImageData(0, 0, image.width, image.height);
+  }));
+  const out = [];
+  for (let i = 0; i < a.data.length; i += 4) if (a.data[i] !== b.data[i] || a.data[i + 1] !== b.data[i + 1] || a.data[i + 2] !== b.data[i + 2]) out.push({ x: box.left + ((i / 4) % a.width) * box.width / a.width, y: box.top + Math.floor(i / 4 / a.width) * box.height / a.height });
+  return out;
+}, [one, other]);
+
+/** How far the picture is from the page's own colour at places of the page, and how vivid it is there. */
+export const looks = (page, places) => page.evaluate((places) => {
+  const canvas = document.querySelector("canvas.gl");
+  const box = canvas.getBoundingClientRect(), ratio = canvas.width / box.width;
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+  const at = (x, y) => data.subarray(4 * (Math.round(y) * canvas.width + Math.round(x)));
+  const blank = at(1, 1);
+  return places.map(({ x, y }) => {
+    const [r, g, b] = at((x - box.left) * ratio, (y - box.top) * ratio);
+    return { ink: Math.abs(r - blank[0]) + Math.abs(g - blank[1]) + Math.abs(b - blank[2]), vivid: Math.max(r, g, b) - Math.min(r, g, b) };
+  });
+}, places);
+
 export function check(condition, what) {
   if (!condition) throw new Error(what);
 }

@@ -1,5 +1,5 @@
 // The map: what is drawn, time, selections, two maps.
-import { changeManifest, check, counts, ellipse, lassoMiddle, middle, need, open, positions, press, settle, shot, show, state, test } from "./lib.mjs";
+import { changeManifest, check, counts, differences, ellipse, lassoMiddle, looks, middle, need, open, picture, positions, press, settle, shot, show, state, test } from "./lib.mjs";
 
 test("loads, colours, and shows points where they should be", async () => {
   const page = await open();
@@ -142,6 +142,148 @@ test("lasso in 2-D adds, subtracts, inverts, clears, undoes", async () => {
   const inBox = (await positions(page, 1e5)).filter((p) => Math.abs(p.x - x) < 79 && Math.abs(p.y - y) < 79);
   const selected = new Set(await page.evaluate(() => window.__tlc.selected(window.__tlc.state().datasets[0].id)));
   check(inBox.every((p) => selected.has(p.slot)), "all points in the box are selected");
+  return page;
+});
+
+test("the wheel zooms to the pointer, Z to the selection", async () => {
+  const page = await open();
+  await show(page, 2);
+  const [x, y] = await middle(page);
+  const { slot } = (await positions(page)).reduce((best, p) => (Math.hypot(p.x - x, p.y - y) < Math.hypot(best.x - x, best.y - y) ? p : best));
+  const before = (await state(page)).cameras[0].h;
+  await page.mouse.move(x, y);
+  await page.mouse.wheel(0, -300);
+  await settle(page);
+  const near = (await state(page)).cameras[0].h;
+  const at = await page.evaluate((slot) => window.__tlc.project(slot), slot);
+  check(near < before * 0.8 && Math.hypot(at[0] - x, at[1] - y) < 2, `it comes nearer, and what is under the pointer stays there (${at}, ${[x, y]})`);
+  await page.mouse.wheel(0, 300);
+  await settle(page);
+  check(Math.abs((await state(page)).cameras[0].h / before - 1) < 1e-6, "and back");
+  await lassoMiddle(page, 0.08);
+  check((await counts(page)).selected > 0, "something is selected");
+  await press(page, "z");
+  await settle(page, 700);
+  const { cameras, datasets, rects } = await state(page);
+  check(cameras[0].h < before, "Z comes nearer");
+  const box = await page.locator(".surface").boundingBox();
+  const places = await page.evaluate((id) => window.__tlc.selected(id).map((slot) => window.__tlc.project(slot, id)), datasets[0].id);
+  check(places.every(([px, py]) => px > box.x && px < box.x + rects[0].width && py > box.y && py < box.y + rects[0].height), "and has all that is selected in sight");
+  return page;
+});
+
+test("dragging turns a 3-D map", async () => {
+  const page = await open();
+  await show(page, 3);
+  const drag = async (dx, dy) => {
+    const [x, y] = await middle(page);
+    await page.mouse.move(x, y);
+    await page.mouse.down();
+    await page.mouse.move(x + dx, y + dy, { steps: 4 });
+    await page.mouse.up();
+    await page.mouse.move(5, 5);
+    await settle(page);
+  };
+  const [before, first] = [(await state(page)).cameras[0], await picture(page)];
+  await drag(80, 0);
+  const [turned, second] = [(await state(page)).cameras[0], await picture(page)];
+  check(turned.theta !== before.theta && turned.phi === before.phi && turned.h === before.h, "sideways turns it round its axis");
+  check(second !== first, "and the picture is another");
+  await drag(0, 60);
+  check((await state(page)).cameras[0].phi !== turned.phi && (await picture(page)) !== second, "up and down tips it");
+  return page;
+});
+
+test("lasso in 3-D adds and subtracts", async () => {
+  const page = await open();
+  await show(page, 3);
+  const [x, y, w, h] = await lassoMiddle(page, 0.25);
+  const all = (await counts(page)).selected;
+  const with_ = async (key) => { await page.keyboard.down(key); await ellipse(page, x, y, w * 0.1, h * 0.1); await page.keyboard.up(key); return (await counts(page)).selected; };
+  const less = await with_("Alt");
+  check(less > 0 && less < all, `Alt takes the inner ones away (${less} of ${all})`);
+  const again = await with_("Shift");
+  check(again === all, `Shift brings them back (${again} of ${all})`);
+  return page;
+});
+
+test("early epochs in a late map: what is far outside the fit is hollow", async () => {
+  const page = await open();
+  await show(page, 2);
+  const { layouts, views, steps } = await state(page);
+  need(layouts.find(({ id }) => id === views[0].layout).ood && steps.length > 1, "scores of several epochs");
+  await page.evaluate(() => window.__tlc.setTime(0));
+  await settle(page, 700);
+  const at = await positions(page);
+  const vivid = async () => (await looks(page, at)).map((look) => look.vivid);
+  const hollow = await vivid();
+  await press(page, "o");
+  const filled = await vivid();
+  const fainter = filled.filter((v, i) => v > hollow[i] + 25).length;
+  need(fainter > 0 || !(await page.locator(".legend-notes").textContent()).includes("hollow"), "an epoch whose samples lie far outside");
+  check(fainter > 0 && filled.filter((v, i) => v < hollow[i] - 25).length === 0, `the middle of some points is empty (${fainter} of ${at.length})`);
+  await press(page, "o");
+  check(JSON.stringify(await vivid()) === JSON.stringify(hollow), "O switches it off and on");
+  return page;
+});
+
+test("speed and loop", async () => {
+  const page = await open({ reducedMotion: "no-preference", before: (page) => page.clock.install() });
+  const { steps } = await state(page);
+  need(steps.length > 1, "several epochs");
+  const speed = page.getByRole("combobox", { name: "Speed" }), loop = page.getByRole("button", { name: "Loop" });
+  await page.clock.pauseAt(new Date(Date.now() + 3_600_000));
+  /** Plays from an epoch for so long by the page's clock, and says how far it came. */
+  const play = async (from, ms) => {
+    await page.evaluate((from) => window.__tlc.setTime(from), from);
+    await page.getByRole("button", { name: "Play", exact: true }).click();
+    await page.clock.runFor(ms);
+    const { time, playing } = await state(page);
+    if (playing) { await page.getByRole("button", { name: "Pause" }).click(); await page.clock.runFor(500); }
+    return { time, playing };
+  };
+  // An epoch takes 1.25 seconds.
+  await speed.selectOption("1");
+  check((await play(0, 600)).time < 1, "half an epoch at the usual speed");
+  await speed.selectOption("4");
+  check((await play(0, 600)).time >= 1, "and more than one at four times that");
+  const last = steps.length - 1;
+  const [on, off] = [{ ...(await state(page)), ...await play(last - 1, 800) }, await loop.click().then(() => play(last - 1, 800))];
+  check(on.loop && on.playing && on.time < last, `with a loop it begins again (${on.time})`);
+  check(!(await state(page)).loop && !off.playing && off.time === last, `without it stops at the end (${off.time})`);
+  return page;
+});
+
+test("ghosts of the first and of the previous epoch are drawn", async () => {
+  const page = await open();
+  await show(page, 2);
+  const { layouts, steps } = await state(page);
+  need(steps.length > 2, "three epochs");
+  // The first layer's map is the one whose first epoch is not a heap already.
+  await page.getByRole("combobox", { name: "Layout" }).first().selectOption(String(layouts.find(({ dims }) => dims === 2).id));
+  await settle(page, 700);
+  const last = steps.length - 1;
+  const places = async (step) => { await page.evaluate((step) => window.__tlc.setTime(step), step); await settle(page, 500); return page.evaluate(() => window.__tlc.state().datasets.flatMap(({ id, rows }) => Array.from({ length: rows }, (_, slot) => window.__tlc.project(slot, id)).filter((at) => at !== null))); };
+  const all = [];
+  for (const step of steps.keys()) all.push(await places(step));
+  const ghost = page.getByRole("combobox", { name: "Ghost" });
+  for (const kind of ["first", "previous"]) {
+    // A ghost may lie wholly below the points of one epoch, but not of every one.
+    let drawn = 0;
+    for (let step = last; step > 0; step--) {
+      await ghost.selectOption("none");
+      await places(step);
+      const plain = await picture(page);
+      await ghost.selectOption(kind);
+      await settle(page);
+      const changed = await differences(page, plain, await picture(page));
+      const from = all[kind === "first" ? 0 : step - 1];
+      const lost = changed.filter(({ x, y }) => !from.some(([px, py]) => Math.hypot(px - x, py - y) < 14));
+      check(lost.length === 0, `${steps[step]}: the ghost of the ${kind} epoch is where its points were, and nowhere else (${lost.length} of ${changed.length} pixels)`);
+      drawn += changed.length;
+    }
+    check(drawn > 10, `the ghost of the ${kind} epoch is drawn (${drawn} pixels)`);
+  }
   return page;
 });
 

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { check, counts, lassoMiddle, need, open, positions, press, settle, shot, state, test, testOwn } from "./lib.mjs";
-import { copyOfProject, filePath, rowsOf, serve } from "./serve.mjs";
+import { copyOfProject, filePath, project, rowsOf, serve } from "./serve.mjs";
 
 test("legend hides and isolates, filters limit the lasso", async () => {
   const page = await open();
@@ -107,6 +107,56 @@ test("finders lead to points", async () => {
   return page;
 });
 
+test("the quality of the layout is measured on a click", async () => {
+  const page = await open();
+  await page.getByRole("tab", { name: "Numbers" }).click();
+  await page.getByRole("button", { name: "Measure" }).click();
+  const report = page.getByRole("region", { name: "Quality of the layout shown" });
+  await report.waitFor({ timeout: 60_000 });
+  const rows = await report.locator("tbody tr").evaluateAll((all) => all.map((row) => [row.querySelector("th").textContent, Number.parseFloat(row.querySelector("td").textContent), row.title]));
+  check((await report.locator("table").count()) === (await state(page)).datasets.length, "one report for each dataset");
+  check(rows.length > 1 && rows.every(([name, value, of]) => name !== "" && Number.isFinite(value) && of.length > 3), `lines with a value, and of what: ${JSON.stringify(rows)}`);
+  check(rows.filter(([name]) => /trustworthiness/i.test(name)).every(([, value]) => value > 0.3 && value <= 1), "trustworthiness is a share");
+  await page.evaluate(() => window.__tlc.setTime(0));
+  await settle(page);
+  check((await report.count()) === 0 && await page.getByRole("button", { name: "Measure" }).isVisible(), "another epoch has to be measured again");
+  return page;
+});
+
+testOwn("two viewers of one project, each with a page of its own", async () => {
+  const [a, b] = [await serve("--project", project), await serve("--project", project)];
+  const pages = [await open({ url: a.url }), await open({ url: a.url }), await open({ url: b.url })];
+  await lassoMiddle(pages[0], 0.2);
+  await lassoMiddle(pages[2], 0.3);
+  const chosen = [];
+  for (const page of pages) chosen.push((await counts(page)).selected);
+  check(chosen[0] > 0 && chosen[1] === 0 && chosen[2] > chosen[0], `each page has its own selection (${chosen})`);
+  await a.stop();
+  await pages[2].getByRole("tab", { name: "Numbers" }).click();
+  await pages[2].waitForFunction(() => /Lineage/.test(document.querySelector("#panel-3").textContent));
+  check(pages[2].troubles.length === 0, "and the end of one server is nothing to the other");
+  return pages[0];
+});
+
+test("the table goes to an id", async () => {
+  const page = await open();
+  await page.getByRole("tab", { name: "Table" }).click();
+  await settle(page, 500);
+  const box = page.getByRole("searchbox", { name: "Go to example id" });
+  const go = async (text) => { await box.fill(text); await box.press("Enter"); await settle(page, 500); };
+  await go("17");
+  const { sample, datasets } = await state(page);
+  check((await counts(page)).selected === 1 && sample?.dataset === datasets[0].id, "it is selected and open");
+  check(JSON.stringify(await page.evaluate((id) => window.__tlc.selectedIds(id), datasets[0].id)) === "[17]", "and has that id");
+  check(/^Sample 17/.test(await page.locator(".sample-card h2").textContent()), "as its card says");
+  for (const [text, told] of [["987654321", /no example 987654321/], ["seven", /is a number/]]) {
+    await go(text);
+    check(told.test((await state(page)).notice?.text ?? ""), `${text}: ${(await state(page)).notice?.text}`);
+    check((await counts(page)).selected === 1, "and nothing changes");
+  }
+  return page;
+});
+
 test("a suspect that filters hide: says so, and offers to drop them", async () => {
   const page = await open();
   await page.getByRole("tab", { name: "Find" }).click();
@@ -151,6 +201,9 @@ test("numbers", async () => {
       check(Math.abs(says - value) < 0.006 * Math.abs(value), `${title} of ${name}: the chart says ${says}, the rows ${value}`);
     }
   }
+  // Where the tables come from.
+  const lineages = await page.locator("#panel-3 .lineage").allTextContents();
+  check(lineages.length > 0 && lineages.every((text) => /\bby\b/.test(text) && /\nfrom .* \(\d+ rows\)/.test(text)), `every table says from what and by whom it was made: ${lineages[0]}`);
   // Drift is a share of the map, and the page says so.
   check(/share of the map.s diagonal/.test(await page.locator("#panel-3").textContent()), "what drift is, is said");
   const drifts = (await page.getByRole("img", { name: /-D.*epoch .* %/ }).evaluateAll((all) => all.map((node) => node.getAttribute("aria-label")))).flatMap((text) => [...text.matchAll(/epoch \d+ ([\d.]+) %/g)].map((found) => Number(found[1])));
@@ -279,6 +332,10 @@ testOwn("a selection becomes a revision of the table", async () => {
   await dialog.locator("code").waitFor();
   const url = await dialog.locator("code").textContent();
   check(existsSync(fileURLToPath(url)), `the table is there: ${url}`);
+  const made = execFileSync(process.env.TLC_BIN, ["show", url], { encoding: "utf8" });
+  const { datasets, views } = await state(page);
+  check(made.includes(`(${selected} rows)`) && made.split("\n").slice(1).some((line) => line.includes(datasets.find(({ id }) => id === views[0].dataset).name)), `its lineage says how many rows it has, and from what: ${made}`);
+  check(made.includes("chosen on the map"), `and why: ${made}`);
   await shot(page, "revision");
   return page;
 });

@@ -17,11 +17,12 @@ export class Histogram {
   private readonly from: HTMLInputElement;
   private readonly to: HTMLInputElement;
   private readonly readout = h("span", { class: "quiet" });
-  private domain: Range = { lo: 0, hi: 1 };
+  /** Not known before the values are. */
+  private domain: Range | null = null;
 
   constructor(private readonly store: Store, readonly info: ColumnInfo) {
     const slider = (what: string) => {
-      const node = h("input", { type: "range", min: 0, max: 200, step: 1, "aria-label": `${info.name} ${what}` });
+      const node = h("input", { type: "range", min: 0, max: 200, step: 1, value: what === "at least" ? 0 : 200, "aria-label": `${info.name} ${what}` });
       node.addEventListener("input", () => this.apply());
       return node;
     };
@@ -34,13 +35,15 @@ export class Histogram {
       svg, h("div", { class: "range" }, this.from, this.to));
   }
 
-  private valueAt(step: number): number { return this.domain.lo + ((this.domain.hi - this.domain.lo) * step) / 200; }
-  private stepAt(value: number): number { return Math.round(Math.min(200, Math.max(0, (200 * (value - this.domain.lo)) / (this.domain.hi - this.domain.lo || 1)))); }
+  private stepAt(value: number, { lo, hi }: Range): number { return Math.round(Math.min(200, Math.max(0, (200 * (value - lo)) / (hi - lo || 1)))); }
 
   /** An end of the slider means "no limit". */
   private apply(): void {
+    if (this.domain === null) return;
     const a = Math.min(Number(this.from.value), Number(this.to.value)), b = Math.max(Number(this.from.value), Number(this.to.value));
-    this.store.filters.setRange(this.info.name, a <= 0 && b >= 200 ? null : { lo: a <= 0 ? -Infinity : this.valueAt(a), hi: b >= 200 ? Infinity : this.valueAt(b) });
+    const { lo, hi } = this.domain;
+    const valueAt = (step: number) => lo + ((hi - lo) * step) / 200;
+    this.store.filters.setRange(this.info.name, a <= 0 && b >= 200 ? null : { lo: a <= 0 ? -Infinity : valueAt(a), hi: b >= 200 ? Infinity : valueAt(b) });
   }
 
   private brush(svg: SVGSVGElement): void {
@@ -95,7 +98,7 @@ export class Histogram {
     this.some.setAttribute("d", path(some));
     this.readout.textContent = n === 0 ? "no values" : `mean ${number(sum / n)}`;
     const range = store.filters.ranges.get(info.name) ?? { lo: -Infinity, hi: Infinity };
-    const a = this.stepAt(range.lo === -Infinity ? lo : range.lo), b = this.stepAt(range.hi === Infinity ? hi : range.hi);
+    const a = this.stepAt(range.lo === -Infinity ? lo : range.lo, this.domain), b = this.stepAt(range.hi === Infinity ? hi : range.hi, this.domain);
     if (document.activeElement !== this.from && document.activeElement !== this.to) { this.from.value = String(a); this.to.value = String(b); }
     for (const [slider, v] of [[this.from, range.lo], [this.to, range.hi]] as const) slider.setAttribute("aria-valuetext", Number.isFinite(v) ? number(v) : "no limit");
     this.shade[0]!.setAttribute("x", "0");

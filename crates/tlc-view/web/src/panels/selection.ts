@@ -72,6 +72,8 @@ export class SelectionPanel {
     const mine = ++this.seq;
     const each = [...this.cards.map(({ info, element }) => [info, (columns: Map<number, Column>) => this.fillCard(element, info, columns, rows, total)] as const),
       ...this.charts.map((chart) => [chart.info, (columns: Map<number, Column>) => chart.update(rows, columns)] as const)];
+    // Few enough are asked for together.
+    if (this.store.fits(each.length)) for (const [info] of each) void this.valuesOf(info);
     for (const [info, draw] of each) {
       const columns = await this.valuesOf(info);
       if (mine !== this.seq || !this.shown) return;

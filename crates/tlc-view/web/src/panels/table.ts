@@ -196,7 +196,7 @@ export class TablePanel {
     const heads = [...this.head.children].slice(-this.columns.length || this.head.children.length) as HTMLElement[];
     const { scrollLeft, clientWidth } = this.scroller;
     // Whatever fits is there for screen readers, too; of more columns than that, only those in sight are fetched.
-    const fits = 4 * this.columns.length * datasetIds.reduce((sum, d) => sum + (store.points.get(d)?.info.rows ?? 0), 0) <= store.data.columnRoom;
+    const fits = store.fits(this.columns.length);
     const near = heads.map((head) => fits || (head.offsetLeft < scrollLeft + clientWidth && head.offsetLeft + head.offsetWidth > scrollLeft));
     const seen = new Map<string, string>(), wanted = new Map<string, Wanted>();
     const rows: HTMLElement[] = [];
