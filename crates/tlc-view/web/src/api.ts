@@ -27,6 +27,8 @@ export interface Manifest {
   status: "running" | "completed" | "interrupted" | null;
   datasets: Dataset[]; tables: TableInfo[]; layouts: Layout[]; columns: ColumnInfo[]; finders: FinderInfo[];
   message: { title: string; advice: string } | null;
+  /** What is missing beside what is shown. */
+  notice?: { title: string; advice: string } | null;
   /** Another one where the numbers of datasets, tables and layouts mean something else. */
   version?: string | null;
   /** The layout to show first. */

@@ -84,6 +84,15 @@ async function start(app: HTMLElement): Promise<void> {
     }
   };
 
+  // Said once, until something else is missing, or nothing could be put right.
+  let missing = "";
+  store.on("manifest", () => {
+    const notice = store.manifest.notice ?? null, now = notice === null ? "" : notice.title + notice.advice;
+    const again = { text: "Read the list again", run: () => { missing = ""; void reload(); } };
+    if (notice !== null && now !== missing) store.tell(notice.title, notice.advice, true, again);
+    missing = now;
+  });
+
   const jobs = new Jobs(store, reload, (layout) => {
     // The first layout has the map to itself; a further one is for comparing.
     const first = store.views[0];

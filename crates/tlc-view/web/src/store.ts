@@ -385,4 +385,4 @@ export class Store {
 }
 
 /** The parts of a manifest whose change makes the page begin anew. */
-const shownOf = (m: Manifest) => [m.version, m.tables, m.layouts, m.columns, m.message, m.datasets.map((d) => [d.id, d.name, d.rows]), m.reduce];
+const shownOf = (m: Manifest) => [m.version, m.tables, m.layouts, m.columns, m.message, m.notice, m.datasets.map((d) => [d.id, d.name, d.rows]), m.reduce];

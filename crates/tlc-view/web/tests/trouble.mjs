@@ -65,6 +65,25 @@ testOwn("the newest epoch's tables are gone before the page is opened: it says s
   return page;
 });
 
+testOwn("a damaged table: the others are shown, the page says what is missing, and reads it once it is whole", async () => {
+  const project = copyOfProject();
+  const reduced = join(project, "runs", readdirSync(join(project, "runs"))[0], "reduced");
+  const data = join(reduced, readdirSync(reduced)[0], "data");
+  const file = join(data, readdirSync(data)[0]), whole = readFileSync(file);
+  writeFileSync(file, "damaged");
+  const page = await open({ url: (await serve("--project", project)).url });
+  const { tables } = await page.evaluate(() => fetch("api/manifest").then((answer) => answer.json()));
+  check((await counts(page)).visible > 0, "there is a map of the others");
+  const notice = page.locator(".notice.bad");
+  check(/left out/.test(await notice.textContent()) && (await notice.textContent()).includes(readdirSync(reduced)[0]), `the table is named: ${await notice.textContent()}`);
+  writeFileSync(file, whole);
+  await page.getByRole("button", { name: "Read the list again" }).click();
+  await page.waitForFunction(() => document.querySelector(".notice.bad") === null);
+  const now = await page.evaluate(() => fetch("api/manifest").then((answer) => answer.json()));
+  check(now.tables.length === tables.length + 1, `it is among the ${now.tables.length} tables`);
+  return page;
+});
+
 testOwn("a run that is being written: new epochs appear by themselves", async () => {
   const project = copyOfProject();
   const path = join(project, "runs", readdirSync(join(project, "runs"))[0], "run.json");
