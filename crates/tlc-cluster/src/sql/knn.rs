@@ -52,7 +52,9 @@ impl TableFunctionImpl for Knn {
         let k = usize::try_from(k).map_err(|_| refused(format!("k is {k}; that are too many")))?;
         let plan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::new(table)), None)?
             .project(shown)?
-            .sort_with_limit(vec![ident("distance").sort(true, false)], Some(k))?
+            .sort(vec![ident("distance").sort(true, false)])?
+            // A node of its own: the engine drops orders of subqueries, and a limit within one with it.
+            .limit(0, Some(k))?
             .build()?;
         Ok(Arc::new(ViewTable::new(plan, None)))
     }

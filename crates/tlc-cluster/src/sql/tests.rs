@@ -105,10 +105,18 @@ fn neighbours_are_those_of_sorted_distances() {
     let found = found.expect("answered");
     let expected = toys.nearest(17);
     let distances = found.column(1).as_primitive::<Float32Type>().values();
+    assert_eq!(distances.len(), 5);
     for (i, distance) in distances.iter().enumerate() {
         assert!((distance - expected[i].0.sqrt()).abs() <= 1e-4 * (1.0 + distance), "{i}: {distance}");
     }
     assert_eq!(found.column(0).as_primitive::<Int64Type>().value(0), 17, "the row itself comes first");
+    let unordered =
+        toys.ask("select max(distance) from tlc_knn('initial_data', 'embedding', 17, 5)").expect("answered");
+    assert_eq!(
+        unordered.column(0).as_primitive::<Float32Type>().value(0),
+        distances[4],
+        "they are the same without an order"
+    );
     let constant = toys.ask("select id from initial_data order by tlc_distance(embedding, [1.0, 2, 3, 4]), id limit 1");
     let dist_sq = |row: usize| {
         toys.values[row * WIDTH..][..WIDTH]
