@@ -55,6 +55,8 @@ pub struct Scene {
     pub embedding_columns: Vec<String>,
     /// Tables that belong to it and could not be read. Another time they may be.
     pub left_out: Vec<LeftOut>,
+    /// Tables that the run's record names and that are not at their places any more.
+    pub gone: Vec<Url>,
 }
 
 /// A table that is not shown, since it cannot be read.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Map;
-use tlc_core::{NumberRole, TableInfo, TableStore, Url, columns_with_role, with_causes};
+use tlc_core::{NumberRole, StoreError, TableInfo, TableStore, Url, columns_with_role, with_causes};
 use tlc_run::{MetricsEntry, Project, Run, reductions_among};
 
 use super::at_once::at_once;
@@ -28,6 +28,9 @@ impl Scene {
         let is_replaced = |url: &Url| entries.iter().any(|entry| entry.reduced_from.as_ref() == Some(url));
         let shown: Vec<&MetricsEntry> = entries.iter().filter(|entry| !is_replaced(&entry.url)).collect();
         let infos = at_once(&shown, |entry| store.info(&entry.url));
+        let is_gone = |info: &Result<TableInfo, StoreError>| matches!(info, Err(StoreError::NotFound { .. }));
+        let gone = shown.iter().zip(&infos).filter(|(_, info)| is_gone(info));
+        let gone: Vec<Url> = gone.map(|(entry, _)| entry.url.clone()).collect();
         for (entry, info) in shown.into_iter().zip(infos) {
             let origin = entry.origin(&entries).clone();
             let MetricsEntry { url, name, foreign_table, reduced_from, constants, aggregates, .. } = entry.clone();
@@ -44,7 +47,8 @@ impl Scene {
         let open = |sources: &[Source]| {
             Self::new(store.clone(), root.clone(), title.clone(), name.clone(), status.clone(), sources)
         };
-        of_readable(sources, failures, |source| &source.info.url, None, open)
+        let scene = of_readable(sources, failures, |source| &source.info.url, None, open)?;
+        Ok(Self { gone, ..scene })
     }
 
     /// One table of a project, by itself: for programs that know which one they want. What a user names is shown
@@ -136,6 +140,7 @@ impl Scene {
             columns: Vec::new(),
             embedding_columns: Vec::new(),
             left_out: Vec::new(),
+            gone: Vec::new(),
         };
         for source in sources {
             // What it was reduced from may have been kept, and can be reduced again.

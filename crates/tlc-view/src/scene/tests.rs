@@ -158,10 +158,11 @@ fn a_damaged_table_keeps_no_other_from_being_shown_and_is_told() {
         }
         std::fs::write(&file, written).expect("writable");
     }
-    // What a reduction has replaced is no damage.
+    // What is not there is no damage.
     project().store().delete(&urls[2]).expect("deletable");
     let scene = open().expect("readable");
     assert_eq!((epochs(&scene), scene.left_out.len()), (vec![Some(0), Some(1)], 0));
+    assert_eq!(scene.gone, [urls[2].clone()]);
     for url in &urls[..2] {
         std::fs::write(file_of(url, "_versions"), b"damaged").expect("writable");
     }

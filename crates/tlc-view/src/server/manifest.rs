@@ -1,7 +1,7 @@
 //! What there is to see, as the page reads it first.
 
 use serde_json::{Value, json};
-use tlc_core::{NumberRole, Url};
+use tlc_core::{NumberRole, UniqueName, Url};
 
 use crate::find::Finder;
 use crate::{ColumnKind, Scene, SceneColumn, SceneLayout, Scope};
@@ -91,6 +91,9 @@ fn message(scene: &Scene, offers_reduction: bool) -> Option<Value> {
     if !scene.layouts.is_empty() {
         return None;
     }
+    if let (true, Some((title, advice))) = (scene.tables.is_empty(), gone(scene)) {
+        return Some(json!({ "title": title, "advice": advice }));
+    }
     if scene.tables.is_empty() {
         return Some(json!({
             "title": "No tables yet",
@@ -144,11 +147,29 @@ fn quoted(word: &str) -> String {
 /// Reasons that a notice gives.
 const NAMED: usize = 3;
 
+/// What there is to say of tables that are not at their places any more.
+fn gone(scene: &Scene) -> Option<(String, String)> {
+    let n = scene.gone.len();
+    let title = match n {
+        0 => return None,
+        1 => "A table of the run is gone".to_owned(),
+        _ => format!("{n} tables of the run are gone"),
+    };
+    let more = if n > NAMED { format!(" and {} more", n - NAMED) } else { String::new() };
+    let names: Vec<&str> = scene.gone.iter().take(NAMED).map(|url| UniqueName::stem_of(url.file_name())).collect();
+    let names = names.join(", ");
+    let advice = format!(
+        "Its record names {names}{more}, deleted or moved meanwhile. Bring them back and read the list again, or let tlc \
+         doctor look."
+    );
+    Some((title, advice))
+}
+
 /// What is missing beside what is shown, if something is.
 fn notice(scene: &Scene) -> Option<Value> {
     let n = scene.left_out.len();
     let title = match n {
-        0 => return None,
+        0 => return gone(scene).map(|(title, advice)| json!({ "title": title, "advice": advice })),
         1 => "A table is left out, since it cannot be read".to_owned(),
         _ => format!("{n} tables are left out, since they cannot be read"),
     };

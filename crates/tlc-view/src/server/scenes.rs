@@ -53,6 +53,11 @@ impl Deref for Shown {
 }
 
 impl Shown {
+    /// Whether more of the same record could be seen than when it was opened.
+    fn may_be_more(&self) -> bool {
+        !self.left_out.is_empty() || self.gone.iter().any(|url| self.store().info(url).is_ok())
+    }
+
     fn new(scene: Scene) -> Self {
         let version = Ulid::generate().to_string();
         Self { scene, version, numbers: Kept::default(), ranges: Kept::default() }
@@ -178,13 +183,15 @@ impl Scenes {
         let slot = self.slot(name);
         let mut opened = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let known = opened.as_ref().filter(|known| known.version == version).map(|known| known.scene.clone());
-        if let Some(known) = known.as_ref().filter(|known| look == Look::AtWhatIsOpen || known.left_out.is_empty()) {
+        if let Some(known) = known.as_ref().filter(|known| look == Look::AtWhatIsOpen || !known.may_be_more()) {
             return Ok(known.clone());
         }
         match open() {
             Ok(scene) => {
                 // What still cannot be read is no news: the page would begin anew each time.
-                if let Some(known) = known.filter(|known| known.left_out == scene.left_out) {
+                if let Some(known) =
+                    known.filter(|known| (&known.left_out, &known.gone) == (&scene.left_out, &scene.gone))
+                {
                     return Ok(known);
                 }
                 let scene = Arc::new(Shown::new(scene));

@@ -51,7 +51,9 @@ testOwn("the newest epoch's tables are gone before the page is opened: it says s
   need(tables.some((table) => table.epoch < last), "several epochs");
   for (const { urls } of tables.filter((table) => table.epoch === last)) for (const url of urls) renameSync(fileURLToPath(url), join(project, url.split("/").at(-1)));
   const page = await open({ url: server.url });
-  check(await page.locator(".trouble").isVisible() && /deleted|gone|not found/i.test(await page.locator(".trouble").textContent()), "the map's place says what happened");
+  // What is asked for next tells the page that the list is old.
+  await page.waitForFunction((n) => window.__tlc.state().steps.length === n && window.__tlc.state().trouble === null, last);
+  check(/gone/i.test(await page.locator(".notice.bad").textContent()), `it is told: ${await page.locator(".notice.bad").textContent()}`);
   await page.getByRole("tab", { name: "Find" }).click();
   await settle(page);
   check((await page.locator(".finder").count()) > 0, "the finders are there");
