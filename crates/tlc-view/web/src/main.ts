@@ -107,6 +107,7 @@ async function start(app: HTMLElement): Promise<void> {
   sidebar.toggle(sidebar.open);
   listenKeys(keys, stage);
 
+  expose(store, stage, timeline);
   const drawn = stage.renderer.onDrawn;
   let first = true;
   const begin = () => { if (!store.drawn) store.firstDrawn(); tellReady(); };
@@ -142,7 +143,6 @@ async function start(app: HTMLElement): Promise<void> {
     void readLink().then(() => { for (const topic of ["views", "options", "time", "mask"] as const) store.emit(topic); });
   });
 
-  expose(store, stage, timeline);
 }
 
 async function prefetch(store: Store): Promise<void> {
