@@ -2,6 +2,7 @@
 //   TLC_BIN=…/tlc node tests/measure.mjs '{"project": folder, "run": name, "epochs": n, "rows": n, "table": url, "many": n, "rounds": n}'
 // Prints one JSON object of series: milliseconds, megabytes (10⁶ bytes), bytes. The browser runs already and has an empty tab,
 // as that of whoever types `tlc view`.
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { get } from "node:http";
 import { gzipSync } from "node:zlib";
@@ -134,6 +135,8 @@ async function many() {
   await server.stop();
 }
 
+// Pages of a program's file that the system has not written to disk yet would count as the process's own.
+execFileSync("sync");
 try {
   note({ browser: `Chromium ${(await launch()).version()}` });
   for (let round = 0; round < job.rounds; round++) { await start(); await epochs(); }
