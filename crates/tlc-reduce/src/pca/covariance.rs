@@ -46,8 +46,13 @@ pub(super) fn covariance(data: ArrayView2<'_, f32>, mean: &Array1<f64>, task: &T
     }
     let mut covariance = Array2::zeros((d, d));
     for (i, j, sum) in tiles {
-        covariance.slice_mut(s![columns(j), columns(i)]).assign(&sum.t());
         covariance.slice_mut(s![columns(i), columns(j)]).assign(&sum);
+    }
+    // Also within the tiles on the diagonal: not every processor's kernel gives both halves of these the same last bits.
+    for row in 0..d {
+        for column in 0..row {
+            covariance[[row, column]] = covariance[[column, row]];
+        }
     }
     Ok(covariance)
 }
