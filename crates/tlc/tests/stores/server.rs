@@ -55,6 +55,7 @@ finally:
     server.kill()
     server.wait()
     shutil.rmtree(folder, ignore_errors=True)
+    # The folder is built into weed, which leaves them there when it is killed.
     for port in ports:
         for path in glob.glob(f'/tmp/seaweedfs-*-grpc-{port}.sock'):
             os.remove(path)
