@@ -6,11 +6,16 @@
 //! smallest upper bound. Distances of the few that remain are computed directly. The result is that
 //! of sorting directly computed distances, whatever the BLAS, the blocks and the threads.
 
-use ndarray::ArrayView2;
+use std::ops::Range;
 
+use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul, s};
+
+use super::rows::Rows;
 use crate::simd::vectorised;
 
 const LANES: usize = 16;
+/// Rows in one matrix product.
+pub(super) const BLOCK_ROWS: usize = 512;
 /// From here on candidates are decided by direct distances.
 const TOO_MANY: usize = 2048;
 
@@ -141,6 +146,56 @@ impl Candidates {
     pub(super) fn take(&mut self, query: usize) -> impl Iterator<Item = u32> + '_ {
         self.tighten(query);
         self.close[query].drain(..).map(|candidate| candidate.id)
+    }
+}
+
+/// A block of queries that is compared with blocks of rows, one matrix product each.
+pub(super) struct Comparison<'a> {
+    queries: ArrayView2<'a, f32>,
+    /// The largest length of a query.
+    norm: f32,
+    product: Vec<f32>,
+    candidates: Candidates,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(queries: ArrayView2<'a, f32>, k: usize) -> Self {
+        Self {
+            queries,
+            norm: Rows::largest_norm_of(queries),
+            product: Vec::new(),
+            candidates: Candidates::new(queries.nrows(), k),
+        }
+    }
+
+    /// Offers some of `rows`, whose numbers begin with `first_id`; `direct` gives the squared distance of a query and the
+    /// row with a number.
+    pub(super) fn offer(
+        &mut self,
+        rows: &Rows,
+        range: Range<usize>,
+        first_id: u32,
+        direct: &impl Fn(usize, u32) -> f32,
+    ) {
+        for start in range.clone().step_by(BLOCK_ROWS) {
+            let block = start..(start + BLOCK_ROWS).min(range.end);
+            // A product's rows lie together, which is faster to look through.
+            let shape = (self.queries.nrows(), block.len());
+            let n_values = shape.0 * shape.1;
+            self.product.resize(n_values.max(self.product.len()), 0.0);
+            let product = ArrayViewMut2::from_shape(shape, &mut self.product[..n_values]);
+            let mut product = product.expect("as many values");
+            general_mat_mul(-2.0, &self.queries, &rows.view().slice(s![block.clone(), ..]).t(), 0.0, &mut product);
+            let error = product_error(self.queries.ncols(), self.norm, rows.largest_norm(block.clone()));
+            let norms = &rows.squared_norms()[block];
+            let id_of = |at: usize| first_id + (start - range.start + at) as u32;
+            self.candidates.offer_columns(product.view(), norms, error, id_of, direct);
+        }
+    }
+
+    /// Those of all rows that were offered.
+    pub(super) fn finish(self) -> Candidates {
+        self.candidates
     }
 }
 

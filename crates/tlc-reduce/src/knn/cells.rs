@@ -17,11 +17,11 @@
 //! alone. Work is `n · cells joined · cell size`, with cells of about `√n / 2` rows, half of that from 400,000 rows on:
 //! `n^1.5`, but at the speed of a matrix product.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use tlc_core::{Arrays, Cancelled, Progress, ReduceError};
 
-use super::candidates::{Candidates, product_error};
+use super::candidates::{BLOCK_ROWS, Candidates, Comparison};
 use super::kmeans::Cells;
 use super::recall::TrueNeighbours;
 use super::router::Router;
@@ -40,8 +40,6 @@ pub(super) const JOINED: [usize; 2] = [24, 48];
 const JOINED_FOR_QUERIES: usize = 24;
 /// Sweeps before more cells are joined.
 const SWEEPS: usize = 3;
-/// Rows in one matrix product; cells may be larger where many rows are equal.
-const BLOCK_ROWS: usize = 512;
 /// Queries that are answered at a time: bounds memory, and paces progress.
 const QUERY_BLOCK: usize = 16384;
 
@@ -107,29 +105,14 @@ impl CellsIndex {
 
     /// Candidates for `queries` among the rows of some cells.
     fn candidates(&self, queries: ArrayView2<'_, f32>, k: usize, cells: &[usize]) -> Candidates {
-        let mut candidates = Candidates::new(queries.nrows(), k);
-        let mut product = Array2::<f32>::zeros((queries.nrows(), BLOCK_ROWS));
-        let norm = Rows::largest_norm_of(queries);
         let values = |query: usize| queries.row(query).to_slice().expect("standard layout");
         let direct = |query: usize, id: u32| squared_euclidean(values(query), self.ordered.row(id as usize));
+        let mut comparison = Comparison::new(queries, k);
         for &cell in cells {
             let range = self.cells.range(cell);
-            for start in range.clone().step_by(BLOCK_ROWS) {
-                let block = start..(start + BLOCK_ROWS).min(range.end);
-                // A product's rows lie together, which is faster to look through.
-                let mut product = ArrayViewMut2::from_shape(
-                    (queries.nrows(), block.len()),
-                    &mut product.as_slice_mut().expect("new")[..queries.nrows() * block.len()],
-                )
-                .expect("as many values");
-                let rows = self.ordered.view();
-                general_mat_mul(-2.0, &queries, &rows.slice(s![block.clone(), ..]).t(), 0.0, &mut product);
-                let error = product_error(queries.ncols(), norm, self.ordered.largest_norm(block.clone()));
-                let norms = &self.ordered.squared_norms()[block];
-                candidates.offer_columns(product.view(), norms, error, |at| (start + at) as u32, &direct);
-            }
+            comparison.offer(&self.ordered, range.clone(), range.start as u32, &direct);
         }
-        candidates
+        comparison.finish()
     }
 
     /// The neighbours by joining each cell with its nearest `joined`, in the order of the cells.
@@ -150,7 +133,10 @@ impl CellsIndex {
             for (place, row) in block.clone().enumerate() {
                 let candidates = candidates.take(place);
                 let own = Some(row as u32);
-                lists.put(place, &nearest_of(candidates, self.ordered.row(row), own, k, &self.ordered));
+                lists.put(
+                    place,
+                    &nearest_of(candidates, self.ordered.row(row), own, k, |row| self.ordered.row(row as usize)),
+                );
             }
             task.advance(block.len() as u64)
         })?;
@@ -280,13 +266,14 @@ impl KnnIndex for CellsIndex {
                     let is_few = places.len() <= FEW_QUERIES;
                     let mut candidates = (!is_few).then(|| self.candidates(queries.view(), k, &near));
                     task.advance(places.len() as u64)?;
+                    let row = |id: u32| self.ordered.row(id as usize);
                     let answer = |(at, place): (usize, usize)| {
                         let query = queries.row(at).to_slice().expect("standard layout");
                         let mut list = match &mut candidates {
-                            Some(candidates) => nearest_of(candidates.take(at), query, None, k, &self.ordered),
+                            Some(candidates) => nearest_of(candidates.take(at), query, None, k, row),
                             None => {
                                 let all = near.iter().flat_map(|&cell| self.cells.range(cell)).map(|row| row as u32);
-                                nearest_of(all, query, None, k, &self.ordered)
+                                nearest_of(all, query, None, k, row)
                             }
                         };
                         list.iter_mut().for_each(|(_, id)| *id = self.cells.order[*id as usize]);

@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul, 
 use rayon::prelude::*;
 use tlc_core::{Cancelled, Progress, ReduceError, Task};
 
-use super::candidates::{Candidates, product_error};
+use super::candidates::{Candidates, Comparison, product_error};
 use super::rows::Rows;
 use super::{FEW_QUERIES, GraphReport, KnnIndex, KnnMethod, Neighbours, nearest_of};
 use crate::blas::SingleThreadedBlas;
@@ -89,7 +89,10 @@ impl KnnIndex for ExactIndex {
         let neighbours = Neighbours::from_blocks(k, blocks.collect(), |(range, mut candidates), lists| {
             for (place, own) in range.enumerate() {
                 let candidates = candidates.take(place);
-                lists.put(place, &nearest_of(candidates, self.rows.row(own), Some(own as u32), k, &self.rows));
+                lists.put(
+                    place,
+                    &nearest_of(candidates, self.rows.row(own), Some(own as u32), k, |row| self.rows.row(row as usize)),
+                );
             }
             progress.check()
         })?;
@@ -125,26 +128,19 @@ pub(super) fn search_within(
         .into_par_iter()
         .map(|queries| {
             let values = |query: usize| queries.row(query).to_slice().expect("standard layout");
+            let row = |id: u32| rows.row(id as usize);
             if queries.nrows() <= FEW_QUERIES {
                 task.advance(queries.nrows() as u64)?;
                 let all = || 0..rows.len() as u32;
-                return Ok((0..queries.nrows()).map(|query| nearest_of(all(), values(query), None, k, rows)).collect());
+                return Ok((0..queries.nrows()).map(|query| nearest_of(all(), values(query), None, k, row)).collect());
             }
-            let mut candidates = Candidates::new(queries.nrows(), k);
-            let mut product = Array2::<f32>::zeros((queries.nrows(), BLOCK_ROWS.min(rows.len())));
-            let norm = Rows::largest_norm_of(queries);
             let direct = |query: usize, id: u32| squared_euclidean(values(query), rows.row(id as usize));
-            for start in (0..rows.len()).step_by(BLOCK_ROWS) {
-                let range = start..(start + BLOCK_ROWS).min(rows.len());
-                let mut product = product.slice_mut(s![.., ..range.len()]);
-                general_mat_mul(-2.0, &queries, &rows.view().slice(s![range.clone(), ..]).t(), 0.0, &mut product);
-                let error = product_error(queries.ncols(), norm, rows.largest_norm(range.clone()));
-                let norms = &rows.squared_norms()[range];
-                candidates.offer_columns(product.view(), norms, error, |at| (start + at) as u32, &direct);
-            }
+            let mut comparison = Comparison::new(queries, k);
+            comparison.offer(rows, 0..rows.len(), 0, &direct);
+            let mut candidates = comparison.finish();
             task.advance(queries.nrows() as u64)?;
             let nearest =
-                (0..queries.nrows()).map(|query| nearest_of(candidates.take(query), values(query), None, k, rows));
+                (0..queries.nrows()).map(|query| nearest_of(candidates.take(query), values(query), None, k, row));
             Ok(nearest.collect::<Vec<_>>())
         })
         .collect();

@@ -18,7 +18,7 @@ pub(super) const SAMPLED_PER_CELL: usize = 48;
 const ITERATIONS: usize = 6;
 const BLOCK_ROWS: usize = 512;
 /// A cell this many times the mean size is split.
-const TOO_LARGE: usize = 3;
+pub(super) const TOO_LARGE: usize = 3;
 /// From so many cells on they are made and found by way of groups, of about so many cells each.
 const GROUPED_FROM: usize = 1500;
 const CELLS_PER_GROUP: usize = 8;
@@ -90,6 +90,10 @@ impl Cells {
     /// Says in which cell a row is. A row that was known when the cells were made comes to its own cell.
     pub(super) fn router(&self) -> &Router {
         &self.router
+    }
+
+    pub(super) fn into_router(self) -> Router {
+        self.router
     }
 
     pub(super) fn len(&self) -> usize {
@@ -164,8 +168,9 @@ fn centres_of(rows: &Rows, n_cells: usize, draws: Stream, progress: &Progress) -
 /// The nearest centre of each row.
 fn nearest_centres(rows: &Rows, centres: &Array2<f32>, progress: &Progress) -> Result<Vec<u32>, Cancelled> {
     let norms: Vec<f32> = centres.outer_iter().map(|centre| centre.dot(&centre)).collect();
-    let blocks: Vec<_> = rows.view().axis_chunks_iter(Axis(0), BLOCK_ROWS).map(|block| block.to_owned()).collect();
-    let found: Result<Vec<Vec<u32>>, Cancelled> = blocks
+    let found: Result<Vec<Vec<u32>>, Cancelled> = rows
+        .view()
+        .axis_chunks_iter(Axis(0), BLOCK_ROWS)
         .into_par_iter()
         .map(|block| {
             progress.check()?;

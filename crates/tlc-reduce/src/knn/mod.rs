@@ -405,20 +405,20 @@ impl Nearest {
     }
 }
 
-/// The `k` nearest of `candidates` to `query` by direct distances, without the row `own`.
-fn nearest_of(
+/// The `k` nearest of `candidates` to `query` by direct distances, without the row `own`; `row` gives their values.
+fn nearest_of<'a>(
     candidates: impl Iterator<Item = u32>,
     query: &[f32],
     own: Option<u32>,
     k: usize,
-    rows: &Rows,
+    row: impl Fn(u32) -> &'a [f32],
 ) -> Vec<(f32, u32)> {
     let mut all = Vec::with_capacity(2 * k);
     vectorised(
         #[inline(always)]
         || {
             for id in candidates.filter(|&id| Some(id) != own) {
-                all.push((squared_euclidean(query, rows.row(id as usize)), id));
+                all.push((squared_euclidean(query, row(id)), id));
             }
         },
     );

@@ -23,6 +23,11 @@ impl Rows {
         self.values.view()
     }
 
+    /// All values, row after row.
+    pub(super) fn values(&self) -> &[f32] {
+        self.values.as_slice().expect("standard layout")
+    }
+
     pub(super) fn len(&self) -> usize {
         self.values.nrows()
     }
@@ -34,7 +39,7 @@ impl Rows {
     #[inline]
     pub(super) fn row(&self, id: usize) -> &[f32] {
         let width = self.values.ncols();
-        &self.values.as_slice().expect("standard layout")[id * width..(id + 1) * width]
+        &self.values()[id * width..(id + 1) * width]
     }
 
     pub(super) fn squared_norms(&self) -> &[f32] {

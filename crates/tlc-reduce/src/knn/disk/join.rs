@@ -1,19 +1,60 @@
 //! Each cell joined with its nearest cells.
+//!
+//! Blocks of rows of many cells are joined in parallel, with the rows of all cells that these are joined with in memory.
+//! Cells that follow each other have mostly the same near ones, so that few are read for the next blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::ops::Range;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use tlc_core::{Progress, ReduceError};
 
 use super::cell_file::CellFile;
 use super::record_file::RecordFile;
-use super::{DiskGraph, DiskOptions, QUERY_ROWS, nearest_first};
-use crate::knn::exact::search_within;
+use super::{DiskGraph, DiskOptions, nearest_first};
+use crate::distance::squared_euclidean;
+use crate::knn::candidates::{BLOCK_ROWS, Comparison};
+use crate::knn::nearest_of;
 use crate::knn::rows::Rows;
 
+/// Blocks that are joined at a time: enough for many threads.
+const BLOCKS_AT_ONCE: usize = 256;
+
+/// The nearest of some rows that are known so far: squared distance and place, nearest first.
+type Lists = Vec<Vec<(f32, u32)>>;
+
 impl CellFile {
+    pub(super) fn join(
+        &self,
+        k: usize,
+        joined: usize,
+        options: &DiskOptions,
+        progress: &Progress,
+    ) -> Result<DiskGraph, ReduceError> {
+        let mut lists = RecordFile::new(options, 2 * k, self.order.len())?;
+        let task = progress.task("nearest neighbours", self.order.len() as u64);
+        // The other half is for what is found, and for products.
+        let most_rows = (options.memory_bytes / 2 / (4 * self.rows.record)).max(2 * BLOCK_ROWS);
+        let mut held = HeldCells { file: self, cells: BTreeMap::new() };
+        let mut batch = Batch::default();
+        for cell in self.walk() {
+            let near = self.joined_with(cell, joined, k + 1);
+            let all = self.offsets[cell]..self.offsets[cell + 1];
+            for start in all.clone().step_by(BLOCK_ROWS) {
+                let places = start..(start + BLOCK_ROWS).min(all.end);
+                if !batch.has_room(&places, &near, most_rows, self) {
+                    let done = std::mem::take(&mut batch).join(k, most_rows, &mut held)?;
+                    task.advance(self.write_lists(done, k, &mut lists)?)?;
+                }
+                batch.add(places, near.clone(), self);
+            }
+        }
+        let done = batch.join(k, most_rows, &mut held)?;
+        task.advance(self.write_lists(done, k, &mut lists)?)?;
+        Ok(DiskGraph { lists, k })
+    }
+
     /// The cells that `cell` is joined with: the nearest `joined`, or more if those hold fewer rows than `least_rows`.
     fn joined_with(&self, cell: usize, joined: usize, least_rows: usize) -> Vec<usize> {
         let near = self.near.row(cell);
@@ -43,126 +84,138 @@ impl CellFile {
         walk
     }
 
-    pub(super) fn join(
+    /// Writes the lists of some places to those of their rows. Gives the number of rows.
+    fn write_lists(
         &self,
+        done: Vec<(Range<usize>, Lists)>,
         k: usize,
-        joined: usize,
-        options: &DiskOptions,
-        progress: &Progress,
-    ) -> Result<DiskGraph, ReduceError> {
-        let mut lists = RecordFile::new(options, 2 * k, self.order.len())?;
-        let task = progress.task("nearest neighbours", self.order.len() as u64);
-        let quiet = Progress::default().task("", 0);
-        let mut memory = CellMemory::new(self, options.memory_bytes / 4);
-        // What is put side by side for one matrix product after the other.
-        let at_once = (options.memory_bytes / 4 / (4 * self.rows.record)).max(QUERY_ROWS);
-        for cell in self.walk() {
-            let near = self.joined_with(cell, joined, k + 1);
-            let all = self.offsets[cell]..self.offsets[cell + 1];
-            for start in all.clone().step_by(QUERY_ROWS) {
-                let queries = start..(start + QUERY_ROWS).min(all.end);
-                let values = self.read(queries.clone())?;
-                let mut nearest: Vec<Vec<(f32, u32)>> = vec![Vec::new(); queries.len()];
-                let mut side_by_side = SideBySide::default();
-                for (i, &other) in near.iter().enumerate() {
-                    side_by_side.add(self.range(other).start, memory.get(other)?);
-                    if side_by_side.n_rows >= at_once || i + 1 == near.len() {
-                        let (rows, place_of) = std::mem::take(&mut side_by_side).together();
-                        // One more, since a row is its own nearest.
-                        let found = search_within(&rows, values.view(), (k + 1).min(rows.len()), &quiet)?;
-                        nearest.par_iter_mut().enumerate().for_each(|(at, list)| {
-                            let (ids, squared) = (found.indices.row(at), found.squared.row(at));
-                            let places = ids.iter().map(|&id| place_of(id as usize));
-                            list.extend(squared.iter().copied().zip(places.map(|place| place as u32)));
-                            list.retain(|&(_, place)| place as usize != queries.start + at);
-                            nearest_first(list, k);
-                        });
-                        progress.check()?;
-                    }
-                }
-                for (list, place) in nearest.iter_mut().zip(queries.clone()) {
-                    list.iter_mut().for_each(|(_, id)| *id = self.order[*id as usize]);
-                    nearest_first(list, k);
-                    let words = list.iter().map(|(_, id)| *id).chain(list.iter().map(|(squared, _)| squared.to_bits()));
-                    lists.write(self.order[place] as usize, words)?;
-                }
-                task.advance(queries.len() as u64)?;
-            }
+        file: &mut RecordFile,
+    ) -> Result<u64, ReduceError> {
+        let mut n_rows = 0;
+        for (place, mut list) in done.into_iter().flat_map(|(places, lists)| places.zip(lists)) {
+            list.iter_mut().for_each(|(_, id)| *id = self.order[*id as usize]);
+            nearest_first(&mut list, k);
+            let words = list.iter().map(|(_, id)| *id).chain(list.iter().map(|(squared, _)| squared.to_bits()));
+            file.write(self.order[place] as usize, &words.collect::<Vec<u32>>())?;
+            n_rows += 1;
         }
-        Ok(DiskGraph { lists, k })
+        Ok(n_rows)
     }
 }
 
-/// Rows of several cells, to be compared at once.
+/// Blocks of rows, and the cells that they are joined with.
 #[derive(Default)]
-struct SideBySide {
-    /// Where each begins in the file, and its rows.
-    parts: Vec<(usize, Arc<Array2<f32>>)>,
+struct Batch {
+    blocks: Vec<(Range<usize>, Vec<usize>)>,
+    cells: BTreeSet<usize>,
+    /// Of the blocks and of the cells.
     n_rows: usize,
 }
 
-impl SideBySide {
-    fn add(&mut self, start: usize, rows: Arc<Array2<f32>>) {
-        self.n_rows += rows.nrows();
-        self.parts.push((start, rows));
+impl Batch {
+    /// Whether a block that is joined with the cells `near` can be added.
+    fn has_room(&self, places: &Range<usize>, near: &[usize], most_rows: usize, file: &CellFile) -> bool {
+        let more = near.iter().filter(|cell| !self.cells.contains(cell)).map(|&cell| file.range(cell).len());
+        let n_rows = self.n_rows + places.len() + more.sum::<usize>();
+        self.blocks.is_empty() || (self.blocks.len() < BLOCKS_AT_ONCE && n_rows <= most_rows)
     }
 
-    /// The rows, and the place of each in the file.
-    fn together(self) -> (Rows, impl Fn(usize) -> usize + Sync) {
-        let width = self.parts.first().map_or(0, |(_, rows)| rows.ncols());
-        let mut values = Array2::zeros((self.n_rows, width));
-        let mut starts = Vec::new();
-        let mut first = 0;
-        for (start, rows) in self.parts {
-            values.slice_mut(s![first..first + rows.nrows(), ..]).assign(&*rows);
-            starts.push((first, start));
-            first += rows.nrows();
+    fn add(&mut self, places: Range<usize>, near: Vec<usize>, file: &CellFile) {
+        self.n_rows += places.len();
+        for &cell in &near {
+            if self.cells.insert(cell) {
+                self.n_rows += file.range(cell).len();
+            }
         }
-        let place_of = move |id: usize| {
-            let (first, start) = starts[starts.partition_point(|&(first, _)| first <= id) - 1];
-            start + id - first
-        };
-        (Rows::new(values), place_of)
+        self.blocks.push((places, near));
+    }
+
+    /// The nearest of each row of the blocks. Where not even the cells of one block fit into memory, some after the other.
+    fn join(
+        self,
+        k: usize,
+        most_rows: usize,
+        held: &mut HeldCells<'_>,
+    ) -> Result<Vec<(Range<usize>, Lists)>, ReduceError> {
+        let queries: Result<Vec<Array2<f32>>, ReduceError> =
+            self.blocks.iter().map(|(places, _)| held.file.read(places.clone())).collect();
+        let queries = queries?;
+        let mut lists: Vec<Lists> = self.blocks.iter().map(|(places, _)| vec![Vec::new(); places.len()]).collect();
+        let mut rest: Vec<usize> = self.cells.into_iter().collect();
+        while !rest.is_empty() {
+            let mut n_rows = 0;
+            let fitting = rest.iter().take_while(|&&cell| {
+                n_rows += held.file.range(cell).len();
+                n_rows <= most_rows
+            });
+            let n_fitting = fitting.count().max(1);
+            held.hold(&rest.drain(..n_fitting).collect())?;
+            let blocks = lists.par_iter_mut().zip(&queries).zip(&self.blocks);
+            blocks.for_each(|((lists, queries), (places, near))| {
+                let near: Vec<_> = near.iter().filter_map(|&cell| held.get(cell)).collect();
+                add_nearest(queries.view(), places.start, k, &near, lists);
+            });
+        }
+        Ok(self.blocks.into_iter().map(|(places, _)| places).zip(lists).collect())
     }
 }
 
-/// The cells that were used last.
-struct CellMemory<'a> {
-    cells: &'a CellFile,
-    n_values: usize,
-    max_values: usize,
-    held: BTreeMap<usize, (u64, Arc<Array2<f32>>)>,
-    /// When each was used last.
-    by_use: BTreeMap<u64, usize>,
-    clock: u64,
+/// Adds to the lists of `queries`, of which the first lies at `first_place`, what is nearer among `cells`: the place of the
+/// first row of each, and its rows.
+fn add_nearest(
+    queries: ArrayView2<'_, f32>,
+    first_place: usize,
+    k: usize,
+    cells: &[(usize, &Rows)],
+    lists: &mut Lists,
+) {
+    let starts: Vec<u32> =
+        cells.iter().scan(0, |end, (_, rows)| Some(std::mem::replace(end, *end + rows.len() as u32))).collect();
+    let cell_of = |id: u32| starts.partition_point(|&start| start <= id) - 1;
+    let row = |id: u32| {
+        let cell = cell_of(id);
+        cells[cell].1.row((id - starts[cell]) as usize)
+    };
+    let place = |id: u32| {
+        let cell = cell_of(id);
+        cells[cell].0 as u32 + (id - starts[cell])
+    };
+    let values = |query: usize| queries.row(query).to_slice().expect("standard layout");
+    let direct = |query: usize, id: u32| squared_euclidean(values(query), row(id));
+    // One more, since a row is its own nearest.
+    let mut comparison = Comparison::new(queries, k + 1);
+    for (&start, (_, rows)) in starts.iter().zip(cells) {
+        comparison.offer(rows, 0..rows.len(), start, &direct);
+    }
+    let mut candidates = comparison.finish();
+    for (query, list) in lists.iter_mut().enumerate() {
+        let found = nearest_of(candidates.take(query), values(query), None, k + 1, row);
+        list.extend(found.into_iter().map(|(squared, id)| (squared, place(id))));
+        list.retain(|&(_, place)| place as usize != first_place + query);
+        nearest_first(list, k);
+    }
 }
 
-impl<'a> CellMemory<'a> {
-    fn new(cells: &'a CellFile, max_bytes: usize) -> Self {
-        Self { cells, n_values: 0, max_values: max_bytes / 4, held: BTreeMap::new(), by_use: BTreeMap::new(), clock: 0 }
+/// The cells in memory.
+struct HeldCells<'a> {
+    file: &'a CellFile,
+    cells: BTreeMap<usize, Rows>,
+}
+
+impl HeldCells<'_> {
+    /// Holds these, and no others.
+    fn hold(&mut self, wanted: &BTreeSet<usize>) -> Result<(), ReduceError> {
+        self.cells.retain(|cell, _| wanted.contains(cell));
+        for &cell in wanted {
+            if !self.cells.contains_key(&cell) {
+                self.cells.insert(cell, Rows::new(self.file.read(self.file.range(cell))?));
+            }
+        }
+        Ok(())
     }
 
-    fn get(&mut self, cell: usize) -> Result<Arc<Array2<f32>>, ReduceError> {
-        self.clock += 1;
-        let rows = match self.held.remove(&cell) {
-            Some((used, rows)) => {
-                self.by_use.remove(&used);
-                rows
-            }
-            None => {
-                let rows = Arc::new(self.cells.read(self.cells.range(cell))?);
-                self.n_values += rows.len();
-                while self.n_values > self.max_values
-                    && let Some((_, oldest)) = self.by_use.pop_first()
-                    && let Some((_, rows)) = self.held.remove(&oldest)
-                {
-                    self.n_values -= rows.len();
-                }
-                rows
-            }
-        };
-        self.held.insert(cell, (self.clock, rows.clone()));
-        self.by_use.insert(self.clock, cell);
-        Ok(rows)
+    /// The place of the cell's first row, and its rows, if it is held.
+    fn get(&self, cell: usize) -> Option<(usize, &Rows)> {
+        self.cells.get(&cell).map(|rows| (self.file.range(cell).start, rows))
     }
 }

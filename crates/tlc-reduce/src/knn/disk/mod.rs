@@ -1,8 +1,9 @@
 //! Neighbours of more rows than fit in memory: cells in a file, a few of them in memory at a time.
 //!
-//! 1. Cells are made of a seeded sample of the rows, as many as the memory allows (`kmeans.rs`).
-//! 2. The rows are read twice: to learn how many each cell has, and to write them cell by cell into a file
-//!    (`cell_file.rs`).
+//! 1. Groups are made of a seeded sample of the rows (`kmeans.rs`), such that one group fits in memory. The rows are read
+//!    twice: to learn how many each group has, and to write them group by group into a file (`groups.rs`).
+//! 2. Each group is made into small cells in memory, as many as for rows in memory, and written back in their order
+//!    (`cell_file.rs`). So the size of cells, and with it the work, does not depend on the memory.
 //! 3. Of 256 rows the true neighbours are found by a look at all rows. In how near a cell each of these is says how many
 //!    cells must be joined for the recall that is asked for, before any is (`truth.rs`).
 //! 4. Cell after cell is joined with its nearest cells by the kernel that compares all with all (`exact.rs`), which
@@ -17,6 +18,7 @@
 //! nothing is left of them when the process ends, however it does.
 
 mod cell_file;
+mod groups;
 mod index;
 mod join;
 mod record_file;
@@ -39,7 +41,7 @@ use self::truth::Truth;
 use super::{GraphReport, KnnMethod, Neighbours, check_k};
 use crate::blas::SingleThreadedBlas;
 
-/// Rows that look for their neighbours at a time.
+/// Rows that are looked at, or lists that are read, at a time; more if memory allows.
 const QUERY_ROWS: usize = 4096;
 
 /// Rows that can be read again and again.
@@ -120,11 +122,16 @@ impl DiskGraph {
             return Err(ReduceError::parameter("rows", format!("{rows:?}"), format!("use a range within 0..{n}")));
         }
         let (k, n) = (self.k, rows.len());
-        let words = self.lists.read(rows)?;
         let (mut indices, mut squared) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
-        for (at, list) in words.chunks_exact(2 * k).enumerate() {
-            indices.row_mut(at).iter_mut().zip(&list[..k]).for_each(|(to, word)| *to = *word);
-            squared.row_mut(at).iter_mut().zip(&list[k..]).for_each(|(to, word)| *to = f32::from_bits(*word));
+        // Block by block: who reads all has memory for the result, and not for it twice.
+        for start in rows.clone().step_by(QUERY_ROWS) {
+            let block = start..(start + QUERY_ROWS).min(rows.end);
+            let words: Vec<u32> = self.lists.read(block.clone())?;
+            for (row, list) in block.zip(words.chunks_exact(2 * k)) {
+                let at = row - rows.start;
+                indices.row_mut(at).iter_mut().zip(&list[..k]).for_each(|(to, word)| *to = *word);
+                squared.row_mut(at).iter_mut().zip(&list[k..]).for_each(|(to, word)| *to = f32::from_bits(*word));
+            }
         }
         Ok(Neighbours { indices, squared })
     }
@@ -170,11 +177,15 @@ pub fn graph_on_disk(
     let cells = CellFile::write(rows, options, progress)?;
     let truth = Truth::of_sample(&cells, k, options, progress)?;
     let (joined, expected) = truth.cells_to_join(&cells, options.target_recall);
+    let target = options.target_recall;
     tracing::info!(cells = cells.n_cells(), joined, expected, "cells of near rows are joined");
+    // Before the long part of the work: whoever wants no less can end it here.
+    if expected < target {
+        tracing::warn!(expected, target, "fewer of the true neighbours will be found than asked for");
+    }
     let graph = cells.join(k, joined, options, progress)?;
     let recall = truth.recall(&graph)?;
-    if recall < options.target_recall {
-        let target = options.target_recall;
+    if recall < target && expected >= target {
         tracing::warn!(recall, target, "fewer of the true neighbours were found than asked for");
     }
     Ok((graph, GraphReport { method: KnnMethod::Disk, recall, sampled_rows: truth.rows.len() }))

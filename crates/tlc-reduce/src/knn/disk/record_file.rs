@@ -7,11 +7,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use bytemuck::Pod;
+use ndarray::Array2;
 use tlc_core::ReduceError;
 
 use super::DiskOptions;
 
-/// Records of so many 32-bit words in a file without a name.
+/// Records of so many 32-bit numbers, as this machine has them, in a file without a name.
 #[derive(Debug)]
 pub(super) struct RecordFile {
     /// Locked, since a read is a seek and a read.
@@ -40,21 +42,28 @@ impl RecordFile {
         SeekFrom::Start(4 * record as u64 * self.record as u64)
     }
 
-    pub(super) fn write(&mut self, first: usize, words: impl Iterator<Item = u32>) -> Result<(), ReduceError> {
-        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+    /// Writes whole records from number `first` on.
+    pub(super) fn write<T: Pod>(&mut self, first: usize, values: &[T]) -> Result<(), ReduceError> {
         let place = self.offset(first);
         let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let written = file.seek(place).and_then(|_| file.write_all(&bytes));
+        let written = file.seek(place).and_then(|_| file.write_all(bytemuck::cast_slice(values)));
         written.map_err(|error| self.failed("write into the temporary file for neighbours", error))
     }
 
-    pub(super) fn read(&self, records: Range<usize>) -> Result<Vec<u32>, ReduceError> {
-        let mut bytes = vec![0; 4 * self.record * records.len()];
+    /// Whole records, one after the other.
+    pub(super) fn read<T: Pod>(&self, records: Range<usize>) -> Result<Vec<T>, ReduceError> {
+        let mut values = vec![T::zeroed(); self.record * records.len()];
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = file.seek(self.offset(records.start)).and_then(|_| file.read_exact(&mut bytes));
+        let read =
+            file.seek(self.offset(records.start)).and_then(|_| file.read_exact(bytemuck::cast_slice_mut(&mut values)));
         read.map_err(|error| self.failed("read the temporary file for neighbours", error))?;
-        let (words, _) = bytes.as_chunks::<4>();
-        Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
+        Ok(values)
+    }
+
+    /// Records of a row each, `(records, record)`.
+    pub(super) fn read_rows(&self, records: Range<usize>) -> Result<Array2<f32>, ReduceError> {
+        let shape = (records.len(), self.record);
+        Ok(Array2::from_shape_vec(shape, self.read(records)?).expect("so many records"))
     }
 }
 
@@ -94,7 +103,7 @@ mod tests {
             let expected = [action, "/folder/of/temporary/files", "TMPDIR"];
             assert!(expected.iter().all(|part| text.contains(part)), "{text}");
         };
-        check(file.write(0, [1, 2].into_iter()).expect_err("read-only"), "write into the temporary file");
-        check(file.read(1 << 20..1 + (1 << 20)).expect_err("beyond its end"), "read the temporary file");
+        check(file.write(0, &[1_u32, 2]).expect_err("read-only"), "write into the temporary file");
+        check(file.read::<u32>(1 << 20..1 + (1 << 20)).expect_err("beyond its end"), "read the temporary file");
     }
 }

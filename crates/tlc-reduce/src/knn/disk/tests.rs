@@ -137,3 +137,37 @@ fn few_rows_and_bad_ones() {
     bad[[1, 0]] = f32::NAN;
     check(&bad, 1, &options, "1 of 3 rows");
 }
+
+/// However many groups the memory asks for, and however little of one fits, cells are as small as in memory, and all rows
+/// are looked at.
+#[test]
+fn the_size_of_cells_does_not_depend_on_the_memory() {
+    let rows = clusters(4000, 16);
+    for memory_bytes in [0, 20_000, 200_000, 2_000_000, 1 << 30] {
+        let options = DiskOptions { memory_bytes, ..DiskOptions::default() };
+        let cells = CellFile::write(&rows.view(), &options, &Progress::default()).expect("writes");
+        let sizes: Vec<usize> = cells.offsets.windows(2).map(|ends| ends[1] - ends[0]).collect();
+        let mean = 4000 / sizes.len();
+        assert!((8..64).contains(&mean), "{} cells with a memory of {memory_bytes}", sizes.len());
+        assert!((0..sizes.len()).all(|cell| cells.range(cell).len() == sizes[cell]), "{sizes:?}");
+        let mut order = cells.order.clone();
+        for (place, &row) in cells.order.iter().enumerate() {
+            let stored = cells.read(place..place + 1).expect("readable");
+            assert_eq!(stored.row(0), rows.row(row as usize), "place {place}");
+        }
+        order.sort_unstable();
+        assert!(order.into_iter().eq(0..4000));
+    }
+}
+
+#[test]
+fn cells_that_do_not_fit_at_once_are_joined_one_after_the_other() {
+    let rows = clusters(6000, 12);
+    let (small, report) = graph(&rows, 10, &DiskOptions { memory_bytes: 0, ..DiskOptions::default() });
+    assert!(report.recall >= 0.9, "{report:?}");
+    let index = Index::build(rows, KnnMethod::Exact, &Progress::default()).expect("builds");
+    let exact = index.graph(10, &Progress::default()).expect("finds");
+    let lists = small.squared.outer_iter().zip(exact.squared.column(9));
+    let hits: usize = lists.map(|(list, farthest)| list.iter().filter(|&found| found <= farthest).count()).sum();
+    assert!(hits >= 54_000, "{hits} of 60,000 neighbours");
+}
