@@ -153,16 +153,18 @@ impl Earlier {
         for lineage in lineages.iter().filter(|it| place.run.is_some() || it.inputs.iter().any(is_producer)) {
             names.add(lineage);
         }
+        // A table of another program has neither an identity nor a digest. That is no danger: `find` takes only models
+        // of the very rows that are to be fitted.
         lineages.retain(|lineage| {
             let input = lineage.inputs.last();
-            digest.is_some()
-                && input.is_some_and(|input| own.is_some() && input.table_id == own && input.digest == *digest)
+            input.is_some_and(|input| is_producer(input) && input.rows == producer.info.rows && input.digest == *digest)
         });
         Ok(Self { models: lineages, names })
     }
 
     /// A model of the rows that have the digest `fitted_on`. That the table is the same is not enough: an attempt that
-    /// read it while it was damaged may have been killed before that was noticed.
+    /// read it while it was damaged may have been killed before that was noticed, and a table of another program may be
+    /// another one by now.
     fn find(
         &self,
         project: &Project,

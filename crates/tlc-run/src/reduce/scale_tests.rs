@@ -11,6 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
+use arrow_select::interleave::interleave_record_batch;
 use ndarray::{Axis, s};
 use serde_json::{Map, json};
 use tlc_core::rng::Stream as Random;
@@ -39,29 +40,23 @@ impl Fixture {
         Self::of(Arc::new(MemoryStore::default()), "memory://test/project".parse().expect("a URL"))
     }
 
+    /// In a folder that goes with the first.
+    fn on_disk() -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Url::from_path(folder.path()).expect("an absolute path");
+        (folder, Self::of(Arc::new(LanceStore::default()), root))
+    }
+
     fn of(store: Arc<dyn TableStore>, root: Url) -> Self {
         let project = Project::new(store.clone(), root);
         let run = project.create_run("r", Map::new()).expect("creatable");
         Self { store, run }
     }
 
-    /// Adds a table of labelled rows, each near the place of its class, the last of them not finite.
+    /// Adds a table of [`labelled_rows`] to the run.
     fn add(&self, epoch: u64) -> Url {
-        let mut labels: Vec<i64> =
-            CLASS_SIZES.iter().enumerate().flat_map(|(class, &n)| std::iter::repeat_n(class as i64, n)).collect();
-        let noise = Random::new(epoch, "scale-test");
-        noise.shuffle(&mut labels);
-        let value = |row: usize, at: usize| 5.0 * labels[row] as f32 + noise.normal(row as u64, at as u64) as f32;
-        let mut values: Vec<f32> =
-            (0..N_ROWS).flat_map(|row| (0..WIDTH).map(move |at| (row, at))).map(|(row, at)| value(row, at)).collect();
-        values[(N_ROWS - 1) * WIDTH] = f32::NAN;
-        let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
-        let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
-        let label = Field::new("label", DataType::Int64, false);
-        let schema = Arc::new(Schema::new(vec![id, label, embedding.field]));
-        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
-        let labels: ArrayRef = Arc::new(Int64Array::from(labels));
-        let rows = RecordBatch::try_new(schema.clone(), vec![ids, labels, embedding.values]).expect("one length");
+        let rows = labelled_rows(epoch);
+        let schema = rows.schema();
         let table = MetricsTable {
             name: format!("train-{epoch}"),
             foreign_table: Some(self.run.project().root().join("datasets/train.lance").expect("a name")),
@@ -69,6 +64,26 @@ impl Fixture {
             lineage: Lineage::new("test/1", Operation::new("collect", 1)),
         };
         self.run.write_metrics(table, &schema, Box::new([Ok(rows)].into_iter())).expect("writable").url
+    }
+
+    /// Where the tables of [`add_foreign`](Self::add_foreign) are.
+    fn foreign_url(&self) -> Url {
+        self.run.project().root().join("foreign.lance").expect("a name")
+    }
+
+    /// Puts a table where another program would, in place of the one that is there: without lineage, identity and
+    /// digest. Only on disk.
+    fn add_foreign(&self, rows: RecordBatch) -> Url {
+        let url = self.foreign_url();
+        // Stores of their own, since a store remembers the tables that it has seen.
+        if url.to_path().expect("local").exists() {
+            LanceStore::default().delete(&url).expect("deletable");
+        }
+        LanceStore::default().create(&url, rows.schema(), Box::new([Ok(rows)].into_iter())).expect("writable");
+        forget_digest(&url);
+        let info = LanceStore::default().info(&url).expect("there");
+        assert!(info.digest.is_none() && info.lineage().is_none());
+        url
     }
 
     fn rows(&self, url: &Url) -> RecordBatch {
@@ -84,6 +99,10 @@ impl Fixture {
         self.store.info(url).expect("there").digest
     }
 
+    fn models(&self, folder: &Url) -> Vec<String> {
+        self.store.list_folders(&folder.join("models").expect("a name")).expect("listable")
+    }
+
     /// The pieces that are there, by number.
     fn pieces(&self) -> BTreeMap<String, Url> {
         let mut pieces = BTreeMap::new();
@@ -95,6 +114,49 @@ impl Fixture {
         }
         pieces
     }
+}
+
+/// Rows near the places of their classes, the last of them not finite.
+fn labelled_rows(epoch: u64) -> RecordBatch {
+    let mut labels: Vec<i64> =
+        CLASS_SIZES.iter().enumerate().flat_map(|(class, &n)| std::iter::repeat_n(class as i64, n)).collect();
+    let noise = Random::new(epoch, "scale-test");
+    noise.shuffle(&mut labels);
+    let value = |row: usize, at: usize| 5.0 * labels[row] as f32 + noise.normal(row as u64, at as u64) as f32;
+    let mut values: Vec<f32> =
+        (0..N_ROWS).flat_map(|row| (0..WIDTH).map(move |at| (row, at))).map(|(row, at)| value(row, at)).collect();
+    values[(N_ROWS - 1) * WIDTH] = f32::NAN;
+    let embedding = Column::embedding("embeddings", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
+    let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
+    let label = Field::new("label", DataType::Int64, false);
+    let schema = Arc::new(Schema::new(vec![id, label, embedding.field]));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..N_ROWS as i64));
+    let labels: ArrayRef = Arc::new(Int64Array::from(labels));
+    RecordBatch::try_new(schema, vec![ids, labels, embedding.values]).expect("one length")
+}
+
+/// Renames the digest in the manifest of a table on disk: Lance, which could write a table without one, is for
+/// `tlc-table` alone.
+fn forget_digest(table: &Url) {
+    let versions = table.to_path().expect("local").join("_versions");
+    let mut files = fs::read_dir(versions).expect("there").map(|file| file.expect("readable").path());
+    let manifest = files.find(|file| file.extension().is_some_and(|ending| ending == "manifest"));
+    let manifest = manifest.expect("every table has one");
+    let mut bytes = fs::read(&manifest).expect("readable");
+    let key = *b"tlc:digest";
+    while let Some(at) = bytes.windows(key.len()).position(|window| window == key) {
+        bytes[at] = b'x';
+    }
+    fs::write(&manifest, bytes).expect("writable");
+}
+
+/// The digest of the reduced form of `rows`, made at once.
+fn uninterrupted(rows: RecordBatch, fit_rows: FitRows) -> Option<String> {
+    let fixture = Fixture::new();
+    let url = fixture.foreign_url();
+    fixture.store.create(&url, rows.schema(), Box::new([Ok(rows)].into_iter())).expect("writable");
+    let reduced = reduce_embeddings(fixture.run.project(), &url, &options(fit_rows, None), &Progress::default());
+    fixture.digest(&reduced.expect("reducible"))
 }
 
 fn umap() -> Box<dyn Reducer> {
@@ -253,14 +315,63 @@ fn a_reduction_that_was_stopped_goes_on_where_it_ended() {
         let tables = fixture.run.project().inventory().expect("readable").tables;
         assert_eq!(tables.len(), 2, "or visible: {tables:?}");
     }
-    let models = |fixture: &Fixture| {
-        fixture.store.list_folders(&fixture.run.url().join("models").expect("a name")).expect("listable")
-    };
-    assert_eq!(models(&fixture).len(), 1, "one fit served all attempts");
+    assert_eq!(fixture.models(fixture.run.url()).len(), 1, "one fit served all attempts");
     let mapping = fixture.run.reduce_embeddings_per_dataset(&options, &Progress::default()).expect("finished");
     let found: Vec<_> = sources.iter().map(|url| fixture.digest(mapping.get(url).expect("mapped"))).collect();
     assert_eq!(found, expected, "to the bit as without an interruption");
-    assert!(fixture.pieces().is_empty() && models(&fixture).len() == 1);
+    assert!(fixture.pieces().is_empty() && fixture.models(fixture.run.url()).len() == 1);
+}
+
+#[test]
+fn a_table_of_another_program_that_was_stopped_goes_on_where_it_ended() {
+    let (_folder, fixture) = Fixture::on_disk();
+    let (url, project) = (fixture.add_foreign(labelled_rows(0)), fixture.run.project());
+    let options = options(of_rows(200), Some(100));
+    let mut before = BTreeMap::new();
+    for stop in [350, 700] {
+        let stopped = reduce_embeddings(project, &url, &options, &stopping_after(stop));
+        assert!(stopped.expect_err("stopped").is_cancelled());
+        let now = fixture.pieces();
+        assert!(before.iter().all(|(number, url)| now.get(number) == Some(url)), "finished pieces stay as they are");
+        assert!(now.len() > before.len(), "and more are finished each time");
+        before = now;
+    }
+    let reduced = reduce_embeddings(project, &url, &options, &Progress::default()).expect("finished");
+    assert_eq!(fixture.models(project.root()).len(), 1, "one fit served all attempts");
+    assert!(fixture.pieces().is_empty());
+    assert_eq!(fixture.digest(&reduced), uninterrupted(labelled_rows(0), of_rows(200)));
+    project.replay_reduction(&reduced, &Progress::default()).expect("the same bits");
+}
+
+#[test]
+fn nothing_is_taken_over_of_a_table_of_another_program_whose_rows_changed() {
+    let options = options(of_rows(200), Some(100));
+    let (before, after) = (labelled_rows(0), labelled_rows(1));
+    for is_all in [true, false] {
+        let (_folder, fixture) = Fixture::on_disk();
+        let (url, project) = (fixture.add_foreign(before.clone()), fixture.run.project());
+        let stopped = reduce_embeddings(project, &url, &options, &stopping_after(500));
+        assert!(stopped.expect_err("stopped").is_cancelled() && fixture.pieces().len() >= 4);
+        let rows = match is_all {
+            true => after.clone(),
+            // Those that are fitted stay, so that the model is the same, and with it the folder of the pieces.
+            false => {
+                let source = super::source::Source::of_table(project, &url).expect("there");
+                let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
+                let fitted = sample.expect("valid").expect("a sample").row_numbers(project, &source).expect("drawn");
+                let is_changed = |row: usize| !fitted.contains(&(row as u64));
+                let picks: Vec<_> = (0..N_ROWS).map(|row| (usize::from(is_changed(row)), row)).collect();
+                interleave_record_batch(&[&before, &after], &picks).expect("one schema")
+            }
+        };
+        fixture.add_foreign(rows.clone());
+        // As the next process, which has not seen the table before.
+        let next = Project::new(Arc::new(LanceStore::default()), project.root().clone());
+        let reduced = reduce_embeddings(&next, &url, &options, &Progress::default()).expect("reducible");
+        assert_eq!(fixture.digest(&reduced), uninterrupted(rows, of_rows(200)), "all changed: {is_all}");
+        let n_models = fixture.models(project.root()).len();
+        assert_eq!(n_models, if is_all { 2 } else { 1 }, "a model is used again for the same rows only");
+    }
 }
 
 #[test]
@@ -318,9 +429,7 @@ fn nothing_is_taken_over_that_was_made_of_damaged_rows() {
     let expected = reduce_embeddings(reference.run.project(), &expected, &options, &Progress::default());
     let expected = reference.digest(&expected.expect("reducible"));
     for (is_fitted, is_killed) in [(true, false), (false, false), (true, true), (false, true)] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let root = Url::from_path(folder.path()).expect("an absolute path");
-        let fixture = Fixture::of(Arc::new(LanceStore::default()), root);
+        let (_folder, fixture) = Fixture::on_disk();
         let (url, project) = (fixture.add(0), fixture.run.project());
         let source = super::source::Source::of_table(project, &url).expect("there");
         let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
@@ -347,9 +456,7 @@ fn nothing_is_taken_over_that_was_made_of_damaged_rows() {
 
 #[test]
 fn pieces_of_sound_rows_are_used_also_if_others_were_damaged() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let root = Url::from_path(folder.path()).expect("an absolute path");
-    let fixture = Fixture::of(Arc::new(LanceStore::default()), root);
+    let (_folder, fixture) = Fixture::on_disk();
     let (url, project) = (fixture.add(0), fixture.run.project());
     let options = options(of_rows(200), Some(100));
     let source = super::source::Source::of_table(project, &url).expect("there");
