@@ -12,8 +12,8 @@ use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, U
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
-use tlc_core::Scan;
 use tlc_core::rng::Stream;
+use tlc_core::{Progress, Scan, Task};
 
 use super::fit::vector_width;
 use super::source::Source;
@@ -140,14 +140,21 @@ impl Sample {
     }
 
     /// The numbers of its rows, ascending.
-    pub(super) fn row_numbers(&self, project: &Project, table: &Source) -> Result<Vec<u64>, RunError> {
+    pub(super) fn row_numbers(
+        &self,
+        project: &Project,
+        table: &Source,
+        progress: &Progress,
+    ) -> Result<Vec<u64>, RunError> {
         let draws = Stream::new(self.seed, "fit-rows");
         let Some(column) = &self.stratified_by else {
             let mut draw = Draw::new(self.of, self.rows, draws);
             return Ok((0..self.rows).map(|_| draw.next_member()).collect());
         };
+        // The column is read twice: how many rows each class has must be known before the first is drawn.
+        let task = progress.task("choose rows to fit on", 2 * self.of);
         let mut sizes: BTreeMap<Class, u64> = BTreeMap::new();
-        for_each_class(project, table, column, |_, class| {
+        for_each_class(project, table, column, &task, |_, class| {
             *sizes.entry(class).or_default() += 1;
             if (sizes.len() as u64) <= self.rows {
                 return Ok(());
@@ -166,7 +173,7 @@ impl Sample {
             })
             .collect();
         let mut chosen = Vec::with_capacity(usize::try_from(self.rows).unwrap_or(0));
-        for_each_class(project, table, column, |row, class| {
+        for_each_class(project, table, column, &task, |row, class| {
             // A table does not change between two reads.
             let Some((seen, draw)) = open.get_mut(&class) else { return Ok(()) };
             if draw.takes(*seen) {
@@ -259,11 +266,12 @@ fn check_labels(table: &Source, column: &str) -> Result<(), RunError> {
     Err(RunError::Column { column: column.to_owned(), url: table.url().clone(), reason })
 }
 
-/// Calls with the number and the label of each row, until the first error.
+/// Calls with the number and the label of each row, until the first error; `task` advances by rows.
 fn for_each_class(
     project: &Project,
     table: &Source,
     column: &str,
+    task: &Task,
     mut each: impl FnMut(u64, Class) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let mut first = 0;
@@ -274,6 +282,7 @@ fn for_each_class(
             each(first + row as u64, class_at(labels, row))?;
         }
         first += batch.num_rows() as u64;
+        task.advance(batch.num_rows() as u64)?;
     }
     Ok(())
 }

@@ -150,6 +150,13 @@ fn forget_digest(table: &Url) {
     fs::write(&manifest, bytes).expect("writable");
 }
 
+/// The numbers of the rows of a table that are fitted.
+fn sampled(project: &Project, table: &Url, fit_rows: &FitRows) -> Vec<u64> {
+    let source = super::source::Source::of_table(project, table).expect("there");
+    let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], fit_rows).expect("valid");
+    sample.expect("fewer than all").row_numbers(project, &source, &Progress::default()).expect("drawn")
+}
+
 /// The digest of the reduced form of `rows`, made at once.
 fn uninterrupted(rows: RecordBatch, fit_rows: FitRows) -> Option<String> {
     let fixture = Fixture::new();
@@ -172,24 +179,28 @@ fn of_rows(rows: u64) -> FitRows {
     FitRows::of(FitSize::Rows(rows))
 }
 
-/// Stops the work once so many rows were applied.
+/// Stops the work once so many rows of a task are done.
 struct StopAfter {
+    name: &'static str,
     rows: u64,
-    applied: AtomicU64,
-    apply: AtomicU64,
+    done: AtomicU64,
+    task: AtomicU64,
+    /// The names of all tasks until then.
+    begun: Mutex<Vec<String>>,
     progress: Mutex<Option<Progress>>,
 }
 
 impl ProgressSink for StopAfter {
     fn begin(&self, task: u64, name: &str, _: u64) {
-        if name == "place rows" {
-            self.apply.store(task, Ordering::Relaxed);
+        self.begun.lock().expect("whole").push(name.to_owned());
+        if name == self.name {
+            self.task.store(task, Ordering::Relaxed);
         }
     }
 
     fn advance(&self, task: u64, steps: u64) {
-        if task == self.apply.load(Ordering::Relaxed)
-            && self.applied.fetch_add(steps, Ordering::Relaxed) + steps >= self.rows
+        if task == self.task.load(Ordering::Relaxed)
+            && self.done.fetch_add(steps, Ordering::Relaxed) + steps >= self.rows
         {
             self.progress.lock().expect("whole").as_ref().expect("set").cancel();
         }
@@ -198,16 +209,23 @@ impl ProgressSink for StopAfter {
     fn end(&self, _: u64) {}
 }
 
-fn stopping_after(rows: u64) -> Progress {
+fn stopping_in(name: &'static str, rows: u64) -> (Progress, Arc<StopAfter>) {
     let sink = Arc::new(StopAfter {
+        name,
         rows,
-        applied: AtomicU64::new(0),
-        apply: AtomicU64::new(u64::MAX),
+        done: AtomicU64::new(0),
+        task: AtomicU64::new(u64::MAX),
+        begun: Mutex::new(Vec::new()),
         progress: Mutex::new(None),
     });
     let progress = Progress::new(sink.clone());
     *sink.progress.lock().expect("whole") = Some(progress.clone());
-    progress
+    (progress, sink)
+}
+
+/// Stops once so many rows were placed.
+fn stopping_after(rows: u64) -> Progress {
+    stopping_in("place rows", rows).0
 }
 
 #[test]
@@ -243,26 +261,22 @@ fn a_sample_is_fitted_stated_and_replayed() {
 #[test]
 fn few_rows_are_looked_up_and_many_are_read_with_one_result() {
     let fixture = Fixture::new();
-    let source = fixture.add(0);
-    let source = super::source::Source::of_table(fixture.run.project(), &source).expect("there");
-    let columns = ["embeddings".to_owned()];
+    let (source, project) = (fixture.add(0), fixture.run.project());
     // One in 64 is where the way changes.
     for rows in [5, 10, 20, 300] {
-        let sample = super::sample::Sample::new(&source, &columns, &of_rows(rows)).expect("valid").expect("a sample");
-        let numbers = sample.row_numbers(fixture.run.project(), &source).expect("drawn");
+        let numbers = sampled(project, &source, &of_rows(rows));
         assert_eq!(numbers.len() as u64, rows);
         assert!(numbers.is_sorted_by(|a, b| a < b) && numbers.iter().all(|&row| row < N_ROWS as u64));
     }
-    let all = fixture.rows(source.url());
+    let all = fixture.rows(&source);
     let values = embedding_values(&all, "embeddings").expect("vectors");
     let args = json!({ "n_components": 2 }).as_object().expect("an object").clone();
     for rows in [10, 20] {
         let mut options = options(of_rows(rows), None);
         options.reductions = vec![reducer_from_args("pca", args.clone()).expect("valid").into()];
-        let reduced = reduce_embeddings(fixture.run.project(), source.url(), &options, &Progress::default());
+        let reduced = reduce_embeddings(project, &source, &options, &Progress::default());
         let reduced = fixture.rows(&reduced.expect("reducible"));
-        let sample = super::sample::Sample::new(&source, &columns, &of_rows(rows)).expect("valid").expect("a sample");
-        let numbers = sample.row_numbers(fixture.run.project(), &source).expect("drawn");
+        let numbers = sampled(project, &source, &of_rows(rows));
         let usable: Vec<usize> = numbers.iter().map(|&row| row as usize).filter(|&row| row + 1 < N_ROWS).collect();
         let rows = values.select(Axis(0), &usable);
         let fitted = options.reductions[0].reducer.fit(rows.view(), &Progress::default()).expect("fits");
@@ -270,6 +284,23 @@ fn few_rows_are_looked_up_and_many_are_read_with_one_result() {
         let found = embedding_values(&reduced, "embeddings_pca").expect("vectors");
         let finite = N_ROWS - 1;
         assert_eq!(found.slice(s![..finite, ..]), expected.coordinates.slice(s![..finite, ..]));
+    }
+}
+
+#[test]
+fn choosing_and_reading_the_rows_to_fit_on_is_told_and_can_be_stopped() {
+    let fixture = Fixture::new();
+    let source = fixture.add(0);
+    let (choose, read) = ("choose rows to fit on", "read rows to fit on");
+    let stratified = FitRows { stratify_by: Some("label".to_owned()), ..of_rows(100) };
+    // Few rows are looked up, of many and of all the whole column is read.
+    let cases = [(of_rows(10), read), (of_rows(300), read), (FitRows::of(FitSize::All), read), (stratified, choose)];
+    for (fit_rows, task) in cases {
+        let (progress, sink) = stopping_in(task, 1);
+        let options = options(fit_rows, None);
+        let stopped = reduce_embeddings(fixture.run.project(), &source, &options, &progress).expect_err("stopped");
+        assert!(matches!(stopped, RunError::Cancelled(_)), "{:?}: {stopped}", options.fit_rows);
+        assert_eq!(*sink.begun.lock().expect("whole"), [task], "{:?}: nothing came after it", options.fit_rows);
     }
 }
 
@@ -356,9 +387,7 @@ fn nothing_is_taken_over_of_a_table_of_another_program_whose_rows_changed() {
             true => after.clone(),
             // Those that are fitted stay, so that the model is the same, and with it the folder of the pieces.
             false => {
-                let source = super::source::Source::of_table(project, &url).expect("there");
-                let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
-                let fitted = sample.expect("valid").expect("a sample").row_numbers(project, &source).expect("drawn");
+                let fitted = sampled(project, &url, &options.fit_rows);
                 let is_changed = |row: usize| !fitted.contains(&(row as u64));
                 let picks: Vec<_> = (0..N_ROWS).map(|row| (usize::from(is_changed(row)), row)).collect();
                 interleave_record_batch(&[&before, &after], &picks).expect("one schema")
@@ -431,9 +460,7 @@ fn nothing_is_taken_over_that_was_made_of_damaged_rows() {
     for (is_fitted, is_killed) in [(true, false), (false, false), (true, true), (false, true)] {
         let (_folder, fixture) = Fixture::on_disk();
         let (url, project) = (fixture.add(0), fixture.run.project());
-        let source = super::source::Source::of_table(project, &url).expect("there");
-        let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
-        let fitted = sample.expect("valid").expect("a sample").row_numbers(project, &source).expect("drawn");
+        let fitted = sampled(project, &url, &options.fit_rows);
         let row = (150..).find(|row| fitted.contains(row) == is_fitted).expect("every other one is");
         let flipped = Flipped::at(&fixture, &url, row as usize);
         let progress = if is_killed { stopping_after(500) } else { Progress::default() };
@@ -459,9 +486,7 @@ fn pieces_of_sound_rows_are_used_also_if_others_were_damaged() {
     let (_folder, fixture) = Fixture::on_disk();
     let (url, project) = (fixture.add(0), fixture.run.project());
     let options = options(of_rows(200), Some(100));
-    let source = super::source::Source::of_table(project, &url).expect("there");
-    let sample = super::sample::Sample::new(&source, &["embeddings".to_owned()], &options.fit_rows);
-    let fitted = sample.expect("valid").expect("a sample").row_numbers(project, &source).expect("drawn");
+    let fitted = sampled(project, &url, &options.fit_rows);
     let row = (150..).find(|row| !fitted.contains(row)).expect("most are not");
     let flipped = Flipped::at(&fixture, &url, row as usize);
     let stop = |rows| {
