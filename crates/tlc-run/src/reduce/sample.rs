@@ -314,7 +314,41 @@ fn class_at(labels: &ArrayRef, row: usize) -> Class {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow_schema::{Field, Schema};
+    use serde_json::Map;
+    use tlc_core::{NumberRole, TableInfo, embedding_field};
+
     use super::*;
+
+    /// A table of which only the form is looked at.
+    fn table(rows: u64, width: usize) -> Source {
+        let embedding = embedding_field("e", width, NumberRole::NnEmbedding).expect("a width");
+        let label = Field::new("label", DataType::Int64, false);
+        let url = "memory://p/t.lance".parse().expect("a URL");
+        let info = TableInfo { url, schema: Arc::new(Schema::new(vec![embedding, label])), rows, digest: None };
+        Source { info, name: "t".to_owned(), foreign_table: None, constants: Map::new(), aggregates: BTreeMap::new() }
+    }
+
+    #[test]
+    fn up_to_a_gibibyte_is_fitted_whole_and_of_more_as_much_as_that_holds() {
+        let columns = ["e".to_owned()];
+        let sample_of = |rows: u64, width: usize, wanted: &FitRows| {
+            let sample = Sample::new(&table(rows, width), &columns, wanted).expect("valid");
+            sample.map(|sample| (sample.rows, sample.of))
+        };
+        for width in [512, 784] {
+            let most = (1_u64 << 30) / (4 * width as u64);
+            let by_default = |rows: u64| sample_of(rows, width, &FitRows::default());
+            assert_eq!((by_default(most - 1), by_default(most)), (None, None), "{most} rows of {width}");
+            assert_eq!(by_default(most + 1), Some((most, most + 1)));
+            assert_eq!(by_default(200 * most), Some((most, 200 * most)));
+            assert_eq!(sample_of(200 * most, width, &FitRows::of(FitSize::All)), None, "all is all");
+            let stratified = FitRows { stratify_by: Some("label".to_owned()), ..FitRows::default() };
+            assert_eq!(sample_of(most + 1, width, &stratified), Some((most, most + 1)));
+        }
+    }
 
     #[test]
     fn quotas_are_proportional_and_leave_nobody_out() {
