@@ -27,6 +27,8 @@ use crate::{DoctorOptions, Problem, Project, Run};
 
 const N_ROWS: usize = 900;
 const WIDTH: usize = 6;
+/// Those that place rows by neighbours, each in its own way.
+const METHODS: [&str; 2] = ["umap", "pacmap"];
 /// Of each class; in no order.
 const CLASS_SIZES: [usize; 3] = [600, 290, 10];
 
@@ -166,13 +168,24 @@ fn uninterrupted(rows: RecordBatch, fit_rows: FitRows) -> Option<String> {
     fixture.digest(&reduced.expect("reducible"))
 }
 
-fn umap() -> Box<dyn Reducer> {
-    let args = json!({ "n_components": 2, "n_epochs": 20, "n_neighbors": 8 });
-    reducer_from_args("umap", args.as_object().expect("an object").clone()).expect("valid")
+/// A reducer in two dimensions that is soon done.
+fn reducer(method: &str) -> Box<dyn Reducer> {
+    let args = match method {
+        "umap" => json!({ "n_components": 2, "n_epochs": 20, "n_neighbors": 8 }),
+        "pacmap" => json!({ "n_components": 2, "num_iters": [10, 10, 20], "n_neighbors": 8 }),
+        _ => json!({ "n_components": 2 }),
+    };
+    reducer_from_args(method, args.as_object().expect("an object").clone()).expect("valid")
 }
 
+/// Where it does not matter by which method.
 fn options(fit_rows: FitRows, piece_rows: Option<u64>) -> ReduceOptions {
-    ReduceOptions { fit_rows, piece_rows, delete_source_tables: Some(false), ..ReduceOptions::new([umap()]) }
+    options_with("umap", fit_rows, piece_rows)
+}
+
+fn options_with(method: &str, fit_rows: FitRows, piece_rows: Option<u64>) -> ReduceOptions {
+    let delete_source_tables = Some(false);
+    ReduceOptions { fit_rows, piece_rows, delete_source_tables, ..ReduceOptions::new([reducer(method)]) }
 }
 
 fn of_rows(rows: u64) -> FitRows {
@@ -230,11 +243,17 @@ fn stopping_after(rows: u64) -> Progress {
 
 #[test]
 fn a_sample_is_fitted_stated_and_replayed() {
+    METHODS.into_iter().for_each(check_that_a_sample_is_fitted_stated_and_replayed);
+}
+
+fn check_that_a_sample_is_fitted_stated_and_replayed(method: &str) {
     let fixture = Fixture::new();
     let sources = [fixture.add(0), fixture.add(1)];
     let stratified = FitRows { stratify_by: Some("label".to_owned()), ..of_rows(100) };
-    let mapping = fixture.run.reduce_embeddings_per_dataset(&options(stratified, None), &Progress::default());
+    let mapping =
+        fixture.run.reduce_embeddings_per_dataset(&options_with(method, stratified, None), &Progress::default());
     let mapping = mapping.expect("reducible");
+    let score_column = format!("embeddings_{method}_ood");
     for source in &sources {
         let reduced = mapping.get(source).expect("mapped");
         let lineage = fixture.store.info(reduced).expect("there").lineage().expect("has lineage");
@@ -245,7 +264,7 @@ fn a_sample_is_fitted_stated_and_replayed() {
     // The fitted rows of the newest table have the score 0, and of each class as many as its share.
     let newest = fixture.rows(mapping.get(&sources[1]).expect("mapped"));
     let labels = newest.column_by_name("label").expect("kept").as_primitive::<Int64Type>();
-    let scores = newest.column_by_name("embeddings_umap_ood").expect("made").as_primitive::<Float32Type>();
+    let scores = newest.column_by_name(&score_column).expect("made").as_primitive::<Float32Type>();
     let mut fitted = [0; 3];
     for row in (0..N_ROWS).filter(|&row| scores.is_valid(row) && scores.value(row) == 0.0) {
         fitted[labels.value(row) as usize] += 1;
@@ -253,7 +272,7 @@ fn a_sample_is_fitted_stated_and_replayed() {
     assert!(fitted.iter().sum::<usize>() >= 99, "the row that is not finite may have been drawn: {fitted:?}");
     assert!((65..=68).contains(&fitted[0]) && (30..=34).contains(&fitted[1]) && fitted[2] >= 1, "{fitted:?}");
     let older = fixture.rows(mapping.get(&sources[0]).expect("mapped"));
-    let scores = older.column_by_name("embeddings_umap_ood").expect("made").as_primitive::<Float32Type>();
+    let scores = older.column_by_name(&score_column).expect("made").as_primitive::<Float32Type>();
     assert!(scores.iter().flatten().all(|score| score > 0.0), "no row of it was fitted");
     assert_eq!(scores.null_count(), 1);
 }
@@ -270,10 +289,8 @@ fn few_rows_are_looked_up_and_many_are_read_with_one_result() {
     }
     let all = fixture.rows(&source);
     let values = embedding_values(&all, "embeddings").expect("vectors");
-    let args = json!({ "n_components": 2 }).as_object().expect("an object").clone();
     for rows in [10, 20] {
-        let mut options = options(of_rows(rows), None);
-        options.reductions = vec![reducer_from_args("pca", args.clone()).expect("valid").into()];
+        let options = options_with("pca", of_rows(rows), None);
         let reduced = reduce_embeddings(project, &source, &options, &Progress::default());
         let reduced = fixture.rows(&reduced.expect("reducible"));
         let numbers = sampled(project, &source, &of_rows(rows));
@@ -306,10 +323,14 @@ fn choosing_and_reading_the_rows_to_fit_on_is_told_and_can_be_stopped() {
 
 #[test]
 fn pieces_change_nothing() {
+    METHODS.into_iter().for_each(check_that_pieces_change_nothing);
+}
+
+fn check_that_pieces_change_nothing(method: &str) {
     let fixture = Fixture::new();
     let sources = [fixture.add(0), fixture.add(1)];
     let reduce = |piece_rows| {
-        let options = options(of_rows(200), piece_rows);
+        let options = options_with(method, of_rows(200), piece_rows);
         let mut digests = Vec::new();
         for source in &sources {
             let url = reduce_embeddings(fixture.run.project(), source, &options, &Progress::default());
@@ -319,7 +340,7 @@ fn pieces_change_nothing() {
     };
     let whole = reduce(None);
     for piece_rows in [1, 7, 450, 899, 900, 5000] {
-        assert_eq!(reduce(Some(piece_rows)), whole, "pieces of {piece_rows}");
+        assert_eq!(reduce(Some(piece_rows)), whole, "{method}, pieces of {piece_rows}");
         assert!(fixture.pieces().is_empty(), "they go with the end of the reduction");
     }
 }
