@@ -43,7 +43,6 @@ pub(super) fn apply(
     let folder = place.tables(source.url())?;
     let mut rows = ReducedRows::new(place.project, &source, models, &form, work)?;
     if let Some(rows_per_piece) = piece_rows(work.piece_rows, embedding_bytes(&source, models)?)?
-        && source.info.digest.is_some()
         && !models.has_layout_of(&source)
     {
         let computed = form.computed();

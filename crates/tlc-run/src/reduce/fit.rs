@@ -81,10 +81,10 @@ impl FittedColumns {
             Saving::No => Earlier::default(),
         };
         let sample = Sample::new(producer, sources, &options.fit_rows)?;
-        let rows = sample.as_ref().map(|sample| sample.row_numbers(place.project, producer)).transpose()?;
+        let rows = sample.as_ref().map(|sample| sample.row_numbers(place.project, producer, progress)).transpose()?;
         let mut columns = Vec::new();
         for source in sources {
-            let read = RowsToFit::read(place.project, producer, source, rows.as_deref())?;
+            let read = RowsToFit::read(place.project, producer, source, rows.as_deref(), progress)?;
             let fitted_on = digest::of_values(read.values.view());
             for (reduction, target) in options.reductions.iter().zip(options.targets(source, &earlier.names)?) {
                 let reducer = &reduction.reducer;
@@ -153,16 +153,18 @@ impl Earlier {
         for lineage in lineages.iter().filter(|it| place.run.is_some() || it.inputs.iter().any(is_producer)) {
             names.add(lineage);
         }
+        // A table of another program has neither an identity nor a digest. That is no danger: `find` takes only models
+        // of the very rows that are to be fitted.
         lineages.retain(|lineage| {
             let input = lineage.inputs.last();
-            digest.is_some()
-                && input.is_some_and(|input| own.is_some() && input.table_id == own && input.digest == *digest)
+            input.is_some_and(|input| is_producer(input) && input.rows == producer.info.rows && input.digest == *digest)
         });
         Ok(Self { models: lineages, names })
     }
 
     /// A model of the rows that have the digest `fitted_on`. That the table is the same is not enough: an attempt that
-    /// read it while it was damaged may have been killed before that was noticed.
+    /// read it while it was damaged may have been killed before that was noticed, and a table of another program may be
+    /// another one by now.
     fn find(
         &self,
         project: &Project,
@@ -233,7 +235,13 @@ struct RowsToFit<'a> {
 
 impl<'a> RowsToFit<'a> {
     /// The rows of a column without nulls, NaN and infinity: of all, or of those with the numbers `sample`, ascending.
-    fn read(project: &Project, table: &Source, column: &str, sample: Option<&[u64]>) -> Result<Self, RunError> {
+    fn read(
+        project: &Project,
+        table: &Source,
+        column: &str,
+        sample: Option<&[u64]>,
+        progress: &Progress,
+    ) -> Result<Self, RunError> {
         let width = vector_width(table, column)?;
         let n_rows = sample.map_or(usize::try_from(table.info.rows).unwrap_or(0), <[u64]>::len);
         let mut values: Vec<f32> = Vec::with_capacity(n_rows.saturating_mul(width));
@@ -252,14 +260,18 @@ impl<'a> RowsToFit<'a> {
                 }
             }
         };
+        let reading = |rows: u64| progress.task("read rows to fit on", rows);
         match sample {
             Some(sample) if (sample.len() as u64).saturating_mul(SEEK_BELOW_ONE_IN) < table.info.rows => {
+                let task = reading(sample.len() as u64);
                 for rows in sample.chunks(SEEK_ROWS) {
                     let batch = project.store().take(table.url(), rows, Some(&[column.to_owned()]))?;
                     take(&batch, &mut (0..batch.num_rows()));
+                    task.advance(rows.len() as u64)?;
                 }
             }
             _ => {
+                let task = reading(table.info.rows);
                 let (mut first, mut next) = (0_u64, sample);
                 for batch in project.store().scan(table.url(), Scan::columns([column]))? {
                     let batch = batch?;
@@ -273,6 +285,7 @@ impl<'a> RowsToFit<'a> {
                         }
                     }
                     first = end;
+                    task.advance(batch.num_rows() as u64)?;
                 }
             }
         }

@@ -5,8 +5,8 @@
 //! whose name says of which source and models it is. Whoever reduces the same source by the same models later reads
 //! the pieces instead of placing the rows again, after a look at their digests, and at the hash that is kept with each row
 //! of what it was made of: the source may have been damaged when the piece was made, which is noticed only after the
-//! last of its rows. The folder goes when the table is recorded; what is left of an interrupted reduction is known to
-//! [`Project::doctor`].
+//! last of its rows, or be a table of another program, which has no digest and may be another one by now. The folder
+//! goes when the table is recorded; what is left of an interrupted reduction is known to [`Project::doctor`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
+use serde_json::Value;
 use tlc_core::digest::{self, TableDigest};
 use tlc_core::ulid::Ulid;
 use tlc_core::{Lineage, Scan, StoreError, UniqueName, Url, WriteCondition};
@@ -56,8 +57,7 @@ pub(super) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// Those of the table with `lineage`, in `folder`. `source` has a digest: of what may change unseen no
-    /// piece can be trusted.
+    /// Those of the table with `lineage`, in `folder`.
     pub(super) fn open(
         project: &'a Project,
         folder: &Url,
@@ -74,7 +74,7 @@ impl<'a> Pieces<'a> {
         let origins: BTreeMap<_, _> =
             lineage.models.keys().map(|target| (target, lineage.columns.get(target).map(|it| &it.from))).collect();
         let identity = serde_json::json!({
-            "source": source.info.digest,
+            "source": known_by(project, source),
             "rows": source.info.rows,
             "columns": columns,
             "models": models,
@@ -178,6 +178,17 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// What tells the source from others: the digest of its rows, or its place and columns where it has none. Whether the
+/// rows are still those that a piece was made of is seen by the piece itself, in either case.
+fn known_by(project: &Project, source: &Source) -> Value {
+    if let Some(digest) = &source.info.digest {
+        return Value::from(digest.as_str());
+    }
+    let fields = source.info.schema.fields().iter();
+    let columns: Vec<_> = fields.map(|field| (field.name(), field.data_type().to_string())).collect();
+    serde_json::json!({ "url": project.places().stored(source.url()), "columns": columns })
+}
+
 /// Says what the pieces in `folder` are of.
 fn write_note(project: &Project, folder: &Url, lineage: &Lineage) -> Result<(), RunError> {
     let (url, content) = (folder.join(NOTE)?, serde_json::to_vec(lineage).expect("lineage is plain data"));
@@ -243,5 +254,25 @@ impl Project {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_kept_from_a_gibibyte_on_unless_somebody_says_otherwise() {
+        for (wanted, bytes, expected) in [
+            (None, 0, None),
+            (None, (1 << 30) - 1, None),
+            (None, 1 << 30, Some(262_144)),
+            (None, u64::MAX, Some(262_144)),
+            (Some(10), 0, Some(10)),
+            (Some(10), 1 << 30, Some(10)),
+        ] {
+            assert_eq!(piece_rows(wanted, bytes).expect("valid"), expected, "{wanted:?} of {bytes} bytes");
+        }
+        assert!(piece_rows(Some(0), 1 << 30).is_err());
     }
 }

@@ -12,8 +12,8 @@ use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, U
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
-use tlc_core::Scan;
 use tlc_core::rng::Stream;
+use tlc_core::{Progress, Scan, Task};
 
 use super::fit::vector_width;
 use super::source::Source;
@@ -140,14 +140,21 @@ impl Sample {
     }
 
     /// The numbers of its rows, ascending.
-    pub(super) fn row_numbers(&self, project: &Project, table: &Source) -> Result<Vec<u64>, RunError> {
+    pub(super) fn row_numbers(
+        &self,
+        project: &Project,
+        table: &Source,
+        progress: &Progress,
+    ) -> Result<Vec<u64>, RunError> {
         let draws = Stream::new(self.seed, "fit-rows");
         let Some(column) = &self.stratified_by else {
             let mut draw = Draw::new(self.of, self.rows, draws);
             return Ok((0..self.rows).map(|_| draw.next_member()).collect());
         };
+        // The column is read twice: how many rows each class has must be known before the first is drawn.
+        let task = progress.task("choose rows to fit on", 2 * self.of);
         let mut sizes: BTreeMap<Class, u64> = BTreeMap::new();
-        for_each_class(project, table, column, |_, class| {
+        for_each_class(project, table, column, &task, |_, class| {
             *sizes.entry(class).or_default() += 1;
             if (sizes.len() as u64) <= self.rows {
                 return Ok(());
@@ -166,7 +173,7 @@ impl Sample {
             })
             .collect();
         let mut chosen = Vec::with_capacity(usize::try_from(self.rows).unwrap_or(0));
-        for_each_class(project, table, column, |row, class| {
+        for_each_class(project, table, column, &task, |row, class| {
             // A table does not change between two reads.
             let Some((seen, draw)) = open.get_mut(&class) else { return Ok(()) };
             if draw.takes(*seen) {
@@ -259,11 +266,12 @@ fn check_labels(table: &Source, column: &str) -> Result<(), RunError> {
     Err(RunError::Column { column: column.to_owned(), url: table.url().clone(), reason })
 }
 
-/// Calls with the number and the label of each row, until the first error.
+/// Calls with the number and the label of each row, until the first error; `task` advances by rows.
 fn for_each_class(
     project: &Project,
     table: &Source,
     column: &str,
+    task: &Task,
     mut each: impl FnMut(u64, Class) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let mut first = 0;
@@ -274,6 +282,7 @@ fn for_each_class(
             each(first + row as u64, class_at(labels, row))?;
         }
         first += batch.num_rows() as u64;
+        task.advance(batch.num_rows() as u64)?;
     }
     Ok(())
 }
@@ -305,7 +314,41 @@ fn class_at(labels: &ArrayRef, row: usize) -> Class {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow_schema::{Field, Schema};
+    use serde_json::Map;
+    use tlc_core::{NumberRole, TableInfo, embedding_field};
+
     use super::*;
+
+    /// A table of which only the form is looked at.
+    fn table(rows: u64, width: usize) -> Source {
+        let embedding = embedding_field("e", width, NumberRole::NnEmbedding).expect("a width");
+        let label = Field::new("label", DataType::Int64, false);
+        let url = "memory://p/t.lance".parse().expect("a URL");
+        let info = TableInfo { url, schema: Arc::new(Schema::new(vec![embedding, label])), rows, digest: None };
+        Source { info, name: "t".to_owned(), foreign_table: None, constants: Map::new(), aggregates: BTreeMap::new() }
+    }
+
+    #[test]
+    fn up_to_a_gibibyte_is_fitted_whole_and_of_more_as_much_as_that_holds() {
+        let columns = ["e".to_owned()];
+        let sample_of = |rows: u64, width: usize, wanted: &FitRows| {
+            let sample = Sample::new(&table(rows, width), &columns, wanted).expect("valid");
+            sample.map(|sample| (sample.rows, sample.of))
+        };
+        for width in [512, 784] {
+            let most = (1_u64 << 30) / (4 * width as u64);
+            let by_default = |rows: u64| sample_of(rows, width, &FitRows::default());
+            assert_eq!((by_default(most - 1), by_default(most)), (None, None), "{most} rows of {width}");
+            assert_eq!(by_default(most + 1), Some((most, most + 1)));
+            assert_eq!(by_default(200 * most), Some((most, 200 * most)));
+            assert_eq!(sample_of(200 * most, width, &FitRows::of(FitSize::All)), None, "all is all");
+            let stratified = FitRows { stratify_by: Some("label".to_owned()), ..FitRows::default() };
+            assert_eq!(sample_of(most + 1, width, &stratified), Some((most, most + 1)));
+        }
+    }
 
     #[test]
     fn quotas_are_proportional_and_leave_nobody_out() {
