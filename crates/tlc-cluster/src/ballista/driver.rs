@@ -119,15 +119,29 @@ impl Driver<'_> {
     fn watch(&mut self, id: &str) -> Result<Ended, ClusterError> {
         let begin = Instant::now();
         let (mut counted, mut advanced, mut known) = (begin, begin, begin);
+        // Why nobody knows how many parts there are.
+        let mut uncounted = None;
         loop {
             std::thread::sleep(ASK);
             self.progress.check()?;
             let status = self.scheduler.status(id);
             let is_over = matches!(status, Ok(Status::Successful | Status::Failed(_)));
-            if is_over || counted.elapsed() >= COUNT {
+            if counted.elapsed() >= COUNT || (is_over && uncounted.is_none()) {
                 counted = Instant::now();
-                if self.count()? {
-                    advanced = counted;
+                match self.count() {
+                    Ok(has_more) => {
+                        uncounted = None;
+                        advanced = if has_more { counted } else { advanced };
+                    }
+                    // It may pass, and all parts would be lost with the job: as if none had been written.
+                    Err(error) if error.is_of_a_backend() => {
+                        let error = with_causes(&error);
+                        if uncounted.is_none() {
+                            tracing::warn!(cluster = %self.address, job = id, error, "cannot count the parts of a job");
+                        }
+                        uncounted = Some(format!("its parts cannot be counted: {error}"));
+                    }
+                    Err(error) => return Err(error),
                 }
                 if self.done == self.tasks {
                     return Ok(if status.is_ok_and(|it| it == Status::Successful) {
@@ -148,6 +162,7 @@ impl Driver<'_> {
                     ));
                 }
                 Ok(Status::Unknown) => "its scheduler does not know it".to_owned(),
+                Ok(Status::Successful) if uncounted.is_some() => "the cluster says that all are done".to_owned(),
                 Ok(Status::Successful) => {
                     let reason = format!("the cluster says that all are done, and {} of {} are", self.done, self.tasks);
                     return Err(ClusterError::Parts { url: self.job.out.clone(), reason });
@@ -159,6 +174,7 @@ impl Driver<'_> {
                 Err(error) => with_causes(&error),
             };
             if advanced.elapsed() >= self.job.patience {
+                let seen = uncounted.unwrap_or(seen);
                 return Ok(Ended::Stuck(format!("{seen} for {} s", self.job.patience.as_secs())));
             }
         }

@@ -184,6 +184,22 @@ fn a_job_that_is_cancelled_ends_on_the_cluster() {
 }
 
 #[test]
+fn a_job_whose_parts_cannot_be_counted_is_not_lost_at_once() {
+    let (cluster, place) = (scheduler_only(), Place::new());
+    let (out, table, plan) = place.job();
+    // Where the records of parts are looked for: a folder below a file cannot be listed.
+    std::fs::write(out.to_path().expect("local").join("_tlc_parts"), "").expect("writable");
+    let patience = Duration::from_millis(1500);
+    let job = Job { plan, table: &table, out: &out, rows: N as u64, patience };
+    let (engine, begin) = (Engine::new().expect("threads"), Instant::now());
+    let error = run(&engine, &cluster.address, &job, &Progress::default()).expect_err("there is no executor");
+    assert!(matches!(error, ClusterError::Stalled { done: 0, tasks: 2, attempts: 3, .. }), "{error:?}");
+    assert!(begin.elapsed() >= 3 * patience, "{:?}", begin.elapsed());
+    let text = with_causes(&error);
+    assert!(text.contains("its parts cannot be counted: cannot list file:///"), "{text}");
+}
+
+#[test]
 fn who_is_no_scheduler_is_told_from_one() {
     use std::io::{Read, Write};
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
