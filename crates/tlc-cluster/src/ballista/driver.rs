@@ -25,7 +25,7 @@ const ASK: Duration = Duration::from_millis(100);
 const COUNT: Duration = Duration::from_secs(1);
 /// How long a scheduler may know nothing of a job that was submitted to it.
 const UNKNOWN: Duration = Duration::from_secs(10);
-/// How often in a row a job is submitted without a part being written.
+/// How often in a row it is tried to submit a job without a part being written.
 const ATTEMPTS: u32 = 3;
 
 /// What a cluster has to do.
@@ -86,25 +86,28 @@ enum Ended {
 
 impl Driver<'_> {
     fn run(mut self) -> Result<(), ClusterError> {
-        // Submissions; those of them in a row that wrote no part; the job that was submitted last.
+        // Jobs that the scheduler took; attempts in a row by which no part was written; the job that was taken last.
         let (mut attempts, mut idle, mut last) = (0, 0, None);
         loop {
             let before = self.done;
-            let id = match (self.scheduler.submit(&self.plan), last.take()) {
-                (Ok(id), _) => id,
+            let submitted = self.scheduler.submit(&self.plan);
+            let was_taken = submitted.is_ok();
+            let (id, reason) = match (submitted, last.take()) {
+                (Ok(id), _) => {
+                    attempts += 1;
+                    tracing::info!(cluster = %self.address, job = id, "submitted");
+                    let watched = self.watch(&id);
+                    if !matches!(watched, Ok(Ended::Finished)) {
+                        // Also when somebody wants to stop.
+                        self.scheduler.cancel(&id);
+                    }
+                    match watched? {
+                        Ended::Finished | Ended::Complete => return Ok(()),
+                        Ended::Stuck(reason) => (id, reason),
+                    }
+                }
                 (Err(error), None) => return Err(error),
-                (Err(error), Some(id)) => return Err(self.stalled(id, with_causes(&error), attempts)),
-            };
-            attempts += 1;
-            tracing::info!(cluster = %self.address, job = id, "submitted");
-            let watched = self.watch(&id);
-            if !matches!(watched, Ok(Ended::Finished)) {
-                // Also when somebody wants to stop.
-                self.scheduler.cancel(&id);
-            }
-            let reason = match watched? {
-                Ended::Finished | Ended::Complete => return Ok(()),
-                Ended::Stuck(reason) => reason,
+                (Err(error), Some(id)) => (id, with_causes(&error)),
             };
             idle = if self.done > before { 0 } else { idle + 1 };
             if idle == ATTEMPTS {
@@ -112,8 +115,23 @@ impl Driver<'_> {
             }
             let (done, tasks) = (self.done, self.tasks);
             tracing::warn!(cluster = %self.address, job = id, done, tasks, reason, "the job is submitted again");
+            if !was_taken {
+                self.wait_for_scheduler(&id)?;
+            }
             last = Some(id);
         }
+    }
+
+    /// Waits as long as patience lasts, or until a scheduler that was away answers.
+    fn wait_for_scheduler(&self, id: &str) -> Result<(), ClusterError> {
+        let begin = Instant::now();
+        // One that answers and takes no job is given the time, too.
+        let was_away = self.scheduler.status(id).is_err();
+        while begin.elapsed() < self.job.patience && !(was_away && self.scheduler.status(id).is_ok()) {
+            std::thread::sleep(ASK);
+            self.progress.check()?;
+        }
+        Ok(())
     }
 
     fn watch(&mut self, id: &str) -> Result<Ended, ClusterError> {
