@@ -224,7 +224,7 @@ impl ClusterError {
     }
 
     /// Whether a disk or a network failed: at another time, or on another machine, it may go well.
-    fn is_of_a_backend(&self) -> bool {
+    pub(crate) fn is_of_a_backend(&self) -> bool {
         match self {
             Self::Store(StoreError::Backend { .. }) => true,
             // What failed while the rows were read; see `cause_of`.

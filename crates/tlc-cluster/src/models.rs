@@ -58,26 +58,28 @@ fn fetch(url: &Url, expected: &str) -> Result<Fetched, ClusterError> {
     Ok((fitted.map_err(|source| ClusterError::Model { url: url.clone(), source })?.into(), bytes))
 }
 
-/// Models that were fetched, by their digests.
+/// Models that were fetched or are being fetched.
 struct Models {
     /// Those that were used last, the newest first.
     kept: Mutex<Vec<Kept>>,
-    /// A lock for each that is being fetched: tasks that need the same one wait for one of them to fetch it, those that
-    /// need another do not.
-    turns: Mutex<Vec<(String, Arc<Mutex<()>>)>>,
     /// How many bytes are kept.
     limit: u64,
 }
 
 struct Kept {
     digest: String,
-    model: Arc<dyn FittedReducer>,
+    slot: Slot,
+    /// Of the model's files; 0 until they are fetched.
     bytes: u64,
 }
 
+/// A model, once it is fetched. Locked meanwhile: tasks that need the same one wait for one of them to fetch it, those
+/// that need another do not.
+type Slot = Arc<Mutex<Option<Arc<dyn FittedReducer>>>>;
+
 impl Models {
     const fn new(limit: u64) -> Self {
-        Self { kept: Mutex::new(Vec::new()), turns: Mutex::new(Vec::new()), limit }
+        Self { kept: Mutex::new(Vec::new()), limit }
     }
 
     fn get(
@@ -86,56 +88,53 @@ impl Models {
         fetch: impl FnOnce(&str) -> Result<Fetched, ClusterError>,
     ) -> Result<Arc<dyn FittedReducer>, ClusterError> {
         let digest = normalised(digest);
-        if let Some(model) = self.used(&digest) {
-            return Ok(model);
+        let slot = self.slot(&digest);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = &*slot {
+            return Ok(model.clone());
         }
-        let turn = self.turn(&digest);
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = self.used(&digest) {
-            return Ok(model); // Somebody else has fetched it meanwhile.
-        }
-        let fetched = fetch(&digest);
-        // Also if that failed: others shall try again, and nothing was pushed out.
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != digest);
-        let (model, bytes) = fetched?;
-        self.keep(Kept { digest, model: model.clone(), bytes });
+        // If that fails the slot stays, and whoever needs the model next tries again.
+        let (model, bytes) = fetch(&digest)?;
+        *slot = Some(model.clone());
+        self.keep(&digest, bytes);
         Ok(model)
     }
 
-    /// The model, if it is kept; then it is the one that was used last.
-    fn used(&self, digest: &str) -> Option<Arc<dyn FittedReducer>> {
+    /// The slot of a model, which is the one that was used last then.
+    fn slot(&self, digest: &str) -> Slot {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|it| it.digest == digest)?;
-        kept[..=at].rotate_right(1);
-        Some(kept[0].model.clone())
+        first(&mut kept, digest).slot.clone()
     }
 
-    fn turn(&self, digest: &str) -> Arc<Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, turn)) = turns.iter().find(|(known, _)| known == digest) {
-            return turn.clone();
-        }
-        let turn = Arc::new(Mutex::new(()));
-        turns.push((digest.to_owned(), turn.clone()));
-        turn
-    }
-
-    fn keep(&self, new: Kept) {
+    /// Notes the size of a model that was fetched, and makes room for it.
+    fn keep(&self, digest: &str, bytes: u64) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|it| it.digest != new.digest);
-        kept.insert(0, new);
-        let mut bytes = 0_u64;
-        let fitting = kept.iter().take_while(|it| {
-            bytes = bytes.saturating_add(it.bytes);
-            bytes <= self.limit
+        // Others may have been used since it was asked for.
+        first(&mut kept, digest).bytes = bytes;
+        let mut sum = 0_u64;
+        kept.retain(|it| {
+            sum = sum.saturating_add(it.bytes);
+            let is_being_fetched = it.bytes == 0;
+            sum <= self.limit || it.digest == digest || is_being_fetched
         });
-        let n_fitting = fitting.count();
-        kept.truncate(n_fitting.max(1));
     }
+}
+
+/// The entry of a model, made the first of all; a new one if there is none.
+fn first<'a>(kept: &'a mut Vec<Kept>, digest: &str) -> &'a mut Kept {
+    match kept.iter().position(|it| it.digest == digest) {
+        Some(at) => kept[..=at].rotate_right(1),
+        None => kept.insert(0, Kept { digest: digest.to_owned(), slot: Slot::default(), bytes: 0 }),
+    }
+    &mut kept[0]
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
     use ndarray::Array2;
     use tlc_core::{Progress, reducer_from_args};
     use tlc_reduce as _;
@@ -194,5 +193,29 @@ mod tests {
         models.get("cc", unwanted).expect("kept");
         models.get("aa", |_| Ok((fitted, 1))).expect("now it is there");
         models.get("aa", unwanted).expect("kept");
+    }
+
+    #[test]
+    fn a_model_that_is_being_fetched_is_waited_for_and_not_pushed_out() {
+        let (models, fitted) = (Models::new(100), fitted());
+        let n_fetches = AtomicU32::new(0);
+        let fetch = |_: &str| {
+            n_fetches.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(Duration::from_millis(50));
+            Ok((fitted.clone(), 40))
+        };
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| models.get("aa", fetch).expect("fetched"));
+            }
+        });
+        assert_eq!(n_fetches.load(Ordering::Relaxed), 1);
+        let meanwhile = |_: &str| {
+            models.get("cc", |_| Ok((fitted.clone(), 1000))).expect("fetched");
+            Ok((fitted.clone(), 40))
+        };
+        models.get("bb", meanwhile).expect("fetched");
+        let unwanted = |_: &str| -> Result<Fetched, ClusterError> { panic!("it is kept") };
+        models.get("bb", unwanted).expect("kept");
     }
 }

@@ -25,7 +25,7 @@ const ASK: Duration = Duration::from_millis(100);
 const COUNT: Duration = Duration::from_secs(1);
 /// How long a scheduler may know nothing of a job that was submitted to it.
 const UNKNOWN: Duration = Duration::from_secs(10);
-/// How often in a row a job is submitted without a part being written.
+/// How often in a row it is tried to submit a job without a part being written.
 const ATTEMPTS: u32 = 3;
 
 /// What a cluster has to do.
@@ -86,25 +86,28 @@ enum Ended {
 
 impl Driver<'_> {
     fn run(mut self) -> Result<(), ClusterError> {
-        // Submissions; those of them in a row that wrote no part; the job that was submitted last.
+        // Jobs that the scheduler took; attempts in a row by which no part was written; the job that was taken last.
         let (mut attempts, mut idle, mut last) = (0, 0, None);
         loop {
             let before = self.done;
-            let id = match (self.scheduler.submit(&self.plan), last.take()) {
-                (Ok(id), _) => id,
+            let submitted = self.scheduler.submit(&self.plan);
+            let was_taken = submitted.is_ok();
+            let (id, reason) = match (submitted, last.take()) {
+                (Ok(id), _) => {
+                    attempts += 1;
+                    tracing::info!(cluster = %self.address, job = id, "submitted");
+                    let watched = self.watch(&id);
+                    if !matches!(watched, Ok(Ended::Finished)) {
+                        // Also when somebody wants to stop.
+                        self.scheduler.cancel(&id);
+                    }
+                    match watched? {
+                        Ended::Finished | Ended::Complete => return Ok(()),
+                        Ended::Stuck(reason) => (id, reason),
+                    }
+                }
                 (Err(error), None) => return Err(error),
-                (Err(error), Some(id)) => return Err(self.stalled(id, with_causes(&error), attempts)),
-            };
-            attempts += 1;
-            tracing::info!(cluster = %self.address, job = id, "submitted");
-            let watched = self.watch(&id);
-            if !matches!(watched, Ok(Ended::Finished)) {
-                // Also when somebody wants to stop.
-                self.scheduler.cancel(&id);
-            }
-            let reason = match watched? {
-                Ended::Finished | Ended::Complete => return Ok(()),
-                Ended::Stuck(reason) => reason,
+                (Err(error), Some(id)) => (id, with_causes(&error)),
             };
             idle = if self.done > before { 0 } else { idle + 1 };
             if idle == ATTEMPTS {
@@ -112,22 +115,51 @@ impl Driver<'_> {
             }
             let (done, tasks) = (self.done, self.tasks);
             tracing::warn!(cluster = %self.address, job = id, done, tasks, reason, "the job is submitted again");
+            if !was_taken {
+                self.wait_for_scheduler(&id)?;
+            }
             last = Some(id);
         }
+    }
+
+    /// Waits as long as patience lasts, or until a scheduler that was away answers.
+    fn wait_for_scheduler(&self, id: &str) -> Result<(), ClusterError> {
+        let begin = Instant::now();
+        // One that answers and takes no job is given the time, too.
+        let was_away = self.scheduler.status(id).is_err();
+        while begin.elapsed() < self.job.patience && !(was_away && self.scheduler.status(id).is_ok()) {
+            std::thread::sleep(ASK);
+            self.progress.check()?;
+        }
+        Ok(())
     }
 
     fn watch(&mut self, id: &str) -> Result<Ended, ClusterError> {
         let begin = Instant::now();
         let (mut counted, mut advanced, mut known) = (begin, begin, begin);
+        // Why nobody knows how many parts there are.
+        let mut uncounted = None;
         loop {
             std::thread::sleep(ASK);
             self.progress.check()?;
             let status = self.scheduler.status(id);
             let is_over = matches!(status, Ok(Status::Successful | Status::Failed(_)));
-            if is_over || counted.elapsed() >= COUNT {
+            if counted.elapsed() >= COUNT || (is_over && uncounted.is_none()) {
                 counted = Instant::now();
-                if self.count()? {
-                    advanced = counted;
+                match self.count() {
+                    Ok(has_more) => {
+                        uncounted = None;
+                        advanced = if has_more { counted } else { advanced };
+                    }
+                    // It may pass, and all parts would be lost with the job: as if none had been written.
+                    Err(error) if error.is_of_a_backend() => {
+                        let error = with_causes(&error);
+                        if uncounted.is_none() {
+                            tracing::warn!(cluster = %self.address, job = id, error, "cannot count the parts of a job");
+                        }
+                        uncounted = Some(format!("its parts cannot be counted: {error}"));
+                    }
+                    Err(error) => return Err(error),
                 }
                 if self.done == self.tasks {
                     return Ok(if status.is_ok_and(|it| it == Status::Successful) {
@@ -148,6 +180,7 @@ impl Driver<'_> {
                     ));
                 }
                 Ok(Status::Unknown) => "its scheduler does not know it".to_owned(),
+                Ok(Status::Successful) if uncounted.is_some() => "the cluster says that all are done".to_owned(),
                 Ok(Status::Successful) => {
                     let reason = format!("the cluster says that all are done, and {} of {} are", self.done, self.tasks);
                     return Err(ClusterError::Parts { url: self.job.out.clone(), reason });
@@ -159,6 +192,7 @@ impl Driver<'_> {
                 Err(error) => with_causes(&error),
             };
             if advanced.elapsed() >= self.job.patience {
+                let seen = uncounted.unwrap_or(seen);
                 return Ok(Ended::Stuck(format!("{seen} for {} s", self.job.patience.as_secs())));
             }
         }

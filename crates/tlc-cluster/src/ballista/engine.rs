@@ -2,10 +2,13 @@
 //!
 //! Ballista 54.1 tries a task again whose error is one of input or output, four times in all. But an executor has made
 //! texts of all errors of a task's rows before its scheduler sees them, so that none would ever be tried again. Here they
-//! become errors again, and say on which machine they happened: a full disk must be found.
+//! become errors again, and say on which machine they happened: a full disk must be found. So does a panic, which comes
+//! through DataFusion's streams as one.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +21,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
+use futures::FutureExt;
 
 use super::said::Said;
 
@@ -71,9 +75,12 @@ impl QueryStageExecutor for Stage {
         input_partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
-        let error = match self.stage.execute_query_stage(input_partition, context).await {
-            Ok(written) => return Ok(written),
-            Err(error) => restored(&error, &self.executor),
+        // What a panic leaves is the task's own, and is dropped.
+        let task = AssertUnwindSafe(self.stage.execute_query_stage(input_partition, context)).catch_unwind();
+        let error = match task.await {
+            Ok(Ok(written)) => return Ok(written),
+            Ok(Err(error)) => restored(&error, &self.executor),
+            Err(panic) => panicked(&*panic, &self.executor),
         };
         if matches!(error, DataFusionError::IoError(_)) {
             tokio::time::sleep(PAUSE).await;
@@ -94,6 +101,13 @@ fn restored(error: &DataFusionError, executor: &str) -> DataFusionError {
         true => DataFusionError::IoError(io::Error::other(text)),
         false => DataFusionError::Execution(text),
     }
+}
+
+/// A panic as an error, with the executor that it happened on. It is a fault of our own, and would be the same elsewhere.
+fn panicked(panic: &(dyn Any + Send), executor: &str) -> DataFusionError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    DataFusionError::Execution(format!("the task panicked: {text} (on the executor {executor})"))
 }
 
 #[cfg(test)]
@@ -117,5 +131,39 @@ mod tests {
             let said = Said::find_in(&failed.error).text;
             assert_eq!(said, "cannot write \"t\": no space (on the executor worker:50051)");
         }
+    }
+
+    #[derive(Debug)]
+    struct Panicking;
+
+    impl fmt::Display for Panicking {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a stage that panics")
+        }
+    }
+
+    #[async_trait]
+    impl QueryStageExecutor for Panicking {
+        async fn execute_query_stage(
+            &self,
+            input_partition: usize,
+            _context: Arc<TaskContext>,
+        ) -> Result<Vec<ShuffleWritePartition>> {
+            panic!("row {input_partition} is not there")
+        }
+
+        fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_names_its_machine_and_is_not_tried_again() {
+        let stage = Stage { stage: Arc::new(Panicking), executor: "worker:50051".to_owned() };
+        let error = stage.execute_query_stage(7, Arc::new(TaskContext::default())).await.expect_err("it panics");
+        let failed = FailedTask::from(BallistaError::DataFusionError(Box::new(error)));
+        assert!(!failed.retryable, "{}", failed.error);
+        let said = Said::find_in(&failed.error).text;
+        assert_eq!(said, "the task panicked: row 7 is not there (on the executor worker:50051)");
     }
 }

@@ -8,12 +8,15 @@
 //! 3. A job waits for ever while there are no executors. So it is given up after some time.
 //! 4. A task that kills whoever runs it, mostly for want of memory, is given to one executor after the other, until there
 //!    are none. So the job of a task that lost several is given up.
+//! 5. A job that is given up here stays among those that run, with the tasks that do, until its driver has read why and
+//!    cancels it. So it is cancelled if its driver does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ballista_core::JobId;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{UpdateTaskStatusParams, job_status};
 use ballista_scheduler::cluster::ClusterState;
@@ -25,6 +28,8 @@ use tonic::Request;
 const LOOK: Duration = Duration::from_secs(1);
 /// How many executors may be lost with one task. Machines fail, but hardly as many with the same task.
 const MAX_LOST: usize = 3;
+/// How long a driver may take to read why its job was given up. It asks several times a second.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// A scheduler for plans as DataFusion sends them.
 pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
@@ -33,13 +38,17 @@ pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 /// executor for as long as `patience`.
 pub(super) async fn keep(server: Server, cluster: Arc<dyn ClusterState>, patience: Duration) -> Infallible {
     let mut alone_since = None;
-    let mut losses = Losses::default();
+    let (mut losses, mut given_up) = (Losses::default(), GivenUp::default());
     loop {
         tokio::time::sleep(LOOK).await;
         let jobs = server.state.task_manager.get_running_job_cache();
-        let mut running = BTreeMap::new();
+        let (mut running, mut failed) = (BTreeMap::new(), BTreeSet::new());
         for (id, job) in jobs.iter() {
-            let tasks = job.execution_graph.read().await.running_tasks();
+            let graph = job.execution_graph.read().await;
+            if matches!(graph.status().status, Some(job_status::Status::Failed(_))) {
+                failed.insert(id.clone());
+            }
+            let tasks = graph.running_tasks();
             running.extend(tasks.into_iter().map(|task| ((id.to_string(), task.partition_id), task.executor_id)));
         }
         // After their tasks, so that one that has just come is not taken for lost.
@@ -58,8 +67,14 @@ pub(super) async fn keep(server: Server, cluster: Arc<dyn ClusterState>, patienc
                 fail(job, reason).await;
             }
         }
+        for id in given_up.look(&failed, Instant::now()) {
+            // Not sooner: who asks for a job that was cancelled learns that, and not why it was given up.
+            if let Err(error) = server.cancel_job(id.clone()).await {
+                tracing::warn!(job = %id, %error, "cannot cancel a job whose driver does not");
+            }
+        }
         match there.into_keys().next() {
-            _ if jobs.is_empty() => alone_since = None,
+            _ if failed.len() == jobs.len() => alone_since = None,
             Some(executor) => {
                 alone_since = None;
                 // A report of no task of any executor: what follows each report is that tasks are offered.
@@ -88,6 +103,27 @@ async fn fail(job: &JobInfoCache, reason: String) {
     let mut graph = job.execution_graph.write().await;
     if matches!(graph.status().status, Some(job_status::Status::Running(_))) {
         graph.fail_job(reason);
+    }
+}
+
+/// The jobs that were given up and not cancelled, and since when.
+#[derive(Debug, Default)]
+struct GivenUp(BTreeMap<JobId, Instant>);
+
+impl GivenUp {
+    /// Notes which jobs are `failed` now. Those whose drivers had the time to cancel them.
+    fn look(&mut self, failed: &BTreeSet<JobId>, now: Instant) -> Vec<JobId> {
+        self.0.retain(|id, _| failed.contains(id));
+        for id in failed {
+            self.0.entry(id.clone()).or_insert(now);
+        }
+        let late = self.0.iter_mut().filter(|(_, since)| now.duration_since(**since) >= READ_WITHIN);
+        let told = late.map(|(id, since)| {
+            // Not again at the next look: a scheduler that is busy may take its time.
+            *since = now;
+            id.clone()
+        });
+        told.collect()
     }
 }
 
@@ -184,5 +220,20 @@ mod tests {
         assert!(losses.look(running(&[]), &names(&["d"])).is_empty(), "it is said once");
         losses.forget_all_but(|job| job != "j");
         assert!(losses.lost.is_empty() && losses.names.is_empty());
+    }
+
+    #[test]
+    fn a_job_that_its_driver_does_not_cancel_is_cancelled_after_a_while() {
+        let (mut given_up, begin) = (GivenUp::default(), Instant::now());
+        let mut look = |ids: &[&str], secs: u64| -> Vec<JobId> {
+            let failed: BTreeSet<JobId> = ids.iter().map(|id| JobId::from(*id)).collect();
+            given_up.look(&failed, begin + Duration::from_secs(secs))
+        };
+        assert!(look(&["dead", "alive"], 0).is_empty());
+        assert!(look(&["dead"], 10).is_empty());
+        assert!(look(&["dead", "late"], 59).is_empty());
+        assert_eq!(look(&["dead", "late"], 60), [JobId::from("dead")]);
+        assert!(look(&["dead", "late"], 61).is_empty(), "it is told once");
+        assert_eq!(look(&["late"], 119), [JobId::from("late")]);
     }
 }

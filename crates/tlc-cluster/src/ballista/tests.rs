@@ -13,8 +13,8 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tlc_core::{
-    Lineage, MODEL_DOCUMENT, NumberRole, Operation, Progress, TableStore, Url, WriteCondition, digest, encode_model,
-    reducer_from_args, with_causes,
+    Lineage, MODEL_DOCUMENT, NumberRole, Operation, Progress, ProgressSink, TableStore, Url, WriteCondition, digest,
+    encode_model, reducer_from_args, with_causes,
 };
 use tlc_reduce as _;
 use tlc_table::TableInParts;
@@ -181,6 +181,51 @@ fn a_job_that_is_cancelled_ends_on_the_cluster() {
     scheduler.cancel(&job);
     assert_eq!(scheduler.status(&job).expect("an answer"), Status::Failed("Cancelled".to_owned()));
     assert_eq!(scheduler.status("no-such-job").expect("an answer"), Status::Unknown);
+}
+
+#[test]
+fn a_job_whose_parts_cannot_be_counted_is_not_lost_at_once() {
+    let (cluster, place) = (scheduler_only(), Place::new());
+    let (out, table, plan) = place.job();
+    // Where the records of parts are looked for: a folder below a file cannot be listed.
+    std::fs::write(out.to_path().expect("local").join("_tlc_parts"), "").expect("writable");
+    let patience = Duration::from_millis(1500);
+    let job = Job { plan, table: &table, out: &out, rows: N as u64, patience };
+    let (engine, begin) = (Engine::new().expect("threads"), Instant::now());
+    let error = run(&engine, &cluster.address, &job, &Progress::default()).expect_err("there is no executor");
+    assert!(matches!(error, ClusterError::Stalled { done: 0, tasks: 2, attempts: 3, .. }), "{error:?}");
+    assert!(begin.elapsed() >= 3 * patience, "{:?}", begin.elapsed());
+    let text = with_causes(&error);
+    assert!(text.contains("its parts cannot be counted: cannot list file:///"), "{text}");
+}
+
+/// Ends a cluster when the parts of a job are counted for the first time, which is after it was submitted.
+struct EndsCluster(Progress);
+
+impl ProgressSink for EndsCluster {
+    fn begin(&self, _task: u64, _name: &str, _total: u64) {}
+
+    fn advance(&self, _task: u64, _steps: u64) {
+        self.0.cancel();
+    }
+
+    fn end(&self, _task: u64) {}
+}
+
+#[test]
+fn a_scheduler_that_goes_away_is_waited_for_before_the_job_ends() {
+    let (cluster, place) = (scheduler_only(), Place::new());
+    let (out, table, plan) = place.job();
+    let patience = Duration::from_secs(2);
+    let job = Job { plan, table: &table, out: &out, rows: N as u64, patience };
+    let (engine, begin) = (Engine::new().expect("threads"), Instant::now());
+    let progress = Progress::new(Arc::new(EndsCluster(cluster.stop.clone())));
+    let error = run(&engine, &cluster.address, &job, &progress).expect_err("nobody runs tasks");
+    assert!(matches!(error, ClusterError::Stalled { done: 0, tasks: 2, attempts: 1, .. }), "{error:?}");
+    // A patience for parts, and one between two attempts to submit it again.
+    assert!(begin.elapsed() >= 2 * patience, "{:?}", begin.elapsed());
+    let text = with_causes(&error);
+    assert!(text.contains(&cluster.address.to_string()) && text.contains("0 of 2 parts"), "{text}");
 }
 
 #[test]
