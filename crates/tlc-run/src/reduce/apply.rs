@@ -319,17 +319,27 @@ impl OpenPiece<'_> {
     }
 }
 
+/// Says whether a row has a vector; the values of one that is null are arbitrary.
+fn has_values(batch: &RecordBatch, column: &str) -> impl Fn(usize) -> bool {
+    let nulls = batch.column_by_name(column).and_then(|vectors| vectors.nulls());
+    move |row| nulls.is_none_or(|nulls| nulls.is_valid(row))
+}
+
 /// For each row a hash of the vectors that its columns are computed from. Whether the source was read as it was written
 /// is only known after its last row; by this, what is kept of its rows until then is used for the same rows only. Another
 /// hash in a later version of Rust means no more than that pieces are computed again.
 fn origins(batch: &RecordBatch, models: &FittedColumns) -> ArrayRef {
     let sources: BTreeSet<&str> = models.columns.iter().map(|column| column.source.as_str()).collect();
-    let vectors: Vec<_> =
-        sources.into_iter().map(|source| embedding_values(batch, source).expect("checked before reading")).collect();
+    let vectors = sources.into_iter().map(|source| {
+        let values = embedding_values(batch, source).expect("checked before reading");
+        (values, has_values(batch, source))
+    });
+    let vectors: Vec<_> = vectors.collect();
     let mut bytes = Vec::new();
     let hash_of = |row: usize| {
         let mut hasher = DefaultHasher::new();
-        for vectors in &vectors {
+        for (vectors, has_values) in &vectors {
+            hasher.write_u8(u8::from(has_values(row)));
             // All at once, which is several times as fast as value by value.
             bytes.resize(4 * vectors.ncols(), 0_u8);
             let values = vectors.row(row);
@@ -361,7 +371,8 @@ fn computed_columns(
                 .transform(values.view(), progress)
                 .map_err(|error| failed(url, &column.source, column.fitted.reducer(), error))?,
         };
-        let (coordinates, scores) = transformed.into_arrays(|_| true);
+        let has_values = has_values(batch, &column.source);
+        let (coordinates, scores) = transformed.into_arrays(has_values);
         columns.push(coordinates);
         if has_scores {
             columns.push(scores);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::interleave::interleave_record_batch;
 use ndarray::{Axis, s};
@@ -275,6 +275,42 @@ fn check_that_a_sample_is_fitted_stated_and_replayed(method: &str) {
     let scores = older.column_by_name(&score_column).expect("made").as_primitive::<Float32Type>();
     assert!(scores.iter().flatten().all(|score| score > 0.0), "no row of it was fitted");
     assert_eq!(scores.null_count(), 1);
+}
+
+/// What lies under a null are zeros here, as pyarrow writes them.
+#[test]
+fn rows_without_a_vector_have_no_place() {
+    let fixture = Fixture::new();
+    let rows = labelled_rows(0);
+    let at = rows.schema().index_of("embeddings").expect("there");
+    let (item, width, values, _) = rows.column(at).as_fixed_size_list().clone().into_parts();
+    let has_vector = |row: usize| row % 10 != 3;
+    let zeros: Vec<f32> = values
+        .as_primitive::<Float32Type>()
+        .values()
+        .chunks(WIDTH)
+        .enumerate()
+        .flat_map(|(row, values)| values.iter().map(move |value| if has_vector(row) { *value } else { 0.0 }))
+        .collect();
+    let nulls = (0..N_ROWS).map(has_vector).collect::<Vec<bool>>().into();
+    let mut fields: Vec<_> = rows.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields[at] = fields[at].clone().with_nullable(true);
+    let mut columns = rows.columns().to_vec();
+    columns[at] = Arc::new(FixedSizeListArray::new(item, width, Arc::new(Float32Array::from(zeros)), Some(nulls)));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("one length");
+    let url = fixture.foreign_url();
+    fixture.store.create(&url, rows.schema(), Box::new([Ok(rows)].into_iter())).expect("writable");
+    for fit_rows in [FitRows::of(FitSize::All), of_rows(100)] {
+        let options = options_with("umap", fit_rows, None);
+        let reduced = reduce_embeddings(fixture.run.project(), &url, &options, &Progress::default());
+        let reduced = fixture.rows(&reduced.expect("reducible"));
+        for name in ["embeddings_umap", "embeddings_umap_ood"] {
+            let Some(column) = reduced.column_by_name(name) else { continue };
+            // The last row is not finite.
+            assert!((0..N_ROWS - 1).all(|row| column.is_valid(row) == has_vector(row)), "{name}");
+        }
+        assert!(reduced.column_by_name("embeddings_umap").is_some());
+    }
 }
 
 #[test]
