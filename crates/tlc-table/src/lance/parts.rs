@@ -25,7 +25,7 @@ use tlc_core::digest::TableDigest;
 use tlc_core::ulid::Ulid;
 use tlc_core::{BatchStream, Progress, Scan, StoreError, TableInfo, Url, WriteCondition};
 
-use super::write::{Place, commit, set_digest, write_files};
+use super::write::{Place, commit, finish, set_digest, write_files};
 use super::{LanceStore, new_session, read};
 use crate::backend::Backend;
 use crate::cause::{Cause, brief};
@@ -270,7 +270,8 @@ impl TableInParts {
         progress: &Progress,
     ) -> Result<TableInfo, StoreError> {
         let Self { session, place, .. } = self;
-        let (url, uri) = (&place.url, place.backend.lance_uri(&place.url)?);
+        let (backend, url) = (place.backend.clone(), &place.url.clone());
+        let uri = backend.lance_uri(url)?;
         let rows = parts.iter().map(TablePart::rows).sum();
         let no_rows = Box::new(std::iter::empty());
         let mut transaction = write_files(&session, &uri, url, schema, no_rows, None)?;
@@ -281,9 +282,11 @@ impl TableInParts {
         }
         let digest = digest_of(&session, &uri, url, schema, &transaction, rows, progress)?;
         set_digest(&mut transaction, digest);
-        commit(&session, &uri, url, transaction)?;
-        remove_what_parts_left(&session, &place);
-        place.finish(&session)
+        backend.flush_rows(url)?;
+        let dataset = commit(&session, &uri, url, transaction)?;
+        place.keep();
+        remove_what_parts_left(&session, backend.as_ref(), url);
+        finish(&session, backend.as_ref(), url, &dataset)
     }
 }
 
@@ -321,18 +324,18 @@ fn digest_of(
 }
 
 /// Takes the records away, and the files of parts that were lost. They only take space, so a failure is no error.
-fn remove_what_parts_left(session: &Arc<Session>, place: &Place) {
-    let records = place.url.join(RECORDS).map_err(StoreError::from);
-    let removed = records.and_then(|records| place.backend.delete_folder(&records));
-    let opened = removed.and_then(|()| read::open(session, place.backend.as_ref(), &place.url));
+fn remove_what_parts_left(session: &Arc<Session>, backend: &dyn Backend, url: &Url) {
+    let records = url.join(RECORDS).map_err(StoreError::from);
+    let removed = records.and_then(|records| backend.delete_folder(&records));
+    let opened = removed.and_then(|()| read::open(session, backend, url));
     let removed = opened.and_then(|dataset: Dataset| {
-        let failed = |cause: Cause| StoreError::backend("clean up", &place.url, brief(&place.url, cause));
+        let failed = |cause: Cause| StoreError::backend("clean up", url, brief(url, cause));
         // Nobody but the writers of parts writes here, and these are done: files need not grow old first.
         let cleaned = wait(|| dataset.cleanup_old_versions(Default::default(), Some(true), Some(false)));
         cleaned.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
     });
     if let Err(error) = removed {
-        tracing::warn!(url = %place.url, %error, "cannot remove files of parts that were lost; they take space");
+        tracing::warn!(%url, %error, "cannot remove files of parts that were lost; they take space");
     }
 }
 
