@@ -81,7 +81,7 @@ impl Form {
         let is_kept = |name: &str| self.kept.iter().any(|field| field.name() == name);
         let columns = columns_of(&source.schema, |name| is_kept(name) || name == self.source);
         let ranges = ranges_of(source.rows, job.rows_per_task);
-        let rows = Arc::new(RowsExec::new(PinnedTable::of(source), columns.clone(), ranges));
+        let rows = Arc::new(RowsExec::new(PinnedTable::of(source)?, columns.clone(), ranges));
         let column = |name: &str| -> Result<Arc<dyn PhysicalExpr>, ClusterError> {
             Ok(Arc::new(Column::new_with_schema(name, &columns).map_err(made)?))
         };

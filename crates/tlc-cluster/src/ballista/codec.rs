@@ -199,7 +199,7 @@ mod tests {
         let with_lineage = Arc::new(Lineage::new("test/1", Operation::new("made-up", 1)).write_into(&schema));
         let url: Url = "s3://bucket/t.lance".parse().expect("a URL");
         let info = TableInfo { url, schema: with_lineage.clone(), rows: 9, digest: Some("sha256:aa".to_owned()) };
-        let rows = Arc::new(RowsExec::new(PinnedTable::of(&info), schema, vec![0..5, 5..9]));
+        let rows = Arc::new(RowsExec::new(PinnedTable::of(&info).expect("it has a digest"), schema, vec![0..5, 5..9]));
         let (out, key) = ("s3://bucket/out.lance".parse().expect("a URL"), Ulid::generate());
         Arc::new(WriteExec::new(out, key, with_lineage, rows))
     }

@@ -109,7 +109,7 @@ impl Place {
         let info = store().info(&self.table).expect("there");
         let columns = columns_of(&info.schema, |_| true);
         let ranges = vec![0..N as u64 / 2, N as u64 / 2..N as u64];
-        let rows = Arc::new(RowsExec::new(PinnedTable::of(&info), columns.clone(), ranges));
+        let rows = Arc::new(RowsExec::new(PinnedTable::of(&info).expect("it has a digest"), columns.clone(), ranges));
         let literal = |value: ScalarValue| Arc::new(Literal::new(value)) as Arc<dyn PhysicalExpr>;
         let args = vec![
             Arc::new(Column::new("embedding", 0)) as Arc<dyn PhysicalExpr>,
