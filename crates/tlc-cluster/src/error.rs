@@ -187,6 +187,18 @@ pub enum ClusterError {
         /// How often it was submitted.
         attempts: u32,
     },
+    /// A job that failed when parts of its table were written, which stay.
+    #[error(
+        "cannot finish {url}; its parts that are written stay: the same job goes on with them, and `tlc doctor --repair` \
+         removes them when nobody has written there for an hour"
+    )]
+    Stopped {
+        /// The table that was to be.
+        url: Url,
+        /// Why.
+        #[source]
+        source: Box<ClusterError>,
+    },
     /// A query that cannot be answered.
     #[error("cannot answer the query: {reason}")]
     Query {
@@ -224,7 +236,7 @@ impl ClusterError {
     }
 
     /// Whether a disk or a network failed: at another time, or on another machine, it may go well.
-    fn is_of_a_backend(&self) -> bool {
+    pub(crate) fn is_of_a_backend(&self) -> bool {
         match self {
             Self::Store(StoreError::Backend { .. }) => true,
             // What failed while the rows were read; see `cause_of`.

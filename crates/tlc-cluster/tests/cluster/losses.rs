@@ -52,9 +52,10 @@ fn a_cluster_without_executors_says_so() {
 }
 
 #[test]
-fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
+fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it_and_can_be_run_again() {
     let _turn = turn();
     let (place, port) = (Place::new(), free_ports(1));
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied here");
     let _scheduler = Process::scheduler(port, 60);
     let executor = Process::executor(port);
     // Less than it takes to notice that an executor is lost.
@@ -62,7 +63,8 @@ fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
     let running = Running::mid_job(&job, port);
     executor.freeze();
     let error = running.end().expect_err("nobody runs tasks");
-    let ClusterError::Stalled { address: at, job: id, done, tasks: 80, attempts: 3.., .. } = &error else {
+    let ClusterError::Stopped { source, .. } = &error else { panic!("{error:?}") };
+    let ClusterError::Stalled { address: at, job: id, done, tasks: 80, attempts: 3.., .. } = source.as_ref() else {
         panic!("{error:?}");
     };
     assert!((1..80).contains(done), "{done} parts");
@@ -72,7 +74,12 @@ fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
         assert!(!said.is_empty() && text.contains(said), "{text}");
     }
     assert_eq!(*at, address(port).to_string());
-    assert_nothing_is_left(&job);
+    // The same job goes on with the parts once somebody runs tasks.
+    drop(executor);
+    let _executor = Process::executor(port);
+    let made = in_time(|progress| place.job("stuck").run(&Where::Cluster(address(port)), progress));
+    assert_same(&made.expect("it goes on"), &here);
+    LanceStore::default().verify(&job.out, &Progress::default()).expect("the digest is right");
 }
 
 #[test]

@@ -50,20 +50,20 @@ pub(super) fn create(
 }
 
 /// The place of a table that is being written, given back unless it is kept.
-pub(super) struct Place {
-    pub(super) backend: Arc<dyn Backend>,
-    pub(super) url: Url,
+struct Place {
+    backend: Arc<dyn Backend>,
+    url: Url,
     is_kept: bool,
 }
 
 impl Place {
-    pub(super) fn claim(backend: Arc<dyn Backend>, url: &Url) -> Result<Self, StoreError> {
+    fn claim(backend: Arc<dyn Backend>, url: &Url) -> Result<Self, StoreError> {
         backend.claim(url)?;
         Ok(Self { backend, url: url.clone(), is_kept: false })
     }
 
     /// Its table was committed.
-    pub(super) fn keep(mut self) {
+    fn keep(mut self) {
         self.is_kept = true;
     }
 }
@@ -77,7 +77,7 @@ impl Drop for Place {
 }
 
 /// Gives a place back. Who wanted its table is told something else already, so a failure is no error.
-fn withdraw(backend: &dyn Backend, url: &Url) {
+pub(super) fn withdraw(backend: &dyn Backend, url: &Url) {
     if let Err(error) = backend.withdraw(url) {
         tracing::warn!(%url, %error, "cannot remove an unfinished table; it takes space until `tlc doctor --repair`");
     }
