@@ -16,7 +16,8 @@ port=${PORT:-50050}
 address=df://127.0.0.1:$port
 
 processes=()
-trap 'kill "${processes[@]}" 2>/dev/null || true; wait' EXIT
+there=$(mktemp)
+trap 'kill "${processes[@]}" 2>/dev/null || true; wait; rm -f "$there"' EXIT
 
 # Returns once somebody listens on a port.
 wait_for() {
@@ -36,8 +37,10 @@ for executor in 1 2; do
 done
 
 "$tlc" apply "$model" --table "$table" --out "$out" --cluster "$address" --rows-per-task 50000 | tee /dev/stderr |
-    tail -n 1 > "${TMPDIR:-/tmp}/tlc-trial-$$"
+    tail -n 1 > "$there"
 here=${out%.lance}-here.lance
-"$tlc" apply "$model" --table "$table" --out "$here" | tee /dev/stderr |
-    tail -n 1 | diff - "${TMPDIR:-/tmp}/tlc-trial-$$" && echo "the cluster and one process made the same table"
-rm -f "${TMPDIR:-/tmp}/tlc-trial-$$"
+if ! "$tlc" apply "$model" --table "$table" --out "$here" | tee /dev/stderr | tail -n 1 | diff "$there" -; then
+    echo "the cluster and one process made different tables" >&2
+    exit 1
+fi
+echo "the cluster and one process made the same table"

@@ -187,6 +187,18 @@ pub enum ClusterError {
         /// How often it was submitted.
         attempts: u32,
     },
+    /// A job that failed when parts of its table were written, which stay.
+    #[error(
+        "cannot finish {url}; its parts that are written stay: the same job goes on with them, and `tlc doctor --repair` \
+         removes them when nobody has written there for an hour"
+    )]
+    Stopped {
+        /// The table that was to be.
+        url: Url,
+        /// Why.
+        #[source]
+        source: Box<ClusterError>,
+    },
     /// A query that cannot be answered.
     #[error("cannot answer the query: {reason}")]
     Query {

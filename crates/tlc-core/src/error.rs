@@ -102,6 +102,18 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
+    /// The table is there and whole, but nobody knows whether a power loss leaves it so.
+    #[error(
+        "{url} is written, and can be read, but could not be flushed to its disk, so a power loss may damage it: use it as \
+         it is, or delete it and write it again"
+    )]
+    NotFlushed {
+        /// The table.
+        url: Url,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The backend failed.
     #[error("cannot {action} {url}")]
     Backend {

@@ -150,7 +150,8 @@ pub enum WriteCondition {
 /// # What an implementer promises
 ///
 /// - A table is visible entirely or not at all: a failed, cancelled or killed [`create`](Self::create)
-///   leaves nothing that [`info`](Self::info) or [`list_tables`](Self::list_tables) shows.
+///   leaves nothing that [`info`](Self::info) or [`list_tables`](Self::list_tables) shows. Once it is visible it
+///   stays, also if what follows fails: then the error is [`StoreError::NotFlushed`].
 /// - A table is created once; a second `create` at its URL is [`StoreError::AlreadyExists`], also when
 ///   both run at once.
 /// - When `create` or [`write_object`](Self::write_object) returns, the data survive a power loss
@@ -169,7 +170,8 @@ pub trait TableStore: Debug + Send + Sync {
     /// Writes all `rows` into a new table at `url` and returns what was written.
     ///
     /// # Errors
-    /// [`StoreError::AlreadyExists`]; the first error of `rows`; a failing backend.
+    /// [`StoreError::AlreadyExists`]; the first error of `rows`; a failing backend. Then there is no table, except after
+    /// [`StoreError::NotFlushed`], and where the last answer of a distant store was lost.
     fn create(&self, url: &Url, schema: SchemaRef, rows: BatchStream<'_>) -> Result<TableInfo, StoreError>;
 
     /// Schema, size and digest of the table at `url`.

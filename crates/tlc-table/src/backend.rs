@@ -30,7 +30,11 @@ pub(crate) trait Backend: Send + Sync {
     /// Gives the place back, with all that was written there since.
     fn withdraw(&self, url: &Url) -> Result<(), StoreError>;
 
+    /// Makes the files of a table that is about to be committed survive a power loss.
+    fn flush_rows(&self, url: &Url) -> Result<(), StoreError>;
+
     /// Makes a committed table survive a power loss, and where the medium may lose a file, the loss of its manifest.
+    /// If that fails, the table stays: somebody may have read it.
     fn flush(&self, url: &Url) -> Result<(), StoreError>;
 
     fn delete(&self, url: &Url) -> Result<(), StoreError>;

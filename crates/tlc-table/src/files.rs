@@ -49,10 +49,17 @@ impl Backend for LocalFiles {
         remove_tree(&local_path(url)?).map_err(|error| StoreError::backend("remove", url, error))
     }
 
+    fn flush_rows(&self, url: &Url) -> Result<(), StoreError> {
+        sync_tree(&local_path(url)?).map_err(|error| StoreError::backend("flush", url, error))
+    }
+
     fn flush(&self, url: &Url) -> Result<(), StoreError> {
         let path = local_path(url)?;
-        let kept = Manifests::of(&path).keep_copy().and_then(|()| sync_tree(&path));
-        kept.map_err(|error| StoreError::backend("flush", url, error))
+        if let Err(error) = Manifests::of(&path).keep_copy() {
+            // The table is whole without it; only a manifest that is damaged later cannot be put back.
+            tracing::warn!(%url, %error, "cannot keep a copy of a table's manifest");
+        }
+        sync_tree(&path).map_err(|error| StoreError::backend("flush", url, error))
     }
 
     fn delete(&self, url: &Url) -> Result<(), StoreError> {
@@ -144,7 +151,11 @@ fn sync_tree(path: &Path) -> io::Result<()> {
     fn sync(path: &Path) -> io::Result<()> {
         if path.is_dir() {
             for entry in fs::read_dir(path)? {
-                sync(&entry?.path())?;
+                match sync(&entry?.path()) {
+                    // Removed meanwhile by who wrote it: no manifest names it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    synced => synced?,
+                }
             }
         }
         File::open(path)?.sync_all()

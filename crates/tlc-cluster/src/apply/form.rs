@@ -10,13 +10,14 @@ use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use serde_json::json;
 use tlc_core::ulid::Ulid;
 use tlc_core::{
     FieldRoles, FittedReducer, NumberRole, TableInfo, columns_with_role, embedding_field, embedding_width, score_column,
 };
 
 use super::Apply;
-use super::lineage::lineage;
+use super::lineage::{PRODUCER, lineage};
 use crate::plan::{PinnedTable, RowsExec, WriteExec, columns_of, ranges_of};
 use crate::{ClusterError, functions};
 
@@ -69,6 +70,25 @@ impl Form {
         Ok(Self { source: column, target, n_components, kept, schema })
     }
 
+    /// Stands for the new table's rows, and for how they are dealt among parts. Another version of tlc may place them
+    /// elsewhere.
+    pub(super) fn key(&self, job: &Apply, source: &TableInfo, model: &str) -> Result<Ulid, ClusterError> {
+        let fields = self.schema.fields().iter();
+        let columns: Vec<_> = fields.map(|field| (field.name(), field.data_type().to_string())).collect();
+        let pinned = PinnedTable::of(source)?;
+        let identity = json!({
+            "made_by": PRODUCER,
+            "source": pinned,
+            "column": self.source,
+            "columns": columns,
+            "model": model,
+            "rows_per_task": job.rows_per_task,
+        });
+        let digest = tlc_core::digest::of_bytes(identity.to_string().as_bytes());
+        let digits = &digest.trim_start_matches("sha256:")[..32];
+        Ok(Ulid::from(u128::from_str_radix(digits, 16).expect("a digest is in hexadecimal digits")))
+    }
+
     /// Rows → kept columns and the model's answer → parts, kept under `key`.
     pub(super) fn plan(
         &self,
@@ -81,7 +101,7 @@ impl Form {
         let is_kept = |name: &str| self.kept.iter().any(|field| field.name() == name);
         let columns = columns_of(&source.schema, |name| is_kept(name) || name == self.source);
         let ranges = ranges_of(source.rows, job.rows_per_task);
-        let rows = Arc::new(RowsExec::new(PinnedTable::of(source), columns.clone(), ranges));
+        let rows = Arc::new(RowsExec::new(PinnedTable::of(source)?, columns.clone(), ranges));
         let column = |name: &str| -> Result<Arc<dyn PhysicalExpr>, ClusterError> {
             Ok(Arc::new(Column::new_with_schema(name, &columns).map_err(made)?))
         };
@@ -139,6 +159,36 @@ mod tests {
     use tlc_reduce as _;
 
     use super::*;
+
+    #[test]
+    fn jobs_of_the_same_parts_have_one_key() {
+        let data = ndarray::Array2::from_shape_fn((20, 4), |(i, d)| ((i * 7 + d * 3) % 11) as f32);
+        let pca = reducer_from_args("pca", Default::default()).expect("linked");
+        let fitted = pca.fit(data.view(), &Progress::default()).expect("fits");
+        let url = |text: &str| -> Url { text.parse().expect("a URL") };
+        let vectors = embedding_field("embedding", 4, NumberRole::NnEmbedding).expect("a width");
+        let schema = Schema::new(vec![vectors, Field::new("extra", DataType::Int64, true)]);
+        let schema = Arc::new(Lineage::new("test/1", Operation::new("made-up", 1)).write_into(&schema));
+        let digest = Some("sha256:bb".to_owned());
+        let source = TableInfo { url: url("memory://p/t.lance"), schema, rows: 9, digest };
+        let job = Apply::new(url("memory://p/m"), source.url.clone(), url("memory://p/out.lance"));
+        let key = |job: &Apply, source: &TableInfo, model: &str| {
+            let form = Form::of(job, source, fitted.as_ref(), model).expect("it fits");
+            form.key(job, source, model).expect("it has a digest")
+        };
+        let same = key(&job, &source, "sha256:aa");
+        assert_eq!(key(&job, &source, "sha256:aa"), same, "whenever it is asked for");
+        let (one, other) = (job.clone(), source.clone());
+        for (what, found) in [
+            ("model", key(&job, &source, "sha256:ab")),
+            ("rows", key(&job, &TableInfo { digest: Some("sha256:bc".to_owned()), ..other }, "sha256:aa")),
+            ("parts", key(&Apply { rows_per_task: 3, ..one.clone() }, &source, "sha256:aa")),
+            ("columns", key(&Apply { keep_embeddings: true, ..one.clone() }, &source, "sha256:aa")),
+            ("names", key(&Apply { target: Some("xy".to_owned()), ..one }, &source, "sha256:aa")),
+        ] {
+            assert_ne!(found, same, "other {what}");
+        }
+    }
 
     #[test]
     fn a_column_that_no_table_can_have_is_refused_before_the_work() {

@@ -7,7 +7,7 @@ use tlc_core::{FittedReducer, Lineage, LineageInput, ModelRef, Operation, TableI
 use super::Apply;
 
 /// What lineage calls this crate.
-const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+pub(super) const PRODUCER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// The kind of operation that lineage gives to tables made here. Not `reduce`, which means that the model was fitted on
 /// the last of the inputs.
 const APPLY: &str = "apply";

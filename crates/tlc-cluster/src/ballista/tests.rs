@@ -12,6 +12,7 @@ use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use tlc_core::ulid::Ulid;
 use tlc_core::{
     Lineage, MODEL_DOCUMENT, NumberRole, Operation, Progress, ProgressSink, TableStore, Url, WriteCondition, digest,
     encode_model, reducer_from_args, with_causes,
@@ -105,11 +106,11 @@ impl Place {
     /// A table to be, and a plan of two tasks that place its rows by the model.
     fn job(&self) -> (Url, TableInParts, Arc<dyn ExecutionPlan>) {
         let out = Url::from_path(self.folder.path()).expect("an absolute path").join("out.lance").expect("valid");
-        let table = store().begin_parts(&out).expect("a free place");
+        let table = store().begin_parts(&out, Ulid::generate()).expect("a free place");
         let info = store().info(&self.table).expect("there");
         let columns = columns_of(&info.schema, |_| true);
         let ranges = vec![0..N as u64 / 2, N as u64 / 2..N as u64];
-        let rows = Arc::new(RowsExec::new(PinnedTable::of(&info), columns.clone(), ranges));
+        let rows = Arc::new(RowsExec::new(PinnedTable::of(&info).expect("it has a digest"), columns.clone(), ranges));
         let literal = |value: ScalarValue| Arc::new(Literal::new(value)) as Arc<dyn PhysicalExpr>;
         let args = vec![
             Arc::new(Column::new("embedding", 0)) as Arc<dyn PhysicalExpr>,

@@ -29,20 +29,24 @@ use crate::models::store;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PinnedTable {
     pub(crate) url: Url,
-    /// Identity, digest and number of rows, as far as the table has them.
+    /// Identity, digest and number of rows, as far as the table has them. Of one without a digest, which another program
+    /// wrote, when and by what it was written: many have the same number of rows.
     identity: String,
 }
 
 impl PinnedTable {
-    pub(crate) fn of(info: &TableInfo) -> Self {
+    pub(crate) fn of(info: &TableInfo) -> Result<Self, ClusterError> {
         let id = info.lineage().map_or("no identity".to_owned(), |lineage| lineage.table_id.to_string());
-        let digest = info.digest.as_deref().unwrap_or("no digest");
-        Self { url: info.url.clone(), identity: format!("{id}, {digest}, {} rows", info.rows) }
+        let content = match &info.digest {
+            Some(digest) => digest.clone(),
+            None => format!("no digest, written at {}", store().written(&info.url)?),
+        };
+        Ok(Self { url: info.url.clone(), identity: format!("{id}, {content}, {} rows", info.rows) })
     }
 
     /// Refuses a table that is another one now.
     fn check(&self) -> Result<(), ClusterError> {
-        let found = Self::of(&store().info(&self.url)?);
+        let found = Self::of(&store().info(&self.url)?)?;
         if found == *self {
             return Ok(());
         }
@@ -171,7 +175,30 @@ pub(crate) fn columns_of(schema: &Schema, keep: impl Fn(&str) -> bool) -> Schema
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::Int64Array;
+    use arrow_schema::{DataType, Field};
+
     use super::*;
+
+    #[test]
+    fn a_table_without_a_digest_is_told_from_one_of_equal_length() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
+        let pinned = || {
+            let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+            let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1, 2, 3]))]);
+            let rows = rows.expect("one column");
+            let info = store().create(&url, schema, Box::new([Ok(rows)].into_iter())).expect("a free place");
+            // As tables of other programs are.
+            let info = TableInfo { digest: None, ..info };
+            let pinned = PinnedTable::of(&info).expect("there");
+            assert_eq!(PinnedTable::of(&info).expect("there"), pinned);
+            pinned
+        };
+        let first = pinned();
+        store().delete(&url).expect("there");
+        assert_ne!(pinned(), first);
+    }
 
     #[test]
     fn ranges_cover_all_rows_in_order() {

@@ -177,7 +177,7 @@ mod tests {
     async fn a_task_whose_part_is_written_has_nothing_to_do() {
         let folder = tempfile::tempdir().expect("a folder");
         let out = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
-        let (schema, table) = (schema(), store().begin_parts(&out).expect("a free place"));
+        let (schema, table) = (schema(), store().begin_parts(&out, Ulid::generate()).expect("a free place"));
         let keep = |number: u64, ids| {
             let part = store().write_part(&out, &schema, rows(&schema, ids)).expect("writable");
             store().keep_part(&out, table.key(), number, part).expect("the first")
@@ -194,11 +194,12 @@ mod tests {
         keep(0, 0..10);
         let parts = parts_in_order(&out, table.key(), 2).expect("complete");
         assert_eq!(parts.iter().map(TablePart::rows).collect::<Vec<_>>(), [10, 20]);
-        // A task of an attempt that was given up finds no place, and makes none.
-        drop(table);
+        // A task of a job that was given up finds no place, and makes none.
+        assert!(table.give_up().expect("removable"), "it is alone");
         run(0).try_collect::<Vec<_>>().await.expect_err("nobody waits for it");
         assert!(!out.to_path().expect("local").exists());
         assert!(store().info(&out).is_err());
-        store().begin_parts(&out).expect("free").commit(&schema, Vec::new(), &Progress::default()).expect("empty");
+        let table = store().begin_parts(&out, Ulid::generate()).expect("free");
+        table.commit(&schema, Vec::new(), &Progress::default()).expect("empty");
     }
 }

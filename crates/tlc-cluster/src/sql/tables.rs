@@ -133,6 +133,6 @@ impl TableProvider for StoreTable {
         if ranges.is_empty() {
             ranges.push(0..0); // A plan has at least one partition.
         }
-        Ok(Arc::new(RowsExec::new(PinnedTable::of(&self.info), columns, ranges)))
+        Ok(Arc::new(RowsExec::new(PinnedTable::of(&self.info)?, columns, ranges)))
     }
 }

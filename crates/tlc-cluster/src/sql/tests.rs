@@ -15,6 +15,7 @@ use super::*;
 
 const N: usize = 20_000;
 const WIDTH: usize = 4;
+const MEMORY: usize = 1 << 30;
 
 /// A folder with one table of `N` rows: `id`, `label` = id mod 3, `embedding`.
 struct Toys {
@@ -44,7 +45,7 @@ fn toys() -> Toys {
 
 impl Toys {
     fn ask(&self, sql: &str) -> Result<RecordBatch, ClusterError> {
-        let rows = query(&self.root, std::slice::from_ref(&self.table), sql, &Progress::default())?;
+        let rows = query(&self.root, std::slice::from_ref(&self.table), sql, MEMORY, &Progress::default())?;
         let schema = rows.schema().clone();
         let batches = rows.collect::<Result<Vec<_>, _>>()?;
         Ok(datafusion::arrow::compute::concat_batches(&schema, &batches).expect("one schema"))
@@ -88,7 +89,7 @@ fn tables_of_one_name_are_listed_by_their_paths() {
     let schema = LanceStore::default().info(&toys.table).expect("there").schema;
     LanceStore::default().create(&other, schema, Box::new(std::iter::empty())).expect("writable");
     let tables = [toys.table.clone(), other, gone];
-    let ask = |sql: &str| query(&toys.root, &tables, sql, &Progress::default());
+    let ask = |sql: &str| query(&toys.root, &tables, sql, MEMORY, &Progress::default());
     let sql = "select table_name from information_schema.tables where table_schema = 'public' order by table_name";
     let batches = ask(sql).expect("answered").collect::<Result<Vec<_>, _>>().expect("answered");
     let names = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
@@ -204,6 +205,42 @@ fn a_row_that_cannot_be_measured_has_no_neighbours_and_is_nobodys_first() {
     assert!(refused.contains("row 1 of") && refused.contains("holds NaN or infinity"), "{refused}");
     let found = toys.ask(&nearest(0)).expect("answered");
     assert_eq!(found.column(0).as_primitive::<Int64Type>().values(), &[0, 2], "the row with NaN comes last");
+}
+
+#[test]
+fn a_sort_of_more_than_memory_holds_is_done_in_files_or_says_what_it_needs() {
+    const N_ROWS: i64 = 400_000;
+    const N_COLUMNS: i64 = 8;
+    let toys = toys();
+    let table = toys.root.join("datasets/toys/many.lance").expect("valid");
+    let noise = |row: i64, column: i64| (row * N_COLUMNS + column).wrapping_mul(0x1E37_79B9_7F4A_7C15).rotate_left(31);
+    let fields: Vec<Field> = (0..N_COLUMNS).map(|i| Field::new(format!("c{i}"), DataType::Int64, false)).collect();
+    let schema = Arc::new(Lineage::new("test/1", Operation::new("made-up", 1)).write_into(&Schema::new(fields)));
+    let columns = (0..N_COLUMNS).map(|column| {
+        let values = (0..N_ROWS).map(|row| noise(row, column));
+        Arc::new(Int64Array::from_iter_values(values)) as Arc<dyn arrow_array::Array>
+    });
+    let rows = RecordBatch::try_new(schema.clone(), columns.collect()).expect("valid");
+    // Twice that is what a sort takes.
+    let memory = 24 << 20;
+    assert!(rows.get_array_memory_size() > memory, "{}", rows.get_array_memory_size());
+    LanceStore::default().create(&table, schema, Box::new([Ok(rows)].into_iter())).expect("writable");
+    let sorted = |memory: usize| -> Result<Vec<RecordBatch>, ClusterError> {
+        let tables = std::slice::from_ref(&table);
+        query(&toys.root, tables, "select * from many order by c0", memory, &Progress::default())?.collect()
+    };
+    let (mut last, mut n_rows, mut sum) = (i64::MIN, 0, 0_i64);
+    for batch in sorted(memory).expect("in files") {
+        let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().values().to_vec();
+        for (first, other) in column(0).into_iter().zip(column(7)) {
+            assert!(first >= last, "{first} comes after {last}");
+            (last, n_rows, sum) = (first, n_rows + 1, sum.wrapping_add(other));
+        }
+    }
+    let expected = (0..N_ROWS).fold(0_i64, |sum, row| sum.wrapping_add(noise(row, 7)));
+    assert_eq!((n_rows, sum), (N_ROWS, expected), "each row once");
+    let error = with_causes(&sorted(1 << 20).expect_err("not even the files have room"));
+    assert!(error.contains("`tlc sql --memory` allows more"), "{error}");
 }
 
 #[test]

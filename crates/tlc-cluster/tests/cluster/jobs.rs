@@ -1,9 +1,12 @@
 //! Jobs that cannot be done say why, and leave nothing.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use tlc_cluster::{Apply, ClusterAddress, ClusterError, Where};
+use tlc_core::ulid::Ulid;
 use tlc_core::{Progress, ProgressSink, StoreError, TableStore, Url, with_causes};
 use tlc_table::LanceStore;
 
@@ -31,7 +34,58 @@ fn meanwhile(act: impl FnOnce() + Send + 'static) -> Progress {
 
 fn assert_nothing_is_left(out: &Url) {
     assert!(matches!(LanceStore::default().info(out), Err(StoreError::NotFound { .. })), "{out} is not visible");
-    drop(LanceStore::default().begin_parts(out).expect("its place is free"));
+    let table = LanceStore::default().begin_parts(out, Ulid::generate()).expect("its place is free");
+    assert!(table.give_up().expect("removable"), "nobody else is there");
+}
+
+/// The names of the files that hold a table's rows.
+fn files_of(out: &Url) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(out.to_path().expect("local").join("data")).expect("there");
+    entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_job_whose_driver_died_goes_on_where_it_ended() {
+    let place = Place::new();
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied at once");
+    let job = place.job("died");
+    let dies = || job.run(&Where::Here, &meanwhile(|| panic!("the driver dies here, as the test wants it")));
+    catch_unwind(AssertUnwindSafe(dies)).expect_err("it died");
+    assert!(matches!(LanceStore::default().info(&job.out), Err(StoreError::NotFound { .. })), "nothing is visible");
+    let written = files_of(&job.out);
+    assert_eq!(written.len(), 1, "a part");
+    let other = Apply { rows_per_task: 1000, ..job.clone() }.run(&Where::Here, &Progress::default());
+    let other = other.expect_err("the place is taken by other parts");
+    assert!(matches!(other, ClusterError::Store(StoreError::AlreadyExists { is_unfinished: true, .. })), "{other:?}");
+    let made = job.run(&Where::Here, &Progress::default()).expect("it goes on");
+    assert_eq!(made.digest, here.digest);
+    assert!(files_of(&job.out).is_superset(&written), "what was written is part of it");
+    assert_eq!(files_of(&job.out).len(), 80);
+    assert_eq!(rows(&made.url).columns(), rows(&here.url).columns());
+    LanceStore::default().verify(&made.url, &Progress::default()).expect("whole");
+}
+
+#[test]
+fn a_job_that_failed_goes_on_when_the_cause_is_gone() {
+    let place = Place::new();
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied at once");
+    let job = place.job("failed");
+    let data = place.table.to_path().expect("local").join("data");
+    let away = data.with_file_name("away");
+    let unplug = {
+        let (data, away) = (data.clone(), away.clone());
+        move || std::fs::rename(data, away).expect("movable")
+    };
+    let error = job.run(&Where::Here, &meanwhile(unplug)).expect_err("its rows are away");
+    assert!(matches!(error, ClusterError::Stopped { .. }), "{error:?}");
+    let text = with_causes(&error);
+    assert!(text.contains("failed.lance") && text.contains("the same job goes on"), "{text}");
+    assert!(text.contains("initial.lance"), "{text}");
+    let written = files_of(&job.out);
+    std::fs::rename(away, data).expect("movable");
+    let made = job.run(&Where::Here, &Progress::default()).expect("it goes on");
+    assert_eq!(made.digest, here.digest);
+    assert!(!written.is_empty() && files_of(&job.out).is_superset(&written), "what was written is part of it");
 }
 
 #[test]
@@ -49,24 +103,26 @@ fn a_table_that_changes_meanwhile_ends_the_job() {
 }
 
 #[test]
-fn a_job_that_is_submitted_twice_runs_once() {
+fn of_a_job_that_runs_twice_at_once_one_makes_the_table() {
     let place = Place::new();
     let (first, second) = (place.job("twice"), place.job("twice"));
-    let refused = Arc::new(Mutex::new(String::new()));
-    let again = {
-        let refused = refused.clone();
+    let made = Arc::new(Mutex::new(None));
+    // The second begins when the first has written a part, and is done before that goes on.
+    let faster = {
+        let made = made.clone();
         move || {
-            let error = second.run(&Where::Here, &Progress::default()).expect_err("the place is taken");
-            *refused.lock().expect("no panic before") = with_causes(&error);
+            let table = second.run(&Where::Here, &Progress::default()).expect("it uses the part");
+            *made.lock().expect("no panic before") = Some(table);
         }
     };
-    let made = first.run(&Where::Here, &meanwhile(again)).expect("the first is not disturbed");
-    let refused = refused.lock().expect("no panic before").clone();
-    assert!(refused.contains("twice.lance") && refused.contains("it is being written"), "{refused}");
+    let late = first.run(&Where::Here, &meanwhile(faster)).expect_err("the second was faster");
+    let is_whole = matches!(late, ClusterError::Store(StoreError::AlreadyExists { is_unfinished: false, .. }));
+    assert!(is_whole && late.to_string().contains("already exists"), "{late}");
+    let made = made.lock().expect("no panic before").take().expect("made");
+    LanceStore::default().verify(&made.url, &Progress::default()).expect("whole, and not taken away");
+    assert_eq!(files_of(&made.url).len(), 80, "a file for each part");
     let third = first.run(&Where::Here, &Progress::default()).expect_err("it is there");
-    let is_whole = matches!(third, ClusterError::Store(StoreError::AlreadyExists { is_unfinished: false, .. }));
-    assert!(is_whole && third.to_string().contains("already exists"), "{third}");
-    LanceStore::default().verify(&made.url, &Progress::default()).expect("whole");
+    assert!(matches!(third, ClusterError::Store(StoreError::AlreadyExists { is_unfinished: false, .. })), "{third}");
 }
 
 #[test]

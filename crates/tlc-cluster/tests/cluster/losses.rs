@@ -1,14 +1,17 @@
 //! What is lost with a scheduler or an executor, and how a job ends that cannot go on.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use tlc_cluster::{Apply, ClusterError, Where};
-use tlc_core::{Progress, TableStore, with_causes};
+use tlc_core::{Column, Lineage, NumberRole, Operation, Progress, TableStore, Url, with_causes};
 use tlc_table::LanceStore;
 
-use crate::Place;
 use crate::processes::{Process, Running, address, assert_same, free_ports, in_time, turn, wait_for};
+use crate::{Place, WIDTH};
 
 /// The place is free again, and stays so: nobody who was left behind writes there.
 fn assert_nothing_is_left(job: &Apply) {
@@ -52,9 +55,10 @@ fn a_cluster_without_executors_says_so() {
 }
 
 #[test]
-fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
+fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it_and_can_be_run_again() {
     let _turn = turn();
     let (place, port) = (Place::new(), free_ports(1));
+    let here = place.job("here").run(&Where::Here, &Progress::default()).expect("applied here");
     let _scheduler = Process::scheduler(port, 60);
     let executor = Process::executor(port);
     // Less than it takes to notice that an executor is lost.
@@ -62,7 +66,8 @@ fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
     let running = Running::mid_job(&job, port);
     executor.freeze();
     let error = running.end().expect_err("nobody runs tasks");
-    let ClusterError::Stalled { address: at, job: id, done, tasks: 80, attempts: 3.., .. } = &error else {
+    let ClusterError::Stopped { source, .. } = &error else { panic!("{error:?}") };
+    let ClusterError::Stalled { address: at, job: id, done, tasks: 80, attempts: 3.., .. } = source.as_ref() else {
         panic!("{error:?}");
     };
     assert!((1..80).contains(done), "{done} parts");
@@ -72,7 +77,12 @@ fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it() {
         assert!(!said.is_empty() && text.contains(said), "{text}");
     }
     assert_eq!(*at, address(port).to_string());
-    assert_nothing_is_left(&job);
+    // The same job goes on with the parts once somebody runs tasks.
+    drop(executor);
+    let _executor = Process::executor(port);
+    let made = in_time(|progress| place.job("stuck").run(&Where::Cluster(address(port)), progress));
+    assert_same(&made.expect("it goes on"), &here);
+    LanceStore::default().verify(&job.out, &Progress::default()).expect("the digest is right");
 }
 
 #[test]
@@ -128,4 +138,32 @@ fn a_task_that_one_machine_cannot_do_is_done_by_another() {
     let job = place.job("one-has-room");
     assert_same(&in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect("one has room"), &here);
     LanceStore::default().verify(&job.out, &Progress::default()).expect("the digest is right");
+}
+
+/// A table whose one task takes a processor many seconds.
+fn write_many_rows(url: &Url, n_rows: usize) {
+    let values = (0..n_rows * WIDTH).map(|i| ((i * 7919) % 10_007) as f32 / 1000.0).collect();
+    let embedding = Column::embedding("embedding", WIDTH, values, NumberRole::NnEmbedding).expect("whole vectors");
+    let lineage = Lineage::new("test/1", Operation::new("made-up", 1));
+    let schema = Arc::new(lineage.write_into(&Schema::new(vec![embedding.field])));
+    let rows = RecordBatch::try_new(schema.clone(), vec![embedding.values]).expect("valid");
+    LanceStore::default().create(url, schema, Box::new([Ok(rows)].into_iter())).expect("a free place");
+}
+
+#[test]
+fn a_task_that_ends_whoever_runs_it_ends_the_job() {
+    const N_MANY: usize = 2_000_000;
+    let _turn = turn();
+    let (place, port) = (Place::new(), free_ports(1));
+    let table = place.root().join("datasets/toys/many.lance").expect("valid");
+    write_many_rows(&table, N_MANY);
+    let _scheduler = Process::scheduler(port, 60);
+    let _executors = [(); 3].map(|()| Process::executor_that_is_ended(port));
+    let job = Apply { table, rows_per_task: N_MANY as u64, ..place.job("too-much") };
+    let error = in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect_err("nobody can do it");
+    assert!(matches!(error, ClusterError::Job { done: 0, tasks: 1, .. }), "{error:?}");
+    let text = with_causes(&error);
+    assert!(text.contains("part 0 was being written by each of the executors 127.0.0.1:"), "{text}");
+    assert!(text.contains("--rows-per-task") && text.contains("--tasks"), "{text}");
+    assert_nothing_is_left(&job);
 }

@@ -54,11 +54,19 @@ impl Process {
 
     /// An executor whose system lets no file grow beyond some kilobytes, as if its disk were full.
     pub(crate) fn executor_without_room(scheduler: u16) -> Self {
+        Self::limited_executor("trap '' XFSZ; ulimit -f 8", scheduler)
+    }
+
+    /// An executor that its system ends after two seconds of a processor's time, in the midst of its first long task, as
+    /// one is ended whose task takes too much memory.
+    pub(crate) fn executor_that_is_ended(scheduler: u16) -> Self {
+        Self::limited_executor("ulimit -c 0; ulimit -t 2", scheduler)
+    }
+
+    fn limited_executor(limits: &str, scheduler: u16) -> Self {
         let port = free_ports(2);
         let mut limited = Command::new("sh");
-        limited
-            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""])
-            .arg(std::env::current_exe().expect("a path"));
+        limited.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]).arg(std::env::current_exe().expect("a path"));
         // They may be files.
         limited.stdout(Stdio::null()).stderr(Stdio::null());
         let process = Self::start_by(limited, &format!("executor {port} {scheduler}"));

@@ -108,6 +108,18 @@ impl LanceStore {
         Self { engine: Engine::of(Environment::Given(variables.into_iter().collect())) }
     }
 
+    /// What tells the table at `url` from any other that was there before or will be: when it was written, and by which
+    /// transaction. For tables of other programs, which have no digest; two with the same rows differ.
+    ///
+    /// # Errors
+    /// As [`info`](TableStore::info).
+    pub fn written(&self, url: &Url) -> Result<String, StoreError> {
+        let dataset = read::open(&self.engine.session, self.backend(url)?.as_ref(), url)?;
+        let manifest = dataset.manifest();
+        let transaction = manifest.transaction_file.as_deref().unwrap_or("no transaction");
+        Ok(format!("{} ns, {transaction}", manifest.timestamp_nanos))
+    }
+
     /// Who serves the place of `url`.
     fn backend(&self, url: &Url) -> Result<Arc<dyn Backend>, StoreError> {
         let unsupported = |reason: &str| Err(StoreError::Unsupported { url: url.clone(), reason: reason.to_owned() });

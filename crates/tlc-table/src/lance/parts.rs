@@ -1,12 +1,19 @@
 //! A table that several writers make together, perhaps on several machines: whoever begins it claims its place, each
 //! writer adds files that nobody sees yet, and one commit makes all of it visible.
 //!
+//! Whoever begins it gives a key, which stands for its rows and how they are dealt among the parts. Another one who
+//! comes with the same key joins: after the first has died, or beside it. Who is dead cannot be known from afar, and need
+//! not be: parts of one key have the same rows, and of two commits one wins. A note beside the records says whether somebody
+//! has joined; from then on nobody takes the parts away. Before, who is alone may, which the note says first, so that
+//! nobody joins what is about to go.
+//!
 //! Parts have numbers. A writer that has written one says so by a record in the table's folder, which only the first of
 //! several can write: so a part may be tried any number of times, by several writers at once, and counts once, and
 //! whoever waits sees how many there are. What the others wrote are files that no manifest names, like those of a writer
 //! that died; they are removed with the commit.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,9 +30,9 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tlc_core::digest::TableDigest;
 use tlc_core::ulid::Ulid;
-use tlc_core::{BatchStream, Progress, Scan, StoreError, TableInfo, Url, WriteCondition};
+use tlc_core::{BatchStream, ObjectVersion, Progress, Scan, StoreError, TableInfo, Url, WriteCondition};
 
-use super::write::{Place, commit, set_digest, write_files};
+use super::write::{commit, finish, set_digest, withdraw, write_files};
 use super::{LanceStore, new_session, read};
 use crate::backend::Backend;
 use crate::cause::{Cause, brief};
@@ -37,6 +44,19 @@ const RECORDS: &str = "_tlc_parts";
 const DATA_FOLDER: &str = "data";
 /// Ends the name of a record; before it is the part's number.
 const RECORD_SUFFIX: &str = ".json";
+/// Beside the records: who makes the table.
+const NOTE: &str = "drivers";
+
+/// Who makes a table in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Drivers {
+    /// Who began it.
+    One,
+    /// Others have joined, whether the first is alive or not.
+    Several,
+    /// Nobody any more; its parts are being taken away.
+    Nobody,
+}
 
 /// Files with some rows of a table that is not committed yet. It can be serialised, to be sent to whoever commits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,27 +72,31 @@ impl TablePart {
     }
 }
 
-/// A table whose place is claimed and whose parts are being written. Dropped before
-/// [`commit`](Self::commit) succeeded, it takes all of them away again.
+/// A table whose place is claimed and whose parts are being written. Dropped, it leaves them, as if its process had been
+/// killed: whoever begins the table by the same key goes on with them. [`give_up`](Self::give_up) takes them away.
 pub struct TableInParts {
     session: Arc<Session>,
-    place: Place,
+    backend: Arc<dyn Backend>,
+    url: Url,
     key: Ulid,
 }
 
 impl std::fmt::Debug for TableInParts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TableInParts").field("url", &self.place.url).finish_non_exhaustive()
+        f.debug_struct("TableInParts").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
 impl LanceStore {
-    /// Claims the place of a table whose rows [`write_part`](Self::write_part) adds.
+    /// Claims the place of a table whose rows [`write_part`](Self::write_part) adds, or joins those who make it by the same
+    /// `key`, dead or alive. They must be about to write the same rows into the parts of the same numbers; a new
+    /// identity (`Ulid::generate()`) is a key that nobody shares.
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use arrow_array::{Int64Array, RecordBatch};
     /// # use arrow_schema::{DataType, Field, Schema};
+    /// # use tlc_core::ulid::Ulid;
     /// # use tlc_core::{Progress, TableStore};
     /// # use tlc_table::LanceStore;
     /// # let folder = tempfile::tempdir()?;
@@ -80,7 +104,7 @@ impl LanceStore {
     /// let store = LanceStore::default();
     /// let schema = Arc::new(Schema::new(vec![Field::new("example_id", DataType::Int64, false)]));
     /// let rows = |ids| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(ids))]).expect("one column");
-    /// let table = store.begin_parts(&url)?;
+    /// let table = store.begin_parts(&url, Ulid::generate())?;
     /// let last = store.write_part(&url, &schema, Box::new([Ok(rows(vec![2, 3]))].into_iter()))?;
     /// let first = store.write_part(&url, &schema, Box::new([Ok(rows(vec![0, 1]))].into_iter()))?;
     /// let info = table.commit(&schema, vec![first, last], &Progress::default())?;
@@ -89,10 +113,19 @@ impl LanceStore {
     /// ```
     ///
     /// # Errors
-    /// [`StoreError::AlreadyExists`], also if somebody else is writing it; a failing backend.
-    pub fn begin_parts(&self, url: &Url) -> Result<TableInParts, StoreError> {
-        let place = Place::claim(self.backend(url)?, url)?;
-        Ok(TableInParts { session: self.engine.session.clone(), place, key: Ulid::generate() })
+    /// [`StoreError::AlreadyExists`], also if it is being written by another key; a failing backend.
+    pub fn begin_parts(&self, url: &Url, key: Ulid) -> Result<TableInParts, StoreError> {
+        let backend = self.backend(url)?;
+        match backend.claim(url) {
+            Ok(()) => note_first(backend.as_ref(), url, key)?,
+            Err(taken @ StoreError::AlreadyExists { is_unfinished: true, .. }) => {
+                if !join(backend.as_ref(), url, key)? {
+                    return Err(taken);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(TableInParts { session: self.engine.session.clone(), backend, url: url.clone(), key })
     }
 
     /// Writes `rows`, which have the columns of `schema`, as a part of the table that was begun at `url`. Any process
@@ -166,6 +199,7 @@ impl LanceStore {
         part: &TablePart,
     ) -> Result<TablePart, StoreError> {
         need_begun(backend, url)?;
+        sync_files(url, part)?;
         let content =
             serde_json::to_vec(part).map_err(|error| StoreError::backend("describe a part of", url, error))?;
         match backend.write_object(&record(url, key, number)?, &content, &WriteCondition::Absent) {
@@ -217,9 +251,75 @@ fn record(url: &Url, key: Ulid, number: u64) -> Result<Url, StoreError> {
     Ok(records(url, key)?.join(&format!("{number}{RECORD_SUFFIX}"))?)
 }
 
+fn note(url: &Url, key: Ulid) -> Result<Url, StoreError> {
+    Ok(records(url, key)?.join(NOTE)?)
+}
+
+/// What the note at `note` says, and its version; `None` if there is none.
+fn read_note(backend: &dyn Backend, note: &Url) -> Result<Option<(Drivers, ObjectVersion)>, StoreError> {
+    let (content, version) = match backend.read_object(note) {
+        Ok(found) => found,
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let damaged = |error: serde_json::Error| StoreError::Damaged { url: note.clone(), reason: error.to_string() };
+    Ok(Some((serde_json::from_slice(&content).map_err(damaged)?, version)))
+}
+
+fn write_note(
+    backend: &dyn Backend,
+    note: &Url,
+    drivers: Drivers,
+    condition: &WriteCondition,
+) -> Result<(), StoreError> {
+    let content = serde_json::to_vec(&drivers).expect("a word is plain data");
+    backend.write_object(note, &content, condition).map(drop)
+}
+
+/// Says who claimed the place just now; gives that back if it cannot be said.
+fn note_first(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<(), StoreError> {
+    let note = note(url, key)?;
+    let written = write_note(backend, &note, Drivers::One, &WriteCondition::Absent);
+    if written.is_err() && matches!(read_note(backend, &note), Ok(None)) {
+        withdraw(backend, url);
+    }
+    written
+}
+
+/// Whether the table at `url` is made by the key `key`, from now on by several.
+fn join(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<bool, StoreError> {
+    let note = note(url, key)?;
+    while let Some((drivers, version)) = read_note(backend, &note)? {
+        match drivers {
+            Drivers::Nobody => return Ok(false),
+            Drivers::Several => return Ok(true),
+            Drivers::One => {}
+        }
+        match write_note(backend, &note, Drivers::Several, &WriteCondition::Unchanged(version)) {
+            Ok(()) => return Ok(true),
+            // Somebody else has joined, or who was alone gives up.
+            Err(StoreError::Conflict { .. }) => {}
+            Err(_) if matches!(read_note(backend, &note), Ok(None | Some((Drivers::Nobody, _)))) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
 fn share_files(some: &[Fragment], others: &[Fragment]) -> bool {
     let of_others: BTreeSet<&String> = others.iter().flat_map(|it| &it.files).map(|file| &file.path).collect();
     some.iter().flat_map(|it| &it.files).any(|file| of_others.contains(&file.path))
+}
+
+/// Makes the files of a part survive a power loss, before a record says that they are there. What an object store has
+/// taken does.
+fn sync_files(url: &Url, part: &TablePart) -> Result<(), StoreError> {
+    let Some(folder) = url.join(DATA_FOLDER)?.to_path() else { return Ok(()) };
+    let files = part.fragments.iter().flat_map(|fragment| &fragment.files).map(|file| folder.join(&file.path));
+    let mut paths = files.chain([folder.clone()]);
+    paths
+        .try_for_each(|path| File::open(path)?.sync_all())
+        .map_err(|error| StoreError::backend("flush a part of", url, error))
 }
 
 /// Removes the files of a part that no manifest names.
@@ -241,8 +341,7 @@ fn need_begun(backend: &dyn Backend, url: &Url) -> Result<(), StoreError> {
 }
 
 impl TableInParts {
-    /// Tells this attempt to make the table from all others at its place: writers that an earlier one left behind keep
-    /// their parts by another key.
+    /// What it was begun by. Writers of another key keep their parts elsewhere.
     pub fn key(&self) -> Ulid {
         self.key
     }
@@ -252,7 +351,7 @@ impl TableInParts {
     /// # Errors
     /// A failing backend.
     pub fn kept_parts(&self) -> Result<BTreeSet<u64>, StoreError> {
-        let names = self.place.backend.list_objects(&records(&self.place.url, self.key)?)?;
+        let names = self.backend.list_objects(&records(&self.url, self.key)?)?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(RECORD_SUFFIX)?.parse().ok()).collect())
     }
 
@@ -262,28 +361,67 @@ impl TableInParts {
     /// can bring its share of it. What cannot be read back is thus noticed before anybody sees it.
     ///
     /// # Errors
-    /// Parts that are damaged or missing; a failing backend; cancellation. Then the place is given back.
+    /// Parts that are damaged or missing; a failing backend; cancellation: then all parts stay.
+    /// [`StoreError::AlreadyExists`] if another one of the same key was faster. [`StoreError::NotFlushed`] if this one's
+    /// table is there.
     pub fn commit(
-        self,
+        &self,
         schema: &SchemaRef,
         parts: Vec<TablePart>,
         progress: &Progress,
     ) -> Result<TableInfo, StoreError> {
-        let Self { session, place, .. } = self;
-        let (url, uri) = (&place.url, place.backend.lance_uri(&place.url)?);
+        let (session, backend, url) = (&self.session, self.backend.as_ref(), &self.url);
+        let dataset = match self.commit_first(schema, parts, progress) {
+            Ok(dataset) => dataset,
+            Err(StoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
+            Err(_) if backend.has_table(url).unwrap_or(false) => return Err(StoreError::exists(url)),
+            Err(error) => return Err(error),
+        };
+        remove_what_parts_left(session, backend, url);
+        finish(session, backend, url, &dataset)
+    }
+
+    fn commit_first(
+        &self,
+        schema: &SchemaRef,
+        parts: Vec<TablePart>,
+        progress: &Progress,
+    ) -> Result<Dataset, StoreError> {
+        let (session, backend, url) = (&self.session, self.backend.as_ref(), &self.url);
+        need_begun(backend, url)?;
+        let uri = backend.lance_uri(url)?;
         let rows = parts.iter().map(TablePart::rows).sum();
         let no_rows = Box::new(std::iter::empty());
-        let mut transaction = write_files(&session, &uri, url, schema, no_rows, None)?;
+        let mut transaction = write_files(session, &uri, url, schema, no_rows, None)?;
         if let Operation::Overwrite { fragments, .. } = &mut transaction.operation {
             // Writers know nothing of each other: numbers are given by the commit.
             let of_parts = parts.into_iter().flat_map(|part| part.fragments);
             *fragments = of_parts.map(|fragment| Fragment { id: 0, ..fragment }).collect();
         }
-        let digest = digest_of(&session, &uri, url, schema, &transaction, rows, progress)?;
+        let digest = digest_of(session, &uri, url, schema, &transaction, rows, progress)?;
         set_digest(&mut transaction, digest);
-        commit(&session, &uri, url, transaction)?;
-        remove_what_parts_left(&session, &place);
-        place.finish(&session)
+        backend.flush_rows(url)?;
+        commit(session, &uri, url, transaction)
+    }
+
+    /// Takes all parts away and gives the place back, unless others have joined, or the table was committed. Whether it did.
+    ///
+    /// # Errors
+    /// A failing backend. What is left then takes space, and the place is taken.
+    pub fn give_up(self) -> Result<bool, StoreError> {
+        let (backend, note) = (self.backend.as_ref(), note(&self.url, self.key)?);
+        let Some((Drivers::One, version)) = read_note(backend, &note)? else { return Ok(false) };
+        match write_note(backend, &note, Drivers::Nobody, &WriteCondition::Unchanged(version)) {
+            Ok(()) => {}
+            Err(StoreError::Conflict { .. }) => return Ok(false), // Somebody has joined just now.
+            Err(error) => return Err(error),
+        }
+        // Nobody else commits any more; but an own commit may have been done although its answer was lost.
+        if backend.has_table(&self.url)? {
+            return Ok(false);
+        }
+        backend.withdraw(&self.url)?;
+        Ok(true)
     }
 }
 
@@ -321,18 +459,18 @@ fn digest_of(
 }
 
 /// Takes the records away, and the files of parts that were lost. They only take space, so a failure is no error.
-fn remove_what_parts_left(session: &Arc<Session>, place: &Place) {
-    let records = place.url.join(RECORDS).map_err(StoreError::from);
-    let removed = records.and_then(|records| place.backend.delete_folder(&records));
-    let opened = removed.and_then(|()| read::open(session, place.backend.as_ref(), &place.url));
+fn remove_what_parts_left(session: &Arc<Session>, backend: &dyn Backend, url: &Url) {
+    let records = url.join(RECORDS).map_err(StoreError::from);
+    let removed = records.and_then(|records| backend.delete_folder(&records));
+    let opened = removed.and_then(|()| read::open(session, backend, url));
     let removed = opened.and_then(|dataset: Dataset| {
-        let failed = |cause: Cause| StoreError::backend("clean up", &place.url, brief(&place.url, cause));
+        let failed = |cause: Cause| StoreError::backend("clean up", url, brief(url, cause));
         // Nobody but the writers of parts writes here, and these are done: files need not grow old first.
         let cleaned = wait(|| dataset.cleanup_old_versions(Default::default(), Some(true), Some(false)));
         cleaned.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))
     });
     if let Err(error) = removed {
-        tracing::warn!(url = %place.url, %error, "cannot remove files of parts that were lost; they take space");
+        tracing::warn!(%url, %error, "cannot remove files of parts that were lost; they take space");
     }
 }
 
@@ -391,8 +529,8 @@ mod tests {
         let (whole, parted) = (root.join("whole.lance").expect("valid"), root.join("parted.lance").expect("valid"));
         let (store, schema) = (LanceStore::default(), schema());
         let one = store.create(&whole, schema.clone(), rows(&schema, 0..30_000)).expect("writable");
-        let table = store.begin_parts(&parted).expect("a free place");
-        let key = table.key();
+        let key = Ulid::generate();
+        let table = store.begin_parts(&parted, key).expect("a free place");
         // Another process writes with a store of its own, and a part may be written twice.
         let other = LanceStore::default();
         let last = other.write_part(&parted, &schema, rows(&schema, 20_000..30_000)).expect("writable");
@@ -408,7 +546,7 @@ mod tests {
         assert_eq!(store.keep_part(&parted, key, 0, lost).expect("the second"), first, "the first counts");
         assert_eq!(n_files(), 2, "and the other's files are gone");
         assert_eq!(store.kept_part(&parted, key, 1).expect("readable"), Some(last.clone()));
-        store.keep_part(&parted, Ulid::generate(), 2, first.clone()).expect("of an earlier attempt");
+        store.keep_part(&parted, Ulid::generate(), 2, first.clone()).expect("of another key");
         assert_eq!(table.kept_parts().expect("readable"), BTreeSet::from([0, 1]));
         assert!(matches!(store.info(&parted), Err(StoreError::NotFound { .. })), "nothing is visible yet");
         let late = store.write_part(&parted, &schema, rows(&schema, 0..20_000)).expect("writable");
@@ -438,7 +576,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
         let (store, schema) = (LanceStore::default(), schema());
-        let table = store.begin_parts(&url).expect("a free place");
+        let table = store.begin_parts(&url, Ulid::generate()).expect("a free place");
         let info = table.commit(&schema, Vec::new(), &Progress::default()).expect("committable");
         assert_eq!(info.rows, 0);
         store.verify(&url, &Progress::default()).expect("the digest is right");
@@ -451,8 +589,8 @@ mod tests {
         let (store, schema) = (LanceStore::default(), schema());
         let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect_err("nobody began it");
         assert!(matches!(early, StoreError::NotFound { .. }) && !url.to_path().expect("local").exists(), "{early}");
-        let table = store.begin_parts(&url).expect("a free place");
-        let taken = store.begin_parts(&url).expect_err("it is taken");
+        let table = store.begin_parts(&url, Ulid::generate()).expect("a free place");
+        let taken = store.begin_parts(&url, Ulid::generate()).expect_err("it is taken");
         assert!(matches!(taken, StoreError::AlreadyExists { is_unfinished: true, .. }), "{taken}");
         let text = taken.to_string();
         assert!(text.contains("its writer was stopped") && text.contains("tlc doctor --repair"), "{text}");
@@ -460,21 +598,94 @@ mod tests {
         // A part that was lost after it was reported.
         std::fs::remove_dir_all(url.to_path().expect("local").join("data")).expect("removable");
         table.commit(&schema, vec![part], &Progress::default()).expect_err("its files are gone");
+        assert!(matches!(store.info(&url), Err(StoreError::NotFound { .. })), "nothing is visible");
+        assert!(table.give_up().expect("removable"), "it is alone");
         assert!(!url.to_path().expect("local").exists(), "nothing is left");
-        store.begin_parts(&url).expect("free again");
+        store.begin_parts(&url, Ulid::generate()).expect("free again");
+    }
+
+    #[test]
+    fn who_comes_with_the_same_key_goes_on_with_the_parts_and_one_commits() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Url::from_path(folder.path()).expect("an absolute path");
+        let (whole, url) = (root.join("whole.lance").expect("valid"), root.join("t.lance").expect("valid"));
+        let (store, key) = (LanceStore::default(), Ulid::generate());
+        // Each has a lineage of its own.
+        let (of_first, of_second) = (schema(), schema());
+        let one = store.create(&whole, of_first.clone(), rows(&of_first, 0..30_000)).expect("writable");
+        let keep = |schema: &SchemaRef, number: u64, ids: Range<i64>| {
+            let part = store.write_part(&url, schema, rows(schema, ids)).expect("writable");
+            store.keep_part(&url, key, number, part).expect("the first")
+        };
+        let first = store.begin_parts(&url, key).expect("a free place");
+        let begun = keep(&of_first, 0, 0..20_000);
+        drop(first); // As if its process had been killed.
+        let taken = store.begin_parts(&url, Ulid::generate()).expect_err("it is of other rows");
+        assert!(matches!(taken, StoreError::AlreadyExists { is_unfinished: true, .. }), "{taken}");
+        let other = LanceStore::default();
+        let second = other.begin_parts(&url, key).expect("it goes on");
+        assert_eq!(second.kept_parts().expect("readable"), BTreeSet::from([0]));
+        let third = other.begin_parts(&url, key).expect("so does this one, at once");
+        let rest = keep(&of_second, 1, 20_000..30_000);
+        let quits = other.begin_parts(&url, key).expect("and this one");
+        assert!(!quits.give_up().expect("readable"), "others are at work");
+        let parts = vec![begun, rest];
+        let made = second.commit(&of_second, parts.clone(), &Progress::default()).expect("committable");
+        assert_eq!((made.rows, &made.digest), (30_000, &one.digest));
+        assert_eq!(made.lineage(), Lineage::read_from(&of_second));
+        let late = third.commit(&of_first, parts, &Progress::default()).expect_err("it is there");
+        assert!(matches!(late, StoreError::AlreadyExists { is_unfinished: false, .. }), "{late}");
+        assert!(!third.give_up().expect("readable"), "nor does it take away what is there");
+        let store = LanceStore::default();
+        store.verify(&url, &Progress::default()).expect("the digest is right");
+        assert_eq!(ids(store.scan(&url, Scan::default()).expect("readable")), (0..30_000).collect::<Vec<_>>());
+        assert!(!url.to_path().expect("local").join(RECORDS).exists());
+    }
+
+    #[test]
+    fn who_gives_up_takes_nothing_from_who_joins() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Url::from_path(folder.path()).expect("an absolute path");
+        let (store, schema) = (LanceStore::default(), schema());
+        for round in 0..20 {
+            let (url, key) = (root.join(&format!("{round}.lance")).expect("valid"), Ulid::generate());
+            let first = store.begin_parts(&url, key).expect("a free place");
+            let start = std::sync::Barrier::new(2);
+            let (is_free, joined) = std::thread::scope(|scope| {
+                let gives_up = scope.spawn(|| {
+                    start.wait();
+                    first.give_up().expect("possible")
+                });
+                start.wait();
+                let joined = store.begin_parts(&url, key);
+                (gives_up.join().expect("no panic"), joined)
+            });
+            match joined {
+                // Before it was given up, or after that as the first.
+                Ok(table) => {
+                    let made = table.commit(&schema, Vec::new(), &Progress::default()).expect("its place stays");
+                    store.verify(&made.url, &Progress::default()).expect("whole");
+                }
+                Err(error) => {
+                    assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error}");
+                    assert!(is_free, "round {round}");
+                }
+            }
+        }
     }
 
     #[test]
     fn a_part_whose_rows_come_when_nobody_waits_any_more_makes_no_folder() {
         let folder = tempfile::tempdir().expect("a folder");
         let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
-        let (store, schema) = (LanceStore::default(), schema());
-        let table = store.begin_parts(&url).expect("a free place");
-        let key = table.key();
+        let (store, schema, key) = (LanceStore::default(), schema(), Ulid::generate());
+        let table = store.begin_parts(&url, key).expect("a free place");
         let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect("writable");
         let (mut waiting, mut batches) = (Some(table), rows(&schema, 0..10));
         let late = std::iter::from_fn(move || {
-            drop(waiting.take());
+            if let Some(table) = waiting.take() {
+                assert!(table.give_up().expect("removable"), "it is alone");
+            }
             batches.next()
         });
         let error = store.write_part(&url, &schema, Box::new(late)).expect_err("the place was given back");

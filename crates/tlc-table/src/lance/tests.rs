@@ -278,6 +278,19 @@ fn a_table_of_another_program_that_was_added_to_is_refused() {
 }
 
 #[test]
+fn a_table_of_another_program_is_told_from_one_that_took_its_place() {
+    let fixture = Fixture::new();
+    let written = |store: &LanceStore| store.written(&fixture.url).expect("there");
+    add_with_lance(&fixture.url, &[1, 2, 3]);
+    let first = written(&fixture.store);
+    assert_eq!(written(&fixture.reopened()), first, "whoever looks");
+    fs::remove_dir_all(fixture.folder.path().join("t.lance")).expect("removable");
+    add_with_lance(&fixture.url, &[1, 2, 3]);
+    assert_ne!(written(&fixture.reopened()), first);
+    assert_ne!(written(&fixture.store), first, "also who has read the other");
+}
+
+#[test]
 fn what_another_program_adds_to_a_table_of_tlc_is_not_read() {
     let fixture = Fixture::new();
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));

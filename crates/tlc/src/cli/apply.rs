@@ -19,7 +19,7 @@ pub(crate) struct ApplyArgs {
     #[arg(long, value_name = "URL")]
     table: String,
     /// The table that is made: a place that ends in .lance, typed as that of the other; a path is one of the project where
-    /// there is no such folder
+    /// there is no such folder. After a failure or a kill, the same command goes on with what is written of it
     #[arg(long, value_name = "URL")]
     out: String,
     /// The column of vectors [default: the only embedding of the model's width]
@@ -35,7 +35,7 @@ pub(crate) struct ApplyArgs {
     /// table that has datasets or runs]
     #[arg(long)]
     project: Option<PathBuf>,
-    /// Rows per task
+    /// Rows per task; the same number to go on with what an earlier command has written
     #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..))]
     rows_per_task: u64,
     /// The scheduler of a cluster, such as df://127.0.0.1:50050; without it the job runs in this process

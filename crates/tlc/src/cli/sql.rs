@@ -30,6 +30,10 @@ pub(crate) struct SqlArgs {
     /// Rows to print
     #[arg(long, default_value_t = 100)]
     rows: usize,
+    /// Memory for what is sorted, grouped or joined, in MiB: a sort or group that needs more goes on in temporary files, which
+    /// TMPDIR places; a join does not. One thread is used for each 128 MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    memory: usize,
     #[command(flatten)]
     project: ProjectArgs,
 }
@@ -46,7 +50,7 @@ pub(crate) fn run(args: &SqlArgs, progress: &Progress) -> anyhow::Result<()> {
         }
         return Ok(());
     };
-    let rows = query(project.root(), &tables, sql, progress)?;
+    let rows = query(project.root(), &tables, sql, args.memory.saturating_mul(1 << 20), progress)?;
     match &args.out {
         None => print(rows, args.rows),
         Some(file) => {

@@ -2,7 +2,11 @@
 
 use std::fs;
 
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int64Type};
 use tlc::core::Progress;
+use tlc::table::read_file;
 
 use super::faults::{run_with_embeddings, urls};
 use super::{output, project, tlc};
@@ -81,6 +85,20 @@ fn a_model_is_applied_to_a_table_and_the_result_can_be_asked_about() {
     let text = fs::read_to_string(&csv).expect("written");
     assert_eq!(text.lines().next(), Some("example_id,embeddings_pca_ood"));
     assert_eq!(text.lines().count(), 4, "{text}");
+    let arrow = folder.path().join("rows.arrow");
+    let (written, stdout, stderr) =
+        run_command(&["sql", query, "--out", &arrow.display().to_string(), "--memory", "64"]);
+    assert!(written.status.success() && stdout.contains("3 rows"), "{stdout}{stderr}");
+    let (schema, batches) = read_file(&arrow).expect("an Arrow file");
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["example_id", "embeddings_pca_ood"]);
+    let batches: Vec<RecordBatch> = batches.map(|batch| batch.expect("readable")).collect();
+    let ids = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+    assert_eq!(ids.collect::<Vec<_>>(), [0, 1, 2]);
+    let scores = batches.iter().flat_map(|batch| batch.column(1).as_primitive::<Float32Type>().values().to_vec());
+    let lines = text.lines().skip(1).map(|line| line.rsplit_once(',').expect("two cells").1.parse::<f32>());
+    let told: Vec<f32> = lines.map(|score| score.expect("a number")).collect();
+    assert_eq!(scores.collect::<Vec<_>>(), told, "what the other file says");
     let (listed, stdout, _) = run_command(&["sql", "--tables"]);
     assert!(listed.status.success() && stdout.contains("\"datasets/toys/applied\""), "{stdout}");
     let (unknown, _, stderr) = run_command(&["sql", "select * from aplied"]);

@@ -1,8 +1,9 @@
 //! A fitted model on a table in a bucket, by one process and by a cluster: all they share is the bucket.
 
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tlc::core::{
     reducer_from_args,
 };
 
-use super::server::Server;
+use super::server::{KEY_ID, SECRET, Server};
 
 const N_ROWS: usize = 2_000;
 const WIDTH: usize = 8;
@@ -56,6 +57,48 @@ impl Drop for Standalone {
     }
 }
 
+/// A road to a scheduler that keeps what is said to it.
+struct Road {
+    port: u16,
+    said: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Road {
+    /// It is there until the test's process ends.
+    fn to(scheduler: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let said: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let kept = said.clone();
+        thread::spawn(move || {
+            for driver in listener.incoming().flatten() {
+                let Ok(scheduler) = TcpStream::connect(("127.0.0.1", scheduler)) else { continue };
+                let ends = (driver.try_clone().expect("a handle"), scheduler.try_clone().expect("a handle"));
+                let kept = kept.clone();
+                thread::spawn(move || carry(driver, scheduler, |bytes| kept.lock().expect("sound").extend(bytes)));
+                thread::spawn(move || carry(ends.1, ends.0, |_| {}));
+            }
+        });
+        Self { port, said }
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().expect("sound")).into_owned()
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, keep: impl Fn(&[u8])) {
+    let mut buffer = [0; 1 << 14];
+    while let Ok(n @ 1..) = from.read(&mut buffer) {
+        keep(&buffer[..n]);
+        if to.write_all(&buffer[..n]).is_err() {
+            break;
+        }
+    }
+    // Whoever waits for more shall know that there is none.
+    let _ = to.shutdown(Shutdown::Write);
+}
+
 /// A table with embeddings, and a model that was fitted on them.
 fn table_and_model(store: &dyn TableStore, root: &Url) -> (Url, Url) {
     let values: Vec<f32> = (0..N_ROWS * WIDTH).map(|i| ((i * 7919) % 10_007) as f32 / 100.0).collect();
@@ -92,7 +135,13 @@ fn parts_in_a_bucket_make_one_table_wherever_they_are_written(server: Server) {
     };
     let here = apply("here", &[]);
     let cluster = Standalone::start(server);
-    let there = apply("there", &["--cluster", &format!("df://127.0.0.1:{}", cluster.1), "--patience", "30"]);
+    let road = Road::to(cluster.1);
+    let there = apply("there", &["--cluster", &format!("df://127.0.0.1:{}", road.port), "--patience", "30"]);
+    let said = road.said();
+    assert!(said.contains("there.lance") && said.contains("models/toys"), "the plan went that way");
+    for credential in [SECRET, KEY_ID] {
+        assert!(!said.contains(credential), "credentials went that way, too");
+    }
     // Without a memory of what was written.
     let store = server.store();
     let info = |url: &Url| store.info(url).expect("there");
