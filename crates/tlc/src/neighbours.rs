@@ -1,7 +1,7 @@
 //! The nearest neighbours of a table's rows, for tables that need not fit in memory.
 //!
-//! [`write_neighbours`] finds them by cells in a file ([`graph_on_disk`]) and writes them as a table beside the other,
-//! from which [`near_duplicates`] are read.
+//! [`write_neighbours`] finds them by cells in a file ([`graph_on_disk`]) and writes them as a table beside the other, or
+//! into the project if that lies elsewhere, from which [`near_duplicates`] are read.
 
 use std::sync::Arc;
 
@@ -68,9 +68,10 @@ fn column_of(info: &TableInfo, column: Option<&str>) -> Result<String, Neighbour
     }
 }
 
-/// Finds the `k` nearest other rows of each row of a table by Euclidean distance, and writes them beside it: a table
-/// with as many rows in the same order, of `neighbours`, `(k,)` row numbers, nearest first, and `distances`, `(k,)`.
-/// Rows with null, NaN or infinity have none. The report says which share of the true neighbours was found.
+/// Finds the `k` nearest other rows of each row of a table by Euclidean distance, and writes them
+/// [beside it](Project::folder_beside): a table with as many rows in the same order, of `neighbours`, `(k,)` row numbers,
+/// nearest first, and `distances`, `(k,)`. Rows with null, NaN or infinity have none. The report says which share of the
+/// true neighbours was found.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -112,8 +113,7 @@ pub fn write_neighbours(
     let failed = |source| NeighboursError::Search { url: table.clone(), source };
     let rows = TableRows::open(project.store(), info, &column, &|_| true, progress).map_err(failed)?;
     let (graph, report) = graph_on_disk(&rows, k, options, progress).map_err(failed)?;
-    let unfit = |reason: &str| NeighboursError::Unfit { url: table.clone(), reason: reason.to_owned() };
-    let folder = table.parent().ok_or_else(|| unfit("it is in no folder"))?;
+    let folder = project.folder_beside(&table)?;
     let operation = Operation::new("neighbours", 1)
         .with("column", column.as_str())
         .with("k", k)
