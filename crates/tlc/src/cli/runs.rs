@@ -56,9 +56,9 @@ pub(crate) struct ReduceArgs {
     #[arg(required_unless_present = "table", conflicts_with = "table")]
     name: Option<String>,
     /// Reduce this table instead of a run's, also one that another program wrote: a folder or a URL, or its place in the
-    /// project or below an alias. Several times: one model, fitted on the first, for all. These tables always stay. A
-    /// reduced table is written beside its own if that lies in the project, otherwise into the project's
-    /// datasets/from-outside, and nothing elsewhere
+    /// project or below an alias; of one with several versions the one that is meant, as s3://bucket/t.lance?version=7.
+    /// Several times: one model, fitted on the first, for all. These tables always stay. A reduced table is written beside
+    /// its own if that lies in the project, otherwise into the project's datasets/from-outside, and nothing elsewhere
     #[arg(long, value_name = "URL")]
     table: Vec<String>,
     /// The column of vectors to reduce, which needs no role; also several times [default: all with the role nn_embedding]
