@@ -123,7 +123,11 @@ fn what_is_made_of_a_table_outside_of_the_project_is_written_into_the_project() 
         let reduced = reduce_embeddings(&project, table.url(), &options, &Progress::default()).expect("reducible");
         assert_eq!(reduced.parent(), Some(folder.clone()));
     }
-    assert_eq!(project.store().list_tables(&data).expect("listable"), [table.url().clone()], "nothing was written there");
+    assert_eq!(
+        project.store().list_tables(&data).expect("listable"),
+        [table.url().clone()],
+        "nothing was written there"
+    );
     assert_eq!(project.store().list_folders(&data).expect("listable"), Vec::<String>::new());
     let models = project.store().list_folders(&folder.join("models").expect("a name")).expect("listable");
     assert_eq!(models.len(), 1, "the second reduction took the model of the first");

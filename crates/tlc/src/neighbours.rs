@@ -345,10 +345,8 @@ mod tests {
         const N_PAIRS: u64 = 20_000;
         // Rows 2p and 2p + 1 are each other's nearest; a third of the pairs is near, and many of them equally.
         let distance = |pair: u64| if pair % 3 == 0 { 0.005 * (pair * 7919 % 13) as f32 } else { 1.0 };
-        let (mut ids, mut distances) = (
-            FixedSizeListBuilder::new(Int64Builder::new(), 1),
-            FixedSizeListBuilder::new(Float32Builder::new(), 1),
-        );
+        let (mut ids, mut distances) =
+            (FixedSizeListBuilder::new(Int64Builder::new(), 1), FixedSizeListBuilder::new(Float32Builder::new(), 1));
         for row in 0..2 * N_PAIRS {
             ids.values().append_value((row ^ 1) as i64);
             ids.append(true);

@@ -61,7 +61,9 @@ mod tests {
         let relative = open("p", &[]).expect("below the working directory");
         assert_eq!(relative.root().to_path(), std::path::absolute("p").ok());
         assert_eq!(open("s3://bucket/p", &[]).expect("a URL").root().authority(), Some("bucket"));
-        assert!(open("s3://bucket/p?version=3", &[]).expect_err("no table").to_string().contains("leave ?version=3 out"));
+        assert!(
+            open("s3://bucket/p?version=3", &[]).expect_err("no table").to_string().contains("leave ?version=3 out")
+        );
         assert!(open("", &[]).expect_err("nothing").to_string().contains("an absolute path is needed"));
         assert!(open("/p", &[("TLC_ALIAS_data", "/mnt")]).expect_err("no alias").to_string().contains("A-Z"));
     }

@@ -410,7 +410,10 @@ fn what_another_program_adds_to_a_table_of_tlc_is_not_read() {
     assert_eq!(version(1).expect("the one that tlc wrote").rows, 3);
     for other in [2, 3] {
         let refused = version(other).expect_err("there, or not there").to_string();
-        assert!(refused.contains("tlc wrote it") && refused.contains(&format!("leave ?version={other} out")), "{refused}");
+        assert!(
+            refused.contains("tlc wrote it") && refused.contains(&format!("leave ?version={other} out")),
+            "{refused}"
+        );
     }
 }
 

@@ -48,7 +48,10 @@ fn a_version_in_a_bucket_is_reduced_into_a_project(server: Server) {
     assert!(!done && stderr.contains(&format!("its latest version is 4: name it, {table}?version=4")), "{stderr}");
     let version = table.clone().with_version(Some(3));
     let (done, stdout, stderr) = reduce(&version.to_string());
-    assert!(done && stdout.contains(&format!("  {version}\n    -> {folder}/datasets/from-outside/t-")), "{stdout}{stderr}");
+    assert!(
+        done && stdout.contains(&format!("  {version}\n    -> {folder}/datasets/from-outside/t-")),
+        "{stdout}{stderr}"
+    );
     let project = Project::new(Arc::new(server.store()), folder.clone());
     let beside = project.folder_beside(&version).expect("a name");
     let made = reductions_of(&project, &version, &beside).expect("readable");
