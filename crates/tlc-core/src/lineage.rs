@@ -57,7 +57,7 @@ pub struct Lineage {
 /// One table that was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LineageInput {
-    /// Its place, relative to the project root where it lies inside.
+    /// Its place, relative to the project root where it lies inside; with its version, where one was asked for.
     pub url: Url,
     /// Its version; always 1 for tables of tlc.
     pub version: u64,

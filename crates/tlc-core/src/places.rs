@@ -39,14 +39,15 @@ impl Places {
     /// With the name `name` for `folder`.
     ///
     /// # Errors
-    /// A name of other characters than A-Z, 0-9 and _, or that begins with none of A-Z; a folder that is not absolute;
-    /// a name that stands for another folder already.
+    /// A name of other characters than A-Z, 0-9 and _, or that begins with none of A-Z; a folder that is not absolute, or
+    /// names a version; a name that stands for another folder already.
     pub fn with_alias(mut self, name: &str, folder: Url) -> Result<Self, UrlError> {
         let text = format!("<{name}>/");
         let alias: Url = text.parse()?;
         if alias.to_string() != text {
             return Err(UrlError::new(text, "an alias is a name of A-Z, 0-9 and _, without a path"));
         }
+        folder.refuse_version()?;
         if !folder.is_absolute() {
             let reason = format!("an absolute folder or URL is needed for the alias {name}");
             return Err(UrlError::new(folder.to_string(), reason));
@@ -147,6 +148,8 @@ mod tests {
         check("/mnt/data", "<DATA>/");
         check("/mnt/database/x.lance", "/mnt/database/x.lance");
         check("s3://bucket/x.lance", "s3://bucket/x.lance");
+        check("/p/runs/a.lance?version=3", "runs/a.lance?version=3");
+        check("/mnt/data/mnist/x.lance?version=3", "<MNIST_2>/x.lance?version=3");
     }
 
     #[test]
@@ -180,6 +183,7 @@ mod tests {
         assert!(message("data", "/x").contains("NAME of A-Z"));
         assert!(message("A>/B", "/x").contains("without a path"));
         assert!(message("X", "runs/a").contains("an absolute folder or URL is needed for the alias X"));
+        assert!(message("X", "/mnt/x?version=3").contains("leave ?version=3 out"));
         assert!(message("DATA", "/x").contains("it stands for file:///mnt/data already, not for file:///x"));
         let unknown = places().expanded(&url("<NONE>/x")).expect_err("unknown").to_string();
         assert!(unknown.contains("set TLC_ALIAS_NONE to its folder"), "{unknown}");

@@ -18,7 +18,7 @@ pub type BatchStream<'a> = Box<dyn Iterator<Item = Result<RecordBatch, StoreErro
 /// What a store knows about a table without reading its rows.
 #[derive(Debug, Clone)]
 pub struct TableInfo {
-    /// Where it is.
+    /// Where it is, with the version that was asked for, if one was.
     pub url: Url,
     /// Columns with roles, and metadata with lineage.
     pub schema: SchemaRef,
@@ -70,7 +70,7 @@ impl TableInfo {
     pub fn as_input(&self) -> LineageInput {
         LineageInput {
             url: self.url.clone(),
-            version: 1,
+            version: self.url.version().unwrap_or(1),
             table_id: self.lineage().map(|lineage| lineage.table_id),
             rows: self.rows,
             digest: self.digest.clone(),
@@ -158,6 +158,8 @@ pub enum WriteCondition {
 ///   as far as the medium allows.
 /// - Rows come back in the order in which they were written, with schema, roles and lineage.
 /// - Writing an object replaces it at once: a reader sees the old or the new content.
+/// - A URL with a [version](Url::version) is read as the table was in that version, or refused; whatever else is asked
+///   for at it [is refused](Url::refuse_version).
 /// - Methods block, may be called from any thread, also from inside an async runtime, and never panic
 ///   on damaged data.
 ///

@@ -91,6 +91,8 @@ impl Project {
     /// whoever wrote the record or unpacked the project may have made it. A link itself may be deleted, since that is all
     /// that goes.
     pub(crate) fn check_deletable(&self, url: &Url) -> Result<(), RunError> {
+        // The rest of it would be deleted as well.
+        url.refuse_version()?;
         let leads_in = |folder: Url| Links::below(self.root()).is_inside(&folder);
         match url.is_within(self.root()) && url.parent().is_some_and(leads_in) {
             true => Ok(()),

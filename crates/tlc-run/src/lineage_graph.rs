@@ -87,7 +87,8 @@ impl Project {
         let url = self.readable(url)?;
         let inventory = self.inventory()?;
         let tracer = Tracer::new(self, &inventory, self.deletions()?);
-        let wanted = LineageInput { url: url.clone(), version: 1, table_id: None, rows: 0, digest: None };
+        let version = url.version().unwrap_or(1);
+        let wanted = LineageInput { url: url.clone(), version, table_id: None, rows: 0, digest: None };
         let (first, inputs) = tracer.node(&wanted);
         if first.state == NodeState::Missing {
             return Err(StoreError::NotFound { url }.into());
@@ -188,17 +189,20 @@ impl<'a> Tracer<'a> {
             let inputs = info.lineage().map(|lineage| lineage.inputs).unwrap_or_default();
             return (found(info), inputs);
         }
-        let state = match (&place, self.project.readable(&input.url)) {
-            (Ok(url), _) => self.state_of_absent(url, input.table_id),
+        // The inventory has tables by their places alone, of other programs none in one of several versions.
+        let is_versioned = place.as_ref().is_ok_and(|url| url.version().is_some());
+        let elsewhere = if place.is_err() || is_versioned { self.project.readable(&input.url).ok() } else { None };
+        let state = match (&place, elsewhere) {
             // Of another project, with another root: what that was made from is not followed.
-            (Err(_), Ok(url)) => match self.project.store().info(&url) {
+            (_, Some(url)) => match self.project.store().info(&url) {
                 Ok(info) if is_it(id_of(&info)) => return (found(&info), Vec::new()),
                 Ok(info) => NodeState::Replaced(id_of(&info)),
                 Err(StoreError::NotFound { .. }) => NodeState::Missing,
                 Err(error) => NodeState::Damaged(error.to_string()),
             },
+            (Ok(url), None) => self.state_of_absent(url, input.table_id),
             // It may have been inside before the project was moved.
-            (Err(_), Err(_)) => self.deletion(None, input.table_id).map_or(NodeState::Outside, NodeState::Deleted),
+            (Err(_), None) => self.deletion(None, input.table_id).map_or(NodeState::Outside, NodeState::Deleted),
         };
         (node(place.unwrap_or_else(|_| input.url.clone()), state), Vec::new())
     }

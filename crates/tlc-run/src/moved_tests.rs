@@ -112,6 +112,28 @@ fn a_source_outside_of_the_project_is_not_deleted_and_nothing_is_written_then() 
 }
 
 #[test]
+fn what_is_made_of_a_table_outside_of_the_project_is_written_into_the_project() {
+    let store = Arc::new(tlc_table::MemoryStore::default());
+    let [root, data] = ["memory://m/p", "memory://m/data"].map(|url| url.parse::<Url>().expect("a URL"));
+    let project = Project::new(store.clone(), root);
+    let table = Table::from_columns(store, &data, NewTable::new("train"), rows(6)).expect("new");
+    let options = ReduceOptions::new([reducer_from_args("pca", Map::new()).expect("known")]);
+    let folder = project.root().join("datasets/from-outside").expect("a name");
+    for _ in 0..2 {
+        let reduced = reduce_embeddings(&project, table.url(), &options, &Progress::default()).expect("reducible");
+        assert_eq!(reduced.parent(), Some(folder.clone()));
+    }
+    assert_eq!(
+        project.store().list_tables(&data).expect("listable"),
+        [table.url().clone()],
+        "nothing was written there"
+    );
+    assert_eq!(project.store().list_folders(&data).expect("listable"), Vec::<String>::new());
+    let models = project.store().list_folders(&folder.join("models").expect("a name")).expect("listable");
+    assert_eq!(models.len(), 1, "the second reduction took the model of the first");
+}
+
+#[test]
 fn lineage_follows_a_project_that_was_moved() {
     let (here, there) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let store = Arc::new(LanceStore::default());

@@ -18,7 +18,7 @@ use tlc_core::digest::{self, TableDigest};
 use tlc_core::ulid::Ulid;
 use tlc_core::{
     BatchStream, Column, Lineage, MetricsTable, Operation, Places, Scan, StoreError, TableInfo, TableStore, UniqueName,
-    Url, WriteCondition,
+    Url, UrlError, WriteCondition,
 };
 
 use crate::columns::rows_of;
@@ -294,6 +294,19 @@ impl Project {
         match self.places.covers(&absolute) {
             true => Ok(absolute),
             false => Err(RunError::Outside { url: absolute, project: self.root().clone() }),
+        }
+    }
+
+    /// The folder for what is made of the table at `source`: beside it if it lies in the project, otherwise
+    /// `datasets/from-outside` in the project. Who reads a table in somebody's bucket need not be allowed to write there,
+    /// nor be expected to.
+    ///
+    /// # Errors
+    /// A project whose URL nothing can be joined to.
+    pub fn folder_beside(&self, source: &Url) -> Result<Url, UrlError> {
+        match source.parent() {
+            Some(folder) if folder.is_within(self.root()) => Ok(folder),
+            _ => self.root().join("datasets/from-outside"),
         }
     }
 

@@ -46,7 +46,9 @@ impl MemoryStore {
     }
 }
 
+/// All methods pass here. Tables in memory have one version, so none is named.
 fn check_scheme(url: &Url) -> Result<(), StoreError> {
+    url.refuse_version()?;
     if url.scheme() == Some(Scheme::Memory) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The nearest neighbours of a table's rows, for tables that need not fit in memory.
 //!
-//! [`write_neighbours`] finds them by cells in a file ([`graph_on_disk`]) and writes them as a table beside the other,
-//! from which [`near_duplicates`] are read.
+//! [`write_neighbours`] finds them by cells in a file ([`graph_on_disk`]) and writes them as a table beside the other, or
+//! into the project if that lies elsewhere, from which [`near_duplicates`] are read.
 
 use std::sync::Arc;
 
@@ -22,6 +22,9 @@ const NEIGHBOURS: &str = "neighbours";
 const DISTANCES: &str = "distances";
 /// Rows that are written at a time.
 const BATCH_ROWS: usize = 16_384;
+/// Near duplicates beyond those that are wanted, before the farther ones are let go: a table of which half is there twice
+/// has as many as rows.
+const SLACK: usize = 4096;
 
 /// Why neighbours were not found.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +71,10 @@ fn column_of(info: &TableInfo, column: Option<&str>) -> Result<String, Neighbour
     }
 }
 
-/// Finds the `k` nearest other rows of each row of a table by Euclidean distance, and writes them beside it: a table
-/// with as many rows in the same order, of `neighbours`, `(k,)` row numbers, nearest first, and `distances`, `(k,)`.
-/// Rows with null, NaN or infinity have none. The report says which share of the true neighbours was found.
+/// Finds the `k` nearest other rows of each row of a table by Euclidean distance, and writes them
+/// [beside it](Project::folder_beside): a table with as many rows in the same order, of `neighbours`, `(k,)` row numbers,
+/// nearest first, and `distances`, `(k,)`. Rows with null, NaN or infinity have none. The report says which share of the
+/// true neighbours was found.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -112,8 +116,7 @@ pub fn write_neighbours(
     let failed = |source| NeighboursError::Search { url: table.clone(), source };
     let rows = TableRows::open(project.store(), info, &column, &|_| true, progress).map_err(failed)?;
     let (graph, report) = graph_on_disk(&rows, k, options, progress).map_err(failed)?;
-    let unfit = |reason: &str| NeighboursError::Unfit { url: table.clone(), reason: reason.to_owned() };
-    let folder = table.parent().ok_or_else(|| unfit("it is in no folder"))?;
+    let folder = project.folder_beside(&table)?;
     let operation = Operation::new("neighbours", 1)
         .with("column", column.as_str())
         .with("k", k)
@@ -206,8 +209,9 @@ pub struct NearDuplicates {
     pub ratio: f64,
 }
 
-/// The pairs of rows that are near duplicates by [`DuplicateRule`], nearest first, at most `limit`, by the table that
-/// [`write_neighbours`] made; each pair once.
+/// The pairs of rows that are near duplicates by [`DuplicateRule`], nearest first and equally near ones by their numbers, at
+/// most `limit`, by the table that [`write_neighbours`] made; each pair once. Takes 4 bytes per row, and however many
+/// pairs there are, no more of them than `limit` and some thousands.
 ///
 /// # Errors
 /// A table of another kind; a failing store.
@@ -247,12 +251,20 @@ pub fn near_duplicates(project: &Project, table: &Url, limit: usize) -> Result<V
         if let Some(ratio) = rule.ratio(distance) {
             let rows = [row.min(other), row.max(other)];
             pairs.push(NearDuplicates { rows, distance: distance.into(), ratio });
+            if pairs.len() >= limit.saturating_add(SLACK) {
+                keep_nearest(&mut pairs, limit);
+            }
         }
     })?;
+    keep_nearest(&mut pairs, limit);
+    Ok(pairs)
+}
+
+/// Sorts, the nearest first, equally near ones by their numbers, each pair once, and lets the others go.
+fn keep_nearest(pairs: &mut Vec<NearDuplicates>, limit: usize) {
     pairs.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.rows.cmp(&b.rows)));
     pairs.dedup_by_key(|pair| pair.rows);
     pairs.truncate(limit);
-    Ok(pairs)
 }
 
 #[cfg(test)]
@@ -326,6 +338,37 @@ mod tests {
         let expected: Vec<[u64; 2]> = (0..N as u64 / 2).map(|row| [row, row + N as u64 / 2]).collect();
         assert_eq!(pairs.iter().map(|pair| pair.rows).collect::<Vec<_>>(), expected);
         assert!(pairs.iter().all(|pair| pair.distance == 0.0 && pair.ratio.is_finite()));
+    }
+
+    #[test]
+    fn of_more_near_duplicates_than_are_kept_the_nearest_are_listed() {
+        const N_PAIRS: u64 = 20_000;
+        // Rows 2p and 2p + 1 are each other's nearest; a third of the pairs is near, and many of them equally.
+        let distance = |pair: u64| if pair % 3 == 0 { 0.005 * (pair * 7919 % 13) as f32 } else { 1.0 };
+        let (mut ids, mut distances) =
+            (FixedSizeListBuilder::new(Int64Builder::new(), 1), FixedSizeListBuilder::new(Float32Builder::new(), 1));
+        for row in 0..2 * N_PAIRS {
+            ids.values().append_value((row ^ 1) as i64);
+            ids.append(true);
+            distances.values().append_value(distance(row / 2));
+            distances.append(true);
+        }
+        let schema: SchemaRef = Arc::new(schema(1));
+        let columns: Vec<arrow_array::ArrayRef> = vec![Arc::new(ids.finish()), Arc::new(distances.finish())];
+        let rows = RecordBatch::try_new(schema.clone(), columns).expect("one length");
+        let project = Project::new(Arc::new(MemoryStore::default()), "memory://p".parse().expect("a URL"));
+        let url = "memory://p/datasets/d/n.lance".parse().expect("a URL");
+        let batches = [rows.slice(0, 12_345), rows.slice(12_345, rows.num_rows() - 12_345)].map(Ok);
+        project.store().create(&url, schema, Box::new(batches.into_iter())).expect("new");
+        let mut expected: Vec<(f32, [u64; 2])> =
+            (0..N_PAIRS).step_by(3).map(|pair| (distance(pair), [2 * pair, 2 * pair + 1])).collect();
+        expected.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        assert!(expected.len() > 3000 && expected.len() > SLACK, "the farther ones are let go in between");
+        for limit in [0, 1, 20, 3000, usize::MAX] {
+            let found = near_duplicates(&project, &url, limit).expect("readable");
+            let found: Vec<(f32, [u64; 2])> = found.iter().map(|pair| (pair.distance as f32, pair.rows)).collect();
+            assert_eq!(found, expected[..limit.min(expected.len())], "{limit}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tlc_table::LanceStore;
 /// ```
 ///
 /// # Errors
-/// What is neither a folder's path in UTF-8 nor a URL; a variable that defines no alias.
+/// What is neither a folder's path in UTF-8 nor a URL, or the URL of a table's version; a variable that defines no alias.
 pub fn open_project(place: impl AsRef<Path>) -> Result<Project, UrlError> {
     in_environment(place.as_ref(), std::env::vars_os())
 }
@@ -33,11 +33,12 @@ fn in_environment(
     place: &Path,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Project, UrlError> {
-    let root = match place.to_str().filter(|text| text.contains("://")) {
+    let root: Url = match place.to_str().filter(|text| text.contains("://")) {
         Some(url) => url.parse()?,
         // Without a working directory, or of an empty path: says that an absolute one is needed.
         None => Url::from_path(&std::path::absolute(place).unwrap_or_else(|_| place.to_owned()))?,
     };
+    root.refuse_version()?;
     // What is not Unicode is no URL.
     let unicode = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let places = Places::new(root).with_variables(variables.into_iter().filter_map(unicode))?;
@@ -60,6 +61,9 @@ mod tests {
         let relative = open("p", &[]).expect("below the working directory");
         assert_eq!(relative.root().to_path(), std::path::absolute("p").ok());
         assert_eq!(open("s3://bucket/p", &[]).expect("a URL").root().authority(), Some("bucket"));
+        assert!(
+            open("s3://bucket/p?version=3", &[]).expect_err("no table").to_string().contains("leave ?version=3 out")
+        );
         assert!(open("", &[]).expect_err("nothing").to_string().contains("an absolute path is needed"));
         assert!(open("/p", &[("TLC_ALIAS_data", "/mnt")]).expect_err("no alias").to_string().contains("A-Z"));
     }

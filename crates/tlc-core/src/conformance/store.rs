@@ -26,6 +26,7 @@ pub fn check_store(store: &dyn TableStore, root: &Url) {
     a_wrong_place_is_not_found(store, root);
     objects_are_replaced_only_unchanged(store, &at(root, "runs/a/run.json"));
     folders_are_listed_and_deleted(store, root);
+    nothing_but_reading_knows_versions(store, &at(root, "tables/versions.lance"));
 }
 
 fn at(root: &Url, path: &str) -> Url {
@@ -258,4 +259,22 @@ fn folders_are_listed_and_deleted(store: &dyn TableStore, root: &Url) {
     store.delete_folder(&at(&runs, "a")).expect("deleting nothing is fine");
     assert_eq!(store.last_modified(&at(&runs, "a")).expect("readable"), None, "nothing was never written");
     assert_eq!(store.list_leftovers(&runs).expect("listable"), [], "what was not stopped leaves nothing");
+}
+
+fn nothing_but_reading_knows_versions(store: &dyn TableStore, url: &Url) {
+    let (schema, batch) = table();
+    let named = url.clone().with_version(Some(2));
+    assert!(store.create(&named, schema.clone(), batches(&batch)).is_err(), "no version is created");
+    store.create(url, schema, batches(&batch)).expect("a refused table leaves its place free");
+    let refused = [
+        store.delete(&named),
+        store.delete_folder(&named),
+        store.list_tables(&named).map(|_| ()),
+        store.list_folders(&named).map(|_| ()),
+        store.read_object(&named).map(|_| ()),
+        store.write_object(&named, b"x", WriteCondition::Absent).map(|_| ()),
+    ];
+    assert!(refused.iter().all(Result::is_err), "what is no table that is read has no version: {refused:?}");
+    assert!(store.info(&named).is_err() && store.scan(&named, Scan::default()).is_err(), "it has one version");
+    store.verify(url, &Progress::default()).expect("a refused change changes nothing");
 }

@@ -55,7 +55,7 @@ impl Stream {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) project: &'a Project,
-    /// The run that the tables belong to; without one they are written beside their sources.
+    /// The run that the tables belong to; without one they are written [beside their sources](Project::folder_beside).
     pub(super) run: Option<&'a Run>,
 }
 
@@ -64,7 +64,7 @@ impl Place<'_> {
     pub(super) fn tables(&self, source: &Url) -> Result<Url, RunError> {
         match self.run {
             Some(run) => Ok(run.url().join("reduced")?),
-            None => source.parent().ok_or_else(|| RunError::Options { reason: format!("{source} is in no folder") }),
+            None => Ok(self.project.folder_beside(source)?),
         }
     }
 

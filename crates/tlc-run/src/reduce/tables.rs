@@ -1,7 +1,8 @@
 //! Reduction of any tables of a project: the specification's free functions.
 //!
-//! A reduced table is written beside its source, a model below `models/` there. Runs are not changed, so a source that
-//! a run lists is never deleted by these functions; [`Run`](crate::Run) has methods for that.
+//! A reduced table is written beside its source, a model below `models/` there; of a source outside of the project both
+//! are written into the project ([`Project::folder_beside`]). Runs are not changed, so a source that a run lists is never
+//! deleted by these functions; [`Run`](crate::Run) has methods for that.
 //!
 //! "Most recent" is by the time that a table's lineage gives; of several with one time the one with the greatest
 //! identity, which grows with time within a process; tables without lineage come before all others, in the order given.

@@ -41,6 +41,9 @@ const DIGEST_KEY: &str = "tlc:digest";
 /// Keeps tables as Lance datasets: on local disk, and by the features `s3`, `gcs` and `azure` below `s3://bucket/…`,
 /// `gs://bucket/…` and `az://container/…`. See the [crate](crate) for an example.
 ///
+/// Tables that other programs wrote are read, too. Where they have several versions, a URL names the one that is meant:
+/// `s3://bucket/t.lance?version=7`.
+///
 /// Endpoints and credentials of object stores come from the environment alone: `AWS_ACCESS_KEY_ID`,
 /// `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ALLOW_HTTP` …; `GOOGLE_APPLICATION_CREDENTIALS` …;
 /// `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY` …, or the roles of the machine. They are kept in memory,
@@ -114,14 +117,21 @@ impl LanceStore {
     /// # Errors
     /// As [`info`](TableStore::info).
     pub fn written(&self, url: &Url) -> Result<String, StoreError> {
-        let dataset = read::open(&self.engine.session, self.backend(url)?.as_ref(), url)?;
+        let dataset = read::open(&self.engine.session, self.reading(url)?.as_ref(), url)?;
         let manifest = dataset.manifest();
         let transaction = manifest.transaction_file.as_deref().unwrap_or("no transaction");
         Ok(format!("{} ns, {transaction}", manifest.timestamp_nanos))
     }
 
-    /// Who serves the place of `url`.
+    /// Who serves the place of `url`, for everything but reading a table: whatever writes, lists or deletes passes here, so
+    /// that none of it is done to a version.
     fn backend(&self, url: &Url) -> Result<Arc<dyn Backend>, StoreError> {
+        url.refuse_version()?;
+        self.reading(url)
+    }
+
+    /// Who serves the place of `url`, for reading the table there, perhaps in a version that `url` names.
+    fn reading(&self, url: &Url) -> Result<Arc<dyn Backend>, StoreError> {
         let unsupported = |reason: &str| Err(StoreError::Unsupported { url: url.clone(), reason: reason.to_owned() });
         match url.scheme() {
             Some(Scheme::File) => Ok(Arc::new(LocalFiles)),
@@ -154,18 +164,19 @@ impl TableStore for LanceStore {
     }
 
     fn info(&self, url: &Url) -> Result<TableInfo, StoreError> {
-        read::info(&self.engine.session, self.backend(url)?.as_ref(), url)
+        read::info(&self.engine.session, self.reading(url)?.as_ref(), url)
     }
 
     fn scan(&self, url: &Url, scan: Scan) -> Result<BatchStream<'static>, StoreError> {
-        read::scan(&self.engine.session, self.backend(url)?.as_ref(), url, scan)
+        read::scan(&self.engine.session, self.reading(url)?.as_ref(), url, scan)
     }
 
     fn take(&self, url: &Url, rows: &[u64], columns: Option<&[String]>) -> Result<RecordBatch, StoreError> {
-        read::take(&self.engine.session, self.backend(url)?.as_ref(), url, rows, columns)
+        read::take(&self.engine.session, self.reading(url)?.as_ref(), url, rows, columns)
     }
 
     fn repair(&self, url: &Url, dry_run: bool, progress: &Progress) -> Result<Option<String>, StoreError> {
+        url.refuse_version()?;
         match url.to_path() {
             Some(table) => repair::repair(url, &table, dry_run, progress),
             None => Ok(None),
@@ -181,7 +192,7 @@ impl TableStore for LanceStore {
     }
 
     fn size_bytes(&self, url: &Url) -> Result<u64, StoreError> {
-        self.backend(url)?.size_bytes(url)
+        self.reading(url)?.size_bytes(url)
     }
 
     fn read_object(&self, url: &Url) -> Result<(Vec<u8>, ObjectVersion), StoreError> {
@@ -201,7 +212,7 @@ impl TableStore for LanceStore {
     }
 
     fn last_modified(&self, url: &Url) -> Result<Option<SystemTime>, StoreError> {
-        self.backend(url)?.last_modified(url)
+        self.reading(url)?.last_modified(url)
     }
 
     fn list_leftovers(&self, folder: &Url) -> Result<Vec<Url>, StoreError> {

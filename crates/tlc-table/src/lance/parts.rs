@@ -237,7 +237,7 @@ impl LanceStore {
         columns: Option<&[String]>,
         rows: Range<u64>,
     ) -> Result<BatchStream<'static>, StoreError> {
-        let dataset = read::open(&self.engine.session, self.backend(url)?.as_ref(), url)?;
+        let dataset = read::open(&self.engine.session, self.reading(url)?.as_ref(), url)?;
         let scan = Scan { columns: columns.map(<[String]>::to_vec), ..Scan::default() };
         read::scan_dataset(&dataset, url, scan, Some(rows))
     }

@@ -1,6 +1,13 @@
-//! Opening and scanning a table. Its only version is asked for by number: a stray newer one of a table of tlc is not
-//! looked at. A table of another program that has newer ones is refused, since neither the first nor the latest is the
-//! one that stays.
+//! Opening and scanning a table: in the version that its URL names, or else in version 1. That is the only one of a table
+//! of tlc, whose stray newer ones are not looked at. A table of another program that has newer ones is refused without a
+//! version, since neither the first nor the latest is the one that stays.
+//!
+//! A version never changes: whoever reads it twice, or remembers it in lineage, means the same rows. Of these some may have
+//! been deleted by a later version than wrote them; they stay in its files, with a vector that says which they are. Lance 14
+//! leaves them out everywhere: `count_rows` subtracts them, a scan skips them, its `limit` and `offset` count the rows that
+//! are left (`Scanner::plan_metadata_scan_range`), and `take` takes places among these, which it maps past the others
+//! (`take::row_offsets_to_row_addresses`), not row ids or addresses. So a row's number is its place in the scan in all of
+//! them (`a_version_of_another_programs_table_is_read_as_it_was`).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -30,41 +37,81 @@ pub(super) fn open(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> 
     if !backend.has_table(url)? {
         return Err(StoreError::NotFound { url: url.clone() });
     }
+    let version = url.version().unwrap_or(VERSION);
     let opened = wait(|| async {
-        DatasetBuilder::from_uri(&uri).with_version(VERSION).with_session(session.clone()).load().await
+        DatasetBuilder::from_uri(&uri).with_version(version).with_session(session.clone()).load().await
     });
     let failed = |cause: Cause| StoreError::backend("open the damaged or unreachable table", url, brief(url, cause));
-    let dataset = opened.map_err(|panic| failed(panic.into()))?.map_err(|error| failed(error.into()))?;
+    let opened = opened.map_err(|panic| failed(panic.into())).and_then(|it| it.map_err(|error| failed(error.into())));
+    let dataset = opened.map_err(|failure| without_version(session, &uri, url).unwrap_or(failure))?;
     // Anybody may have written the manifest, and such a table's rows could be any files of whoever reads it.
     if let Some(base) = dataset.manifest().base_paths.values().next() {
         let reason =
             format!("its manifest points at files outside of the table, in {:?}; these are not read", base.path);
         return Err(StoreError::Unsupported { url: url.clone(), reason });
     }
-    refuse_later_versions(&dataset, url)?;
+    match (is_of_tlc(&dataset), url.version()) {
+        (true, None | Some(VERSION)) | (false, Some(_)) => {}
+        (true, Some(other)) => return Err(other_version_of_tlc(url, other)),
+        (false, None) => refuse_later_versions(&dataset, url)?,
+    }
     Ok(dataset)
 }
 
-/// What tlc wrote says so by its digest, and stays version 1 whatever others add. What another program wrote and added
-/// to means its latest version, and that may be another one at the next read: lineage, row numbers and whoever reads a
-/// table twice rely on one.
+/// What tlc wrote says so by its digest, and stays version 1 whatever others add.
+fn is_of_tlc(dataset: &Dataset) -> bool {
+    dataset.schema().metadata.contains_key(DIGEST_KEY)
+}
+
+/// What another program wrote and added to means its latest version, and that may be another one at the next read:
+/// lineage, row numbers and whoever reads a table twice rely on one.
 fn refuse_later_versions(dataset: &Dataset, url: &Url) -> Result<(), StoreError> {
-    if dataset.schema().metadata.contains_key(DIGEST_KEY) {
-        return Ok(());
-    }
     let failed = |cause: Cause| StoreError::backend("look for later versions of", url, brief(url, cause));
     let latest = wait(|| dataset.latest_version_id())
         .map_err(|panic| failed(panic.into()))?
         .map_err(|error| failed(error.into()))?;
-    if latest == VERSION {
-        return Ok(());
+    if latest == VERSION { Ok(()) } else { Err(unnamed_version(url, latest)) }
+}
+
+/// Why a table has no such version, if it has others: programs remove the old ones of their tables, and people mistype.
+/// `None` if there is one, which is damaged then, or if no other can be read either.
+fn without_version(session: &Arc<Session>, uri: &str, url: &Url) -> Option<StoreError> {
+    let read = wait(|| async {
+        let latest = DatasetBuilder::from_uri(uri).with_session(session.clone()).load().await?;
+        let versions = latest.version_refs().await?;
+        Ok::<_, lance::Error>((latest, versions))
+    });
+    let (latest, versions) = read.ok()?.ok()?;
+    let wanted = url.version().unwrap_or(VERSION);
+    if versions.iter().any(|it| it.version == wanted) {
+        return None;
     }
+    let newest = latest.version().version;
+    match (is_of_tlc(&latest), url.version()) {
+        // Its manifest is lost.
+        (true, None | Some(VERSION)) => None,
+        (true, Some(other)) => Some(other_version_of_tlc(url, other)),
+        (false, None) => Some(unnamed_version(url, newest)),
+        (false, Some(version)) => {
+            let named = url.clone().with_version(Some(newest));
+            let reason = format!("it has no version {version}, perhaps not any more; its latest is {newest}: {named}");
+            Some(StoreError::Unsupported { url: url.clone(), reason })
+        }
+    }
+}
+
+fn other_version_of_tlc(url: &Url, version: u64) -> StoreError {
+    let reason = format!("tlc wrote it, and such tables have version {VERSION} only; leave ?version={version} out");
+    StoreError::Unsupported { url: url.clone(), reason }
+}
+
+fn unnamed_version(url: &Url, latest: u64) -> StoreError {
+    let named = url.clone().with_version(Some(latest));
     let reason = format!(
-        "another program changed it after it was made, its latest version is {latest}; tables of one version are read, \
-         which stay as they are: copy the latest into a new table, with pylance by \
-         lance.write_dataset(lance.dataset(\"old.lance\"), \"new.lance\")"
+        "another program changed it after it was made, and tables are read in one version, which stays as it is; its latest \
+         version is {latest}: name it, {named}"
     );
-    Err(StoreError::Unsupported { url: url.clone(), reason })
+    StoreError::Unsupported { url: url.clone(), reason }
 }
 
 pub(super) fn info(session: &Arc<Session>, backend: &dyn Backend, url: &Url) -> Result<TableInfo, StoreError> {
@@ -109,7 +156,7 @@ pub(super) fn scan_dataset(
         scanner.project(columns).map_err(|error| failed(error.into()))?;
     }
     if let Some(rows) = rows {
-        // Lance reads only the fragments that hold them, and of these only the pages.
+        // Lance reads only the fragments that hold them, and of these only the pages, also where rows were deleted.
         let (offset, limit) = (rows.start.cast_signed(), rows.end.saturating_sub(rows.start).cast_signed());
         scanner.limit(Some(limit), Some(offset)).map_err(|error| failed(error.into()))?;
     }

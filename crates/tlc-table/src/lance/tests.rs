@@ -256,8 +256,126 @@ fn add_with_lance(url: &Url, ids: &[i64]) {
     written.expect("no panic").expect("Lance writes it");
 }
 
+/// Deletes rows of the table at `url`, which makes a version, as other programs do.
+fn delete_with_lance(url: &Url, predicate: &str) {
+    let uri = url.to_path().expect("local").to_string_lossy().into_owned();
+    let deleted = crate::runtime::wait(move || async move {
+        let mut dataset = lance::Dataset::open(&uri).await?;
+        dataset.delete(predicate).await.map(|_| ())
+    });
+    deleted.expect("no panic").expect("Lance deletes");
+}
+
+fn ids(batches: BatchStream<'_>) -> Vec<i64> {
+    let values = |batch: Result<RecordBatch, StoreError>| {
+        batch.expect("readable").column(0).as_primitive::<Int64Type>().values().to_vec()
+    };
+    batches.flat_map(values).collect()
+}
+
 #[test]
-fn a_table_of_another_program_that_was_added_to_is_refused() {
+fn a_version_of_another_programs_table_is_read_as_it_was() {
+    let fixture = Fixture::new();
+    let all: Vec<i64> = (0..90).collect();
+    add_with_lance(&fixture.url, &all[..50]);
+    add_with_lance(&fixture.url, &all[50..80]);
+    delete_with_lance(&fixture.url, "id % 7 = 0 OR id = 49 OR id = 50 OR id >= 78");
+    add_with_lance(&fixture.url, &all[80..]);
+    delete_with_lance(&fixture.url, "id < 50");
+    let is_left = |id: &&i64| **id % 7 != 0 && !(49..=50).contains(*id) && !(78..80).contains(*id);
+    let versions: [(u64, Vec<i64>); 5] = [
+        (1, all[..50].to_vec()),
+        (2, all[..80].to_vec()),
+        (3, all[..80].iter().filter(is_left).copied().collect()),
+        (4, all[..80].iter().filter(is_left).copied().chain(80..90).collect()),
+        // A whole fragment is gone.
+        (5, all[50..80].iter().filter(is_left).copied().chain(80..90).collect()),
+    ];
+    let store = fixture.reopened();
+    for (version, expected) in versions {
+        let url = fixture.url.clone().with_version(Some(version));
+        let info = store.info(&url).expect("there");
+        assert_eq!((info.rows, &info.url, info.digest.is_some()), (expected.len() as u64, &url, false), "{version}");
+        let input = info.as_input();
+        assert_eq!((input.version, input.url), (version, url.clone()));
+        assert_eq!(ids(store.scan(&url, Scan::default()).expect("there")), expected, "{version}");
+        let later = Scan::default().filter(tlc_core::Filter::ge("id", 20)).limit(25);
+        let later = ids(store.scan(&url, later).expect("there"));
+        assert_eq!(later, expected.iter().filter(|id| **id >= 20).take(25).copied().collect::<Vec<_>>(), "{version}");
+        // Over borders of fragments and over deleted rows, up to the end and beyond.
+        for (start, end) in [(0, 1), (0, 7), (5, 8), (20, 60), (41, 44), (40, 90), (30, 30), (1000, 1001)] {
+            let found = ids(store.scan_range(&url, None, start..end).expect("there"));
+            let cut = |at: u64| (at as usize).min(expected.len());
+            assert_eq!(found, expected[cut(start)..cut(end)], "{version}: {start}..{end}");
+        }
+        let n_rows = expected.len() as u64;
+        let taken = |rows: &[u64]| {
+            let batch = store.take(&url, rows, None).expect("there");
+            batch.column(0).as_primitive::<Int64Type>().values().to_vec()
+        };
+        assert_eq!(taken(&(0..n_rows).collect::<Vec<_>>()), expected, "{version}");
+        for rows in [vec![n_rows - 1, 0, 5, 5, n_rows / 2], vec![6, 7, 8], vec![3]] {
+            let wanted: Vec<i64> = rows.iter().map(|row| expected[*row as usize]).collect();
+            assert_eq!(taken(&rows), wanted, "{version}: {rows:?}");
+        }
+        assert!(store.take(&url, &[n_rows], None).is_err(), "{version}: no row is beyond the last");
+        store.verify(&url, &Progress::default()).expect("there is no digest to compare with");
+    }
+}
+
+#[test]
+fn a_version_that_is_not_there_is_told_with_the_latest() {
+    let fixture = Fixture::new();
+    let told = |version| {
+        let url = fixture.url.clone().with_version(version);
+        fixture.reopened().info(&url).expect_err("refused").to_string()
+    };
+    assert!(told(Some(1)).starts_with("nothing is stored at "), "no table, no versions");
+    add_with_lance(&fixture.url, &[1, 2, 3]);
+    add_with_lance(&fixture.url, &[4]);
+    let refused = told(Some(9));
+    assert!(refused.contains("it has no version 9") && refused.ends_with("/t.lance?version=2"), "{refused}");
+    assert!(!refused.contains("damaged"), "{refused}");
+    // Whoever owns it may remove its old versions.
+    fs::remove_file(fixture.folder.path().join("t.lance").join(MANIFEST)).expect("there");
+    let refused = told(None);
+    assert!(refused.contains("its latest version is 2: name it, file:///"), "{refused}");
+    let latest = fixture.url.clone().with_version(Some(2));
+    assert_eq!(fixture.reopened().info(&latest).expect("there").rows, 4);
+}
+
+#[test]
+fn a_version_is_only_read() {
+    let fixture = Fixture::new();
+    add_with_lance(&fixture.url, &[1, 2, 3]);
+    add_with_lance(&fixture.url, &[4]);
+    let (store, url) = (fixture.reopened(), fixture.url.clone().with_version(Some(2)));
+    let schema = store.info(&url).expect("there").schema;
+    let key = tlc_core::ulid::Ulid::generate();
+    let refused = [
+        store.create(&url, schema.clone(), Box::new(std::iter::empty())).map(|_| ()),
+        store.begin_parts(&url).map(|_| ()),
+        store.write_part(&url, &schema, Box::new(std::iter::empty())).map(|_| ()),
+        store.kept_part(&url, key, 0).map(|_| ()),
+        store.delete(&url),
+        store.delete_folder(&url),
+        store.list_tables(&url).map(|_| ()),
+        store.list_folders(&url).map(|_| ()),
+        store.list_leftovers(&url).map(|_| ()),
+        store.read_object(&url).map(|_| ()),
+        store.write_object(&url, b"x", WriteCondition::Absent).map(|_| ()),
+        store.repair(&url, false, &Progress::default()).map(|_| ()),
+    ];
+    for refused in refused {
+        let text = refused.expect_err("it is no place to write, list or delete").to_string();
+        assert!(text.contains("leave ?version=2 out"), "{text}");
+    }
+    assert_eq!(ids(store.scan(&url, Scan::default()).expect("there")), [1, 2, 3, 4], "it is as it was");
+    assert!(store.size_bytes(&url).expect("measurable") > 0);
+}
+
+#[test]
+fn a_table_of_another_program_that_was_added_to_is_refused_without_a_version() {
     let fixture = Fixture::new();
     add_with_lance(&fixture.url, &[1, 2, 3]);
     let store = fixture.reopened();
@@ -273,7 +391,8 @@ fn a_table_of_another_program_that_was_added_to_is_refused() {
     ];
     for error in refused {
         let text = error.expect("which rows are meant is not known").to_string();
-        assert!(text.contains("its latest version is 2") && text.contains("lance.write_dataset"), "{text}");
+        assert!(text.contains("its latest version is 2: name it, file:///"), "{text}");
+        assert!(text.ends_with("/t.lance?version=2"), "{text}");
     }
 }
 
@@ -300,6 +419,15 @@ fn what_another_program_adds_to_a_table_of_tlc_is_not_read() {
     let store = fixture.reopened();
     assert_eq!(store.info(&fixture.url).expect("there").rows, 3);
     store.verify(&fixture.url, &Progress::default()).expect("as written");
+    let version = |version| store.info(&fixture.url.clone().with_version(Some(version)));
+    assert_eq!(version(1).expect("the one that tlc wrote").rows, 3);
+    for other in [2, 3] {
+        let refused = version(other).expect_err("there, or not there").to_string();
+        assert!(
+            refused.contains("tlc wrote it") && refused.contains(&format!("leave ?version={other} out")),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

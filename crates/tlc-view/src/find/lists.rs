@@ -9,7 +9,7 @@ use super::space::{Space, Vectors, embeddings_of};
 use crate::{Scene, SceneLayout, ViewError};
 
 /// Embeddings up to this size are searched in memory, which takes about three times as much. Those of larger tables are
-/// searched by cells in files, with half of this in memory and some 60 bytes for each row.
+/// searched by cells in files, with as much memory as the options say and some 60 bytes for each row.
 pub(super) const IN_MEMORY_BYTES: u64 = 1 << 30;
 /// Lists that are read from a file at a time.
 const BATCH_ROWS: usize = 16_384;
@@ -32,12 +32,13 @@ enum Kept {
 
 impl Lists {
     /// Of the embeddings that the layout was made of, if the table still has them, or else of the map; those that take more
-    /// than `in_memory_bytes` on disk.
+    /// than `in_memory_bytes` on disk, as `options` say.
     pub(super) fn of(
         scene: &Scene,
         layout: &SceneLayout,
         table: usize,
         in_memory_bytes: u64,
+        options: &DiskOptions,
         progress: &Progress,
     ) -> Result<Self, ViewError> {
         if let Some(vectors) = embeddings_of(scene, layout, table)? {
@@ -49,7 +50,7 @@ impl Lists {
             let n_rows = infos.iter().fold(0, |n: u64, info| n.saturating_add(info.rows));
             let is_one_width = widths.iter().all(|width| *width == widths[0]);
             if is_one_width && n_rows.saturating_mul(4 * widths[0] as u64) > in_memory_bytes {
-                return Self::on_disk(scene, &vectors, infos, progress);
+                return Self::on_disk(scene, &vectors, infos, options, progress);
             }
         }
         let space = Space::of(scene, layout, table)?;
@@ -61,6 +62,7 @@ impl Lists {
         scene: &Scene,
         vectors: &[Vectors<'_>],
         infos: Vec<TableInfo>,
+        options: &DiskOptions,
         progress: &Progress,
     ) -> Result<Self, ViewError> {
         let (mut rows, mut slots) = (OneAfterAnother(Vec::new()), Vec::new());
@@ -81,7 +83,7 @@ impl Lists {
         if k == 0 {
             return Ok(Self { name, slots, lists: Kept::Nothing });
         }
-        let (graph, report) = graph_on_disk(&rows, k, &DiskOptions::default(), progress).map_err(failed)?;
+        let (graph, report) = graph_on_disk(&rows, k, options, progress).map_err(failed)?;
         let name = format!("{name}, of which {:.0} in 100 were found", 100.0 * report.recall);
         Ok(Self { name, slots, lists: Kept::OnDisk(graph) })
     }

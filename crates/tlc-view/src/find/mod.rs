@@ -11,6 +11,7 @@ mod within_table;
 
 use serde::Serialize;
 use tlc_core::{NumberRole, Progress};
+use tlc_reduce::knn::DiskOptions;
 
 use crate::{Scene, SceneLayout, Values, ViewError};
 
@@ -172,6 +173,22 @@ pub fn find(
     limit: usize,
     progress: &Progress,
 ) -> Result<Findings, ViewError> {
+    find_with(scene, finder, layout, table, limit, &DiskOptions::default(), progress)
+}
+
+/// As [`find`], with options for the search in files: how much memory it takes, and where the files are.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_with(
+    scene: &Scene,
+    finder: Finder,
+    layout: &SceneLayout,
+    table: usize,
+    limit: usize,
+    options: &DiskOptions,
+    progress: &Progress,
+) -> Result<Findings, ViewError> {
     if finder.needs_labels() && scene.column_with_role(&NumberRole::Label).is_none() {
         let reason = format!("{} needs labels, and it has no column with the role label", finder.title());
         return Err(ViewError::Unusable { url: scene.table(table)?.url().clone(), reason });
@@ -180,7 +197,7 @@ pub fn find(
         Finder::Movers => (over_epochs::movers(scene, layout, table, progress)?, None),
         Finder::Switched => (over_epochs::switched(scene, layout, table, progress)?, None),
         _ => {
-            let lists = Lists::of(scene, layout, table, lists::IN_MEMORY_BYTES, progress)?;
+            let lists = Lists::of(scene, layout, table, lists::IN_MEMORY_BYTES, options, progress)?;
             let rows = within_table::find(scene, finder, &lists, table, limit)?;
             (rows, Some(lists.name))
         }

@@ -105,7 +105,8 @@ fn what_does_not_fit_in_memory_is_found_in_files() {
     let scene = Scene::of_table(&project, &url).expect("readable");
     let layout = scene.layout(None).expect("one layout");
     let found = |finder, in_memory_bytes| {
-        let lists = Lists::of(&scene, layout, 0, in_memory_bytes, &Progress::default()).expect("found");
+        let options = DiskOptions { memory_bytes: 100_000, ..DiskOptions::default() };
+        let lists = Lists::of(&scene, layout, 0, in_memory_bytes, &options, &Progress::default()).expect("found");
         let mut rows = within_table::find(&scene, finder, &lists, 0, 50).expect("there are labels");
         keep_clearest(&mut rows, 50);
         (lists.name, rows.into_iter().map(|row| row.example_id).collect::<Vec<_>>())
@@ -116,9 +117,13 @@ fn what_does_not_fit_in_memory_is_found_in_files() {
         assert!(on_disk.0.starts_with("the embeddings features, of which "), "{}", on_disk.0);
         assert_eq!(on_disk.1, expected, "{}", finder.id());
     }
+    let nowhere = DiskOptions { folder: "/nowhere/at/all".into(), ..DiskOptions::default() };
+    let refused = Lists::of(&scene, layout, 0, 0, &nowhere, &Progress::default());
+    assert!(matches!(refused, Err(ViewError::Neighbours { .. })), "the options are those of the search");
     let stopped = Progress::default();
     stopped.cancel();
-    assert!(matches!(Lists::of(&scene, layout, 0, 0, &stopped), Err(ViewError::Cancelled(_))));
+    let cancelled = Lists::of(&scene, layout, 0, 0, &DiskOptions::default(), &stopped);
+    assert!(matches!(cancelled, Err(ViewError::Cancelled(_))));
 }
 
 #[test]
@@ -131,7 +136,9 @@ fn what_several_processes_collected_is_found_in_files_as_in_memory() {
     let scene = Scene::of_run(run.project(), &run).expect("readable");
     assert_eq!((scene.tables.len(), scene.tables[0].parts.len()), (1, 2));
     let neighbours = |in_memory_bytes| {
-        let lists = Lists::of(&scene, &scene.layouts[0], 0, in_memory_bytes, &Progress::default()).expect("found");
+        let options = DiskOptions::default();
+        let lists = Lists::of(&scene, &scene.layouts[0], 0, in_memory_bytes, &options, &Progress::default());
+        let lists = lists.expect("found");
         let mut found = BTreeMap::new();
         let take = |row: usize, others: ndarray::ArrayView1<'_, u32>, _: ndarray::ArrayView1<'_, f32>| {
             let others: Vec<usize> = others.iter().map(|&other| lists.slots[other as usize]).collect();

@@ -61,10 +61,10 @@ impl Scene {
         Self::of_tables(project, url, vec![info])
     }
 
-    /// A table of a project with all reductions of it that lie beside it, as one table with a layout of each; if it is
-    /// reduced itself, with the other reductions of its source, and its own layouts first. Where it describes no other, the
-    /// samples are its own rows, although it is a reduction that is read where it has one. Of reductions that cannot be
-    /// read [`left_out`](Self::left_out) says why not.
+    /// A table of a project with all reductions of it that lie [beside it](Project::folder_beside), as one table with a
+    /// layout of each; if it is reduced itself, with the other reductions of its source, and its own layouts first. Where it
+    /// describes no other, the samples are its own rows, although it is a reduction that is read where it has one. Of
+    /// reductions that cannot be read [`left_out`](Self::left_out) says why not.
     ///
     /// # Errors
     /// A failing store.
@@ -160,13 +160,16 @@ impl Scene {
     }
 }
 
-/// The table at `url`, and after it its reductions, and those of what it was reduced from, that lie beside them.
+/// The table at `url`, and after it its reductions, and those of what it was reduced from, that lie
+/// [beside them](Project::folder_beside).
 pub(crate) fn table_and_reductions(project: &Project, url: &Url) -> Result<Vec<TableInfo>, ViewError> {
     let store = project.store();
     let info = store.info(url)?;
     let source = reduced_from(project.places(), &info)?;
-    // Reductions of a table are written beside it.
-    let folders: BTreeSet<Url> = std::iter::once(url).chain(&source).filter_map(Url::parent).collect();
+    let both = || std::iter::once(url).chain(&source);
+    // Reductions of a table are written beside it, or into the project if it lies elsewhere.
+    let mut folders: BTreeSet<Url> = both().filter_map(Url::parent).collect();
+    folders.extend(both().filter_map(|url| project.folder_beside(url).ok()));
     let mut beside = Vec::new();
     for folder in folders {
         let urls = store.list_tables(&folder)?;
@@ -174,7 +177,7 @@ pub(crate) fn table_and_reductions(project: &Project, url: &Url) -> Result<Vec<T
         beside.extend(at_once(&urls, |url| store.info(url)).into_iter().flatten());
     }
     let mut infos = vec![info];
-    for of in std::iter::once(url).chain(&source) {
+    for of in both() {
         for info in reductions_among(project, of, &beside) {
             if infos.iter().all(|known| known.url != info.url) {
                 infos.push(info);

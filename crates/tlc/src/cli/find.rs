@@ -2,7 +2,8 @@
 
 use clap::Args;
 use tlc::core::Progress;
-use tlc::view::find::{Finder, find};
+use tlc::reduce::knn::DiskOptions;
+use tlc::view::find::{Finder, find_with};
 use tlc::view::printable;
 
 use super::scene::{self, WhatArgs};
@@ -26,6 +27,9 @@ pub(crate) struct FindArgs {
     /// How many to list
     #[arg(long, default_value_t = 20)]
     limit: usize,
+    /// Memory for rows where more than 1 GiB of embeddings is searched in files, in MiB; some 60 bytes per row come on top
+    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    memory: usize,
     /// As a JSON object per line instead of a table
     #[arg(long)]
     json: bool,
@@ -33,6 +37,7 @@ pub(crate) struct FindArgs {
 
 pub(crate) fn run(args: &FindArgs, progress: &Progress) -> anyhow::Result<()> {
     let finder = Finder::named(&args.finder)?;
+    let options = DiskOptions { memory_bytes: args.memory.saturating_mul(1 << 20), ..DiskOptions::default() };
     let scene = scene::open(&args.what, progress)?;
     let layout = scene.layout(args.layout.as_deref())?;
     let mut any = false;
@@ -43,7 +48,7 @@ pub(crate) fn run(args: &FindArgs, progress: &Progress) -> anyhow::Result<()> {
         let newest = scene.newest_of(layout.tables.iter().copied(), Some(index), args.epoch);
         let Some(table) = newest else { continue };
         any = true;
-        let found = find(&scene, finder, layout, table, args.limit, progress)?;
+        let found = find_with(&scene, finder, layout, table, args.limit, &options, progress)?;
         if args.json {
             for row in &found.rows {
                 let mut line = serde_json::to_value(row)?;

@@ -71,7 +71,7 @@ enum Command {
     Collect(args::CollectArgs),
     /// List a project's runs, or the tables of one
     Runs(runs::RunsArgs),
-    /// Reduce the embeddings of a run's tables with one model
+    /// Reduce the embeddings of a run's tables, or of any tables, with one model
     Reduce(runs::ReduceArgs),
     /// Put all rows of a table where a fitted model places them, here or on a cluster
     #[cfg(feature = "query")]

@@ -1,4 +1,5 @@
-//! Where that is what the user typed: a path, a place within the project, a URL, or one below an alias.
+//! Where that is what the user typed: a path, a place within the project, a URL, or one below an alias; of a table of
+//! another program with the version that is meant, as in `t.lance?version=7`.
 //!
 //! All commands take tables, models and projects in the same spellings.
 
@@ -15,10 +16,10 @@ pub(super) const DEFAULT_PROJECT: &str = "tlc-demo";
 const FOLDERS: [&str; 2] = ["datasets", "runs"];
 
 /// The place that `text` names: below an alias, by a URL or an absolute path, or by the path of what is there. Other paths
-/// lie in the project.
+/// lie in the project. Each may end with a version.
 ///
 /// # Errors
-/// No URL; an alias that is not defined; a path that leads out of the project.
+/// No URL; a version that is no number; an alias that is not defined; a path that leads out of the project.
 pub(super) fn resolve(places: &Places, text: &str) -> anyhow::Result<Url> {
     resolve_where(places, text, Path::exists)
 }
@@ -33,9 +34,11 @@ fn resolve_where(places: &Places, text: &str, is_path: impl Fn(&Path) -> bool) -
     if is_below_alias(text) || text.contains("://") {
         return Ok(places.expanded(&text.parse()?)?);
     }
+    let (text, version) = Url::split_version(text)?;
     let path = absolute(Path::new(text))?;
     let is_path = Path::new(text).is_absolute() || is_path(&path);
-    Ok(if is_path { Url::from_path(&path)? } else { places.root().join(text)? })
+    let url = if is_path { Url::from_path(&path)? } else { places.root().join(text)? };
+    Ok(url.with_version(version))
 }
 
 /// The project that `text` is of: the `given` one, or else the nearest above it that has datasets or runs;
@@ -44,6 +47,7 @@ fn resolve_where(places: &Places, text: &str, is_path: impl Fn(&Path) -> bool) -
 /// # Errors
 /// No URL; aliases of the environment that are none; a failing store.
 pub(super) fn project_of(text: &str, given: Option<&Path>) -> anyhow::Result<Option<Project>> {
+    let (text, _) = Url::split_version(text)?;
     let path = absolute(Path::new(text))?;
     let is_url = text.contains("://");
     let is_place = is_url || Path::new(text).is_absolute() || path.exists();
@@ -112,6 +116,12 @@ mod tests {
             ("/a/../b.lance", "file:///b.lance".to_owned()),
             ("src/../Cargo.toml", of_here("Cargo.toml")),
             ("datasets/toys/x.lance", "s3://bucket/p/datasets/toys/x.lance".to_owned()),
+            ("<DATA>/train.lance?version=7", "file:///mnt/data/train.lance?version=7".to_owned()),
+            ("s3://other/x.lance?version=7", "s3://other/x.lance?version=7".to_owned()),
+            ("file:///a/b.lance?version=7", "file:///a/b.lance?version=7".to_owned()),
+            ("/a/b.lance?version=7", "file:///a/b.lance?version=7".to_owned()),
+            ("Cargo.toml?version=7", of_here("Cargo.toml") + "?version=7"),
+            ("datasets/x.lance?version=7", "s3://bucket/p/datasets/x.lance?version=7".to_owned()),
         ] {
             assert_eq!(resolve(&places, text).expect(text).to_string(), expected);
         }
@@ -119,6 +129,7 @@ mod tests {
             ("<NONE>/x.lance", "set TLC_ALIAS_NONE to its folder"),
             ("../../../not-there.lance", "leads out of its root"),
             ("ftp://x/y", "the scheme \"ftp\" is not supported"),
+            ("/a/b.lance?version=last", "a version is a number from 1 on"),
         ] {
             let error = resolve(&places, text).expect_err(text).to_string();
             assert!(error.contains(reason), "{error}");
@@ -144,7 +155,8 @@ mod tests {
         };
         let text = table.display().to_string();
         assert_eq!(root(&text, None), Some(inner.clone()), "not the one above it");
-        assert_eq!(root(&format!("file://{text}"), None), Some(inner));
+        assert_eq!(root(&format!("file://{text}?version=7"), None), Some(inner.clone()));
+        assert_eq!(root(&format!("{text}?version=7"), None), Some(inner));
         assert_eq!(root(&text, Some(folder.path())).as_deref(), Some(folder.path()));
         let above = folder.path().join("a/x.lance").display().to_string();
         assert_eq!(root(&above, None).as_deref(), Some(folder.path()), "it need not be there");

@@ -1,13 +1,19 @@
-//! Commands on runs that exist.
+//! Commands on runs that exist; `tlc reduce` also on tables of no run.
 
-use anyhow::bail;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
-use tlc::core::Progress;
-use tlc::run::{FitRows, FitSize, ListedRun, MetricsEntry, Project, ReduceOptions, Run, UrlMapping};
+use tlc::core::{Progress, Url};
+use tlc::open_project;
+use tlc::run::{
+    FitRows, FitSize, ListedRun, MetricsEntry, Project, ReduceOptions, Run, RunError, UrlMapping,
+    reduce_embeddings_with_producer_consumer,
+};
 
 use super::ProjectArgs;
-use super::place::resolve;
+use super::place::{self, DEFAULT_PROJECT, resolve};
 
 /// One run.
 #[derive(Args)]
@@ -43,14 +49,28 @@ pub(crate) struct RunsArgs {
     project: ProjectArgs,
 }
 
-/// How a run is reduced.
+/// What is reduced, and how.
 #[derive(Args)]
 pub(crate) struct ReduceArgs {
-    #[command(flatten)]
-    run: RunArgs,
-    /// Fit on the newest table that describes this table, and apply to all; if not given, one model per dataset. A folder or
-    /// a URL, or its place in the project or below an alias
+    /// The run whose tables are reduced; the reduced ones take their places
+    #[arg(required_unless_present = "table", conflicts_with = "table")]
+    name: Option<String>,
+    /// Reduce this table instead of a run's, also one that another program wrote: a folder or a URL, or its place in the
+    /// project or below an alias; of one with several versions the one that is meant, as s3://bucket/t.lance?version=7.
+    /// Several times: one model, fitted on the first, for all. These tables always stay. A reduced table is written beside
+    /// its own if that lies in the project, otherwise into the project's datasets/from-outside, and nothing elsewhere
     #[arg(long, value_name = "URL")]
+    table: Vec<String>,
+    /// The column of vectors to reduce, which needs no role; also several times [default: all with the role nn_embedding]
+    #[arg(long, value_name = "NAME")]
+    column: Vec<String>,
+    /// The project's folder or URL [default: tlc-demo; with --table the nearest above the first table that has datasets or
+    /// runs, if tlc wrote that table]
+    #[arg(long)]
+    project: Option<PathBuf>,
+    /// Of a run: fit on the newest table that describes this table, and apply to all; if not given, one model per dataset. A
+    /// folder or a URL, or its place in the project or below an alias
+    #[arg(long, value_name = "URL", conflicts_with = "table")]
     foreign_table: Option<String>,
     /// Method of reduction
     #[arg(long, default_value = "umap")]
@@ -64,7 +84,7 @@ pub(crate) struct ReduceArgs {
     /// The method's arguments as a JSON object, such as {"n_neighbors": 30}
     #[arg(long, default_value = "{}")]
     args: String,
-    /// Keep the tables that are reduced
+    /// Keep the tables of a run that are reduced
     #[arg(long)]
     keep_source_tables: bool,
     /// How many rows of a table to fit on: all, a number, or a share such as 10%; the model places the others [default:
@@ -136,11 +156,22 @@ pub(crate) fn describe(entry: &MetricsEntry, project: &Project) -> String {
 }
 
 pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<()> {
-    let run = args.run.project.open()?.open_run(&args.run.name)?;
-    let mut options = ReduceOptions::new([tlc::core::reducer_from_args(&args.method, reducer_args(args)?)?]);
-    options.delete_source_tables = Some(!args.keep_source_tables);
-    options.fit_rows = FitRows { size: args.fit_rows, stratify_by: args.fit_stratify.clone(), seed: args.fit_seed };
-    options.piece_rows = args.piece_rows;
+    let (project, mapping) = match &args.name {
+        Some(name) => reduce_run(args, name, progress)?,
+        None => reduce_tables(args, progress)?,
+    };
+    print_mapping(&mapping);
+    if let Some((_, reduced)) = mapping.iter().next() {
+        let lineage = project.store().info(reduced)?.lineage();
+        let columns: Vec<String> = lineage.into_iter().flat_map(|lineage| lineage.models.into_keys()).collect();
+        say!("layouts: {}", columns.join(", "));
+    }
+    Ok(())
+}
+
+fn reduce_run(args: &ReduceArgs, name: &str, progress: &Progress) -> anyhow::Result<(Project, UrlMapping)> {
+    let run = open_project(given_or_default(args))?.open_run(name)?;
+    let options = ReduceOptions { delete_source_tables: Some(!args.keep_source_tables), ..options(args)? };
     let mapping = match &args.foreign_table {
         Some(table) => {
             let table = resolve(run.project().places(), table)?;
@@ -151,13 +182,49 @@ pub(crate) fn reduce(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(
     if mapping.is_empty() {
         say!("run {} has no embeddings left to reduce; --keep-source-tables keeps them for another time", run.name());
     }
-    print_mapping(&mapping);
-    if let Some((_, reduced)) = mapping.iter().next() {
-        let lineage = run.project().store().info(reduced)?.lineage();
-        let columns: Vec<String> = lineage.into_iter().flat_map(|lineage| lineage.models.into_keys()).collect();
-        say!("layouts: {}", columns.join(", "));
+    Ok((run.project().clone(), mapping))
+}
+
+/// The tables of `--table`, which stay: they may be somebody else's.
+fn reduce_tables(args: &ReduceArgs, progress: &Progress) -> anyhow::Result<(Project, UrlMapping)> {
+    let (first, others) = args.table.split_first().context("name a run, or tables by --table")?;
+    let options = ReduceOptions { delete_source_tables: Some(false), ..options(args)? };
+    let project = project_of(args, first)?;
+    let producer = resolve(project.places(), first)?;
+    let consumers: anyhow::Result<Vec<Url>> = others.iter().map(|text| resolve(project.places(), text)).collect();
+    let reduced = reduce_embeddings_with_producer_consumer(&project, &producer, &consumers?, &options, progress);
+    let has_no_column = matches!(&reduced, Err(RunError::Column { column, .. }) if column.is_empty());
+    match reduced {
+        Err(error) if has_no_column => {
+            Err(anyhow::Error::new(error).context("--column names the column of vectors that is to be reduced"))
+        }
+        reduced => Ok((project, reduced?)),
     }
-    Ok(())
+}
+
+/// The project that reduced tables are written into. A folder that lies above a table of another program says nothing of
+/// where its reader may write.
+fn project_of(args: &ReduceArgs, first: &str) -> anyhow::Result<Project> {
+    let project = open_project(given_or_default(args))?;
+    if args.project.is_some() {
+        return Ok(project);
+    }
+    let is_of_tlc = project.store().info(&resolve(project.places(), first)?)?.lineage().is_some();
+    let own = if is_of_tlc { place::project_of(first, None)? } else { None };
+    Ok(own.unwrap_or(project))
+}
+
+fn given_or_default(args: &ReduceArgs) -> &Path {
+    args.project.as_deref().unwrap_or(Path::new(DEFAULT_PROJECT))
+}
+
+/// What runs and tables have in common.
+fn options(args: &ReduceArgs) -> anyhow::Result<ReduceOptions> {
+    let mut options = ReduceOptions::new([tlc::core::reducer_from_args(&args.method, reducer_args(args)?)?]);
+    options.source_embedding_columns = (!args.column.is_empty()).then(|| args.column.clone());
+    options.fit_rows = FitRows { size: args.fit_rows, stratify_by: args.fit_stratify.clone(), seed: args.fit_seed };
+    options.piece_rows = args.piece_rows;
+    Ok(options)
 }
 
 /// What `--args` says, with what has an option of its own.

@@ -55,12 +55,13 @@ pub(crate) fn open(args: &WhatArgs, progress: &Progress) -> anyhow::Result<Scene
 /// A run's name, a table's or project's folder or URL, a file, or nothing: the newest run of the project.
 pub(crate) fn source(args: &WhatArgs) -> anyhow::Result<Source> {
     let Some(what) = &args.what else { return newest_run(args.project.open()?) };
-    let is_table = what.trim_end_matches('/').ends_with(".lance");
+    let (place, version) = Url::split_version(what)?;
+    let is_table = place.trim_end_matches('/').ends_with(".lance");
     if is_below_alias(what) {
         let project = args.project.open()?;
         let url = resolve(project.places(), what)?;
         return match url.to_path() {
-            Some(path) if ForeignFile::is_foreign(&path) => file(&path, &args.file),
+            Some(path) if version.is_none() && ForeignFile::is_foreign(&path) => file(&path, &args.file),
             _ if is_table => Ok(Source::Table { project, url }),
             _ => newest_run(open_project(url.to_string())?),
         };
@@ -71,8 +72,8 @@ pub(crate) fn source(args: &WhatArgs) -> anyhow::Result<Source> {
             false => newest_run(open_project(what)?),
         };
     }
-    let path = Path::new(what.strip_prefix("file://").unwrap_or(what));
-    if ForeignFile::is_foreign(path) {
+    let path = Path::new(place.strip_prefix("file://").unwrap_or(place));
+    if version.is_none() && ForeignFile::is_foreign(path) {
         return file(path, &args.file);
     }
     if path.is_file() {
@@ -83,7 +84,7 @@ pub(crate) fn source(args: &WhatArgs) -> anyhow::Result<Source> {
         return newest_run(open_project(path)?);
     }
     if path.is_dir() && is_table {
-        return table_at(Url::from_path(&std::path::absolute(path)?)?);
+        return table_at(Url::from_path(&std::path::absolute(path)?)?.with_version(version));
     }
     let project = args.project.open()?;
     let neither = || format!("{what:?} is no file, table or project either");

@@ -28,7 +28,8 @@ pub(crate) struct LsArgs {
 #[derive(Args)]
 pub(crate) struct TableArgs {
     /// A table's folder or URL, or its place in the project or below an alias, as `<DATA>/train.lance` where the
-    /// environment has TLC_ALIAS_DATA
+    /// environment has TLC_ALIAS_DATA; one of another program that has several versions with the one that is meant, as
+    /// train.lance?version=7
     pub(super) table: String,
     /// The project's folder or URL [default: the nearest above the table that has datasets or runs, or tlc-demo]
     #[arg(long)]
@@ -116,6 +117,18 @@ impl TableArgs {
         let table = Table::from_url(project.shared_store(), &url)?;
         Ok((project, table))
     }
+
+    /// As [`table`](Self::table), also one that lies in no project: then that of its folder, whatever that is.
+    fn table_anywhere(&self) -> anyhow::Result<(Project, Table)> {
+        if place::project_of(&self.table, self.project.as_deref())?.is_some() {
+            return self.table();
+        }
+        let url = place::resolve(open_project(".")?.places(), &self.table)?;
+        let folder = url.parent().with_context(|| format!("{url} is in no folder"))?;
+        let project = open_project(folder.to_string())?;
+        let table = Table::from_url(project.shared_store(), &url)?;
+        Ok((project, table))
+    }
 }
 
 pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
@@ -144,7 +157,7 @@ pub(crate) fn list(args: &LsArgs) -> anyhow::Result<()> {
 }
 
 pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<()> {
-    let (project, table) = args.table.table()?;
+    let (project, table) = args.table.table_anywhere()?;
     say!("{}\n{} rows, {}", table.url(), table.rows(), table.info().digest.as_deref().unwrap_or("no digest"));
     if let Some(description) = table.description() {
         say!("{description}");
@@ -166,7 +179,11 @@ pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<()> {
     let columns: Vec<&String> = narrow.map(|field| field.name()).collect();
     let rows = table.read(Scan::columns(columns).limit(args.rows))?;
     say!("\n{}", pretty_format_batches(&[rows])?);
-    say!("\nlineage\n{}", project.lineage_graph(table.url())?.to_text(project.root()));
+    // What another program wrote says nothing of it, and may lie where no project is looked through.
+    match table.lineage() {
+        Some(_) => say!("\nlineage\n{}", project.lineage_graph(table.url())?.to_text(project.root())),
+        None => say!("\nlineage\nnone: another program wrote it"),
+    }
     Ok(())
 }
 

@@ -284,7 +284,7 @@ fn a_table_is_looked_at_with_all_its_reductions_whichever_of_them_is_named() {
         let named = named.to_path().expect("local").display().to_string();
         let drawn = folder.run(&["plot", &named, "--out", "drawn"]);
         assert!(drawn.contains("2 pictures"), "{named}: {drawn}");
-        let found = folder.run(&["find", "outliers", &named]);
+        let found = folder.run(&["find", "outliers", &named, "--memory", "64"]);
         assert!(found.contains(&format!("in things, {own}\n")), "its own first: {named}: {found}");
         folder.run(&["export", &named, "--html", "page.html"]);
         let page = folder.read("page.html");

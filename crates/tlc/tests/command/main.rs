@@ -8,6 +8,7 @@ mod places;
 mod queries;
 mod reducing;
 mod scale;
+mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -24,3 +24,4 @@ mod generations;
 mod proxy;
 mod races;
 mod server;
+mod versions;
