@@ -77,6 +77,18 @@ pub enum StoreError {
         /// What the store accepts.
         reason: String,
     },
+    /// Another program changed its table, and neither the first nor the latest version is the one that stays.
+    #[error(
+        "cannot read {url}: another program changed it after it was made, and tables are read in one version, which stays as \
+         it is; its latest version is {latest}: name it, {}",
+        url.clone().with_version(Some(*latest))
+    )]
+    ManyVersions {
+        /// The table, without a version.
+        url: Url,
+        /// The number of its latest version.
+        latest: u64,
+    },
     /// The table's bytes are not what was written.
     #[error("{url} is damaged: {reason}")]
     Damaged {

@@ -70,8 +70,8 @@ impl Project {
         for url in self.table_urls()? {
             match self.look_at(&url) {
                 Ok(info) => tables.push(info),
-                // Somebody deleted it meanwhile.
-                Err(StoreError::NotFound { .. }) => {}
+                // Somebody deleted it meanwhile; or it is another program's, which has no lineage and so needs nothing.
+                Err(StoreError::NotFound { .. } | StoreError::ManyVersions { .. }) => {}
                 Err(error) => damaged_tables.push((url, error)),
             }
         }

@@ -70,7 +70,7 @@ fn refuse_later_versions(dataset: &Dataset, url: &Url) -> Result<(), StoreError>
     let latest = wait(|| dataset.latest_version_id())
         .map_err(|panic| failed(panic.into()))?
         .map_err(|error| failed(error.into()))?;
-    if latest == VERSION { Ok(()) } else { Err(unnamed_version(url, latest)) }
+    if latest == VERSION { Ok(()) } else { Err(StoreError::ManyVersions { url: url.clone(), latest }) }
 }
 
 /// Why a table has no such version, if it has others: programs remove the old ones of their tables, and people mistype.
@@ -91,7 +91,7 @@ fn without_version(session: &Arc<Session>, uri: &str, url: &Url) -> Option<Store
         // Its manifest is lost.
         (true, None | Some(VERSION)) => None,
         (true, Some(other)) => Some(other_version_of_tlc(url, other)),
-        (false, None) => Some(unnamed_version(url, newest)),
+        (false, None) => Some(StoreError::ManyVersions { url: url.clone(), latest: newest }),
         (false, Some(version)) => {
             let named = url.clone().with_version(Some(newest));
             let reason = format!("it has no version {version}, perhaps not any more; its latest is {newest}: {named}");
@@ -102,15 +102,6 @@ fn without_version(session: &Arc<Session>, uri: &str, url: &Url) -> Option<Store
 
 fn other_version_of_tlc(url: &Url, version: u64) -> StoreError {
     let reason = format!("tlc wrote it, and such tables have version {VERSION} only; leave ?version={version} out");
-    StoreError::Unsupported { url: url.clone(), reason }
-}
-
-fn unnamed_version(url: &Url, latest: u64) -> StoreError {
-    let named = url.clone().with_version(Some(latest));
-    let reason = format!(
-        "another program changed it after it was made, and tables are read in one version, which stays as it is; its latest \
-         version is {latest}: name it, {named}"
-    );
     StoreError::Unsupported { url: url.clone(), reason }
 }
 

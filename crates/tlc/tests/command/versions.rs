@@ -91,6 +91,11 @@ fn a_version_within_a_project_is_reduced_beside_its_table_replayed_and_not_delet
         assert!(code == Some(1) && stderr.contains("leave ?version=3 out"), "{stderr}");
         assert!(table.join("_versions").is_dir(), "all of it is there");
     }
+    // It is no concern of the project, and holds back nothing.
+    let (code, stdout, stderr) = run(&["doctor", "p"]);
+    assert!(code == Some(0) && !stdout.contains("t.lance"), "{stdout}{stderr}");
+    let (code, _, stderr) = run(&["rm", reduced, "--project", "p"]);
+    assert_eq!(code, Some(0), "{stderr}");
 }
 
 #[cfg(feature = "query")]

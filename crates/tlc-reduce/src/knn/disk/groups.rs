@@ -64,7 +64,7 @@ impl Groups {
             by_group.sort_unstable();
             for members in by_group.chunk_by(|a, b| a.0 == b.0) {
                 let start = &mut next[members[0].0 as usize];
-                let mut values = Vec::with_capacity(members.len() * block.ncols());
+                let mut values: Vec<f32> = Vec::with_capacity(members.len() * block.ncols());
                 for (place, &(_, at)) in (*start..).zip(members) {
                     order[place] = (first + at) as u32;
                     values.extend(block.row(at));
