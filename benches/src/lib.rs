@@ -28,6 +28,29 @@ pub fn cluster_rows(rows: Range<usize>, d: usize) -> Array2<f32> {
     values
 }
 
+/// The same clusters, but each spread in `spread_in` directions of its own instead of all `d`, and a little in the others:
+/// as embeddings are, whose rows have neighbours that are nearer than the others. `(rows, d)`.
+pub fn flat_cluster_rows(rows: Range<usize>, d: usize, spread_in: usize) -> Array2<f32> {
+    let [noise, centres, directions, small] = [0, 1, 2, 3].map(|stream| Stream::new(stream, "bench"));
+    let centres = Array2::from_shape_fn((10, d), |(i, j)| 3.0 * centres.normal(i as u64, j as u64));
+    // Of each cluster; as long as a unit is in `d` dimensions, so that all rows are as far from their centre as those above.
+    let length = 1.0 / (spread_in as f64).sqrt();
+    let directions =
+        Array2::from_shape_fn((10 * spread_in, d), |(i, j)| length * directions.normal(i as u64, j as u64));
+    let mut values = Array2::zeros((rows.len(), d));
+    values.axis_iter_mut(Axis(0)).into_par_iter().zip(rows).for_each(|(mut values, i)| {
+        let cluster = i % 10;
+        let mut row = centres.row(cluster).to_owned();
+        for k in 0..spread_in {
+            row.scaled_add(noise.normal(i as u64, k as u64), &directions.row(cluster * spread_in + k));
+        }
+        for (j, value) in values.iter_mut().enumerate() {
+            *value = (row[j] + 0.02 * small.normal(i as u64, j as u64)) as f32;
+        }
+    });
+    values
+}
+
 /// A table of `n` embeddings of width `d`, in batches of 8,192 rows.
 pub fn embedding_batches(n: usize, d: usize) -> (Arc<Schema>, Vec<RecordBatch>) {
     let values = clusters(n, d).into_raw_vec_and_offset().0;

@@ -30,7 +30,7 @@ use tlc::neighbours::write_neighbours;
 use tlc::reduce::knn::DiskOptions;
 use tlc::run::{FitRows, FitSize, Project, ReduceOptions, reduce_embeddings};
 use tlc::table::LanceStore;
-use tlc_benches::cluster_rows;
+use tlc_benches::{cluster_rows, flat_cluster_rows};
 
 /// Rows that are made at a time.
 const PIECE: usize = 1 << 16;
@@ -44,6 +44,10 @@ struct Options {
     rows: usize,
     #[arg(long, default_value_t = 128)]
     width: usize,
+    /// In how many directions of its own each of the ten clusters is spread [default: in all]. Only rows that are spread in
+    /// few have neighbours that are nearer than most others
+    #[arg(long)]
+    spread_in: Option<usize>,
     /// Rows to fit on: a number, a share such as 1%, all, or auto
     #[arg(long, default_value = "100000")]
     fit_rows: FitSize,
@@ -124,7 +128,7 @@ fn main() -> anyhow::Result<()> {
 
 /// The table, and how long it took to write; `None` if it was there.
 fn write(project: &Project, options: &Options) -> anyhow::Result<(TableInfo, Option<f64>)> {
-    let (n, width) = (options.rows, options.width);
+    let (n, width, spread_in) = (options.rows, options.width, options.spread_in);
     let embedding =
         |values| Column::embedding("embedding", width, values, NumberRole::NnEmbedding).expect("whole vectors");
     let id = Field::new("example_id", DataType::Int64, false).with_role(NumberRole::ExampleId);
@@ -135,7 +139,11 @@ fn write(project: &Project, options: &Options) -> anyhow::Result<(TableInfo, Opt
     let batches = (0..n).step_by(PIECE).map(move |start| {
         let rows = start..(start + PIECE).min(n);
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.start as i64..rows.end as i64));
-        let values = embedding(cluster_rows(rows.clone(), width).into_raw_vec_and_offset().0).values;
+        let of_rows = match spread_in {
+            Some(spread_in) => flat_cluster_rows(rows.clone(), width, spread_in),
+            None => cluster_rows(rows.clone(), width),
+        };
+        let values = embedding(of_rows.into_raw_vec_and_offset().0).values;
         count.fetch_add(rows.len() as u64, Ordering::Relaxed);
         if told.elapsed() >= TOLD_EVERY {
             told = Instant::now();
@@ -148,10 +156,12 @@ fn write(project: &Project, options: &Options) -> anyhow::Result<(TableInfo, Opt
     let operation = Operation::new("seeded-clusters", 1)
         .with("rows", n)
         .with("width", width)
+        .with("spread_in", spread_in)
         .with(Operation::CONTENT, "tlc_benches::cluster_rows");
     let lineage = Lineage::new("tlc-benches", operation);
+    let name = spread_in.map_or(format!("clusters-{n}-{width}"), |it| format!("clusters-{n}-{width}-{it}"));
     let started = Instant::now();
-    let info = project.create_table("scale", &format!("clusters-{n}-{width}"), &schema, &lineage, Box::new(batches))?;
+    let info = project.create_table("scale", &name, &schema, &lineage, Box::new(batches))?;
     let seconds = started.elapsed().as_secs_f64();
     Ok((info, (made.load(Ordering::Relaxed) > 0).then_some(seconds)))
 }

@@ -37,7 +37,6 @@ pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
 pub use projected::ProjectedIndex;
 pub use recall::estimate_recall;
-use rows::Rows;
 
 use crate::distance::squared_euclidean;
 use crate::simd::vectorised;
