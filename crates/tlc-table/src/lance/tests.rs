@@ -354,7 +354,7 @@ fn a_version_is_only_read() {
     let key = tlc_core::ulid::Ulid::generate();
     let refused = [
         store.create(&url, schema.clone(), Box::new(std::iter::empty())).map(|_| ()),
-        store.begin_parts(&url).map(|_| ()),
+        store.begin_parts(&url, tlc_core::ulid::Ulid::generate()).map(|_| ()),
         store.write_part(&url, &schema, Box::new(std::iter::empty())).map(|_| ()),
         store.kept_part(&url, key, 0).map(|_| ()),
         store.delete(&url),
