@@ -188,8 +188,9 @@ fn a_job_that_is_cancelled_ends_on_the_cluster() {
 fn a_job_whose_parts_cannot_be_counted_is_not_lost_at_once() {
     let (cluster, place) = (scheduler_only(), Place::new());
     let (out, table, plan) = place.job();
-    // Where the records of parts are looked for: a folder below a file cannot be listed.
-    std::fs::write(out.to_path().expect("local").join("_tlc_parts"), "").expect("writable");
+    // Where the records of parts are looked for: a file cannot be listed.
+    let records = out.to_path().expect("local").join("_tlc_parts").join(table.key().to_string());
+    std::fs::write(records, "").expect("writable");
     let patience = Duration::from_millis(1500);
     let job = Job { plan, table: &table, out: &out, rows: N as u64, patience };
     let (engine, begin) = (Engine::new().expect("threads"), Instant::now());

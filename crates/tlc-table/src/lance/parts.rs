@@ -7,6 +7,10 @@
 //! has joined; from then on nobody takes the parts away. Before, who is alone may, which the note says first, so that
 //! nobody joins what is about to go.
 //!
+//! The key is the same whenever the same rows are written, the claim is not. A writer that is late may say of a part that
+//! it is there when its files have just been taken away; in a bucket that record stays. So each claim has an identity of
+//! its own, which the note tells, and records count for that claim only.
+//!
 //! Parts have numbers. A writer that has written one says so by a record in the table's folder, which only the first of
 //! several can write: so a part may be tried any number of times, by several writers at once, and counts once, and
 //! whoever waits sees how many there are. What the others wrote are files that no manifest names, like those of a writer
@@ -44,7 +48,8 @@ const RECORDS: &str = "_tlc_parts";
 const DATA_FOLDER: &str = "data";
 /// Ends the name of a record; before it is the part's number.
 const RECORD_SUFFIX: &str = ".json";
-/// Beside the records: who makes the table.
+/// Beside the records, in a folder that has the key for its name: who makes the table. Records are in one that has the
+/// attempt for its name.
 const NOTE: &str = "drivers";
 
 /// Who makes a table in parts.
@@ -56,6 +61,14 @@ enum Drivers {
     Several,
     /// Nobody any more; its parts are being taken away.
     Nobody,
+}
+
+/// What is said of a claim, to whoever comes with the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    drivers: Drivers,
+    /// What the claim is told by from earlier ones of the same key.
+    attempt: Ulid,
 }
 
 /// Files with some rows of a table that is not committed yet. It can be serialised, to be sent to whoever commits.
@@ -79,6 +92,7 @@ pub struct TableInParts {
     backend: Arc<dyn Backend>,
     url: Url,
     key: Ulid,
+    attempt: Ulid,
 }
 
 impl std::fmt::Debug for TableInParts {
@@ -116,16 +130,14 @@ impl LanceStore {
     /// [`StoreError::AlreadyExists`], also if it is being written by another key; a failing backend.
     pub fn begin_parts(&self, url: &Url, key: Ulid) -> Result<TableInParts, StoreError> {
         let backend = self.backend(url)?;
-        match backend.claim(url) {
+        let attempt = match backend.claim(url) {
             Ok(()) => note_first(backend.as_ref(), url, key)?,
             Err(taken @ StoreError::AlreadyExists { is_unfinished: true, .. }) => {
-                if !join(backend.as_ref(), url, key)? {
-                    return Err(taken);
-                }
+                join(backend.as_ref(), url, key)?.ok_or(taken)?
             }
             Err(error) => return Err(error),
-        }
-        Ok(TableInParts { session: self.engine.session.clone(), backend, url: url.clone(), key })
+        };
+        Ok(TableInParts { session: self.engine.session.clone(), backend, url: url.clone(), key, attempt })
     }
 
     /// Writes `rows`, which have the columns of `schema`, as a part of the table that was begun at `url`. Any process
@@ -160,9 +172,9 @@ impl LanceStore {
         Ok(TablePart { rows, fragments })
     }
 
-    /// Says that part `number` of the table that was begun at `url` by the key `key` is written. Gives the part that
-    /// counts: of several writers of one number that of the first, whose rows must be the same. The files of a part that
-    /// does not count are removed.
+    /// Says that part `number` of the table that was begun at `url` is written; `key` is what
+    /// [`TableInParts::key`] gives. Gives the part that counts: of several writers of one number that of the first, whose
+    /// rows must be the same. The files of a part that does not count are removed.
     ///
     /// # Errors
     /// As [`write_part`](Self::write_part); a record that cannot be read.
@@ -212,7 +224,8 @@ impl LanceStore {
         }
     }
 
-    /// Part `number` of the table that was begun at `url` by the key `key`, if somebody has written it.
+    /// Part `number` of the table that was begun at `url`, if somebody has written it; `key` is what
+    /// [`TableInParts::key`] gives.
     ///
     /// # Errors
     /// A record that cannot be read; a failing backend.
@@ -243,20 +256,20 @@ impl LanceStore {
     }
 }
 
-fn records(url: &Url, key: Ulid) -> Result<Url, StoreError> {
-    Ok(url.join(RECORDS)?.join(&key.to_string())?)
+fn records(url: &Url, attempt: Ulid) -> Result<Url, StoreError> {
+    Ok(url.join(RECORDS)?.join(&attempt.to_string())?)
 }
 
-fn record(url: &Url, key: Ulid, number: u64) -> Result<Url, StoreError> {
-    Ok(records(url, key)?.join(&format!("{number}{RECORD_SUFFIX}"))?)
+fn record(url: &Url, attempt: Ulid, number: u64) -> Result<Url, StoreError> {
+    Ok(records(url, attempt)?.join(&format!("{number}{RECORD_SUFFIX}"))?)
 }
 
 fn note(url: &Url, key: Ulid) -> Result<Url, StoreError> {
-    Ok(records(url, key)?.join(NOTE)?)
+    Ok(url.join(RECORDS)?.join(&key.to_string())?.join(NOTE)?)
 }
 
 /// What the note at `note` says, and its version; `None` if there is none.
-fn read_note(backend: &dyn Backend, note: &Url) -> Result<Option<(Drivers, ObjectVersion)>, StoreError> {
+fn read_note(backend: &dyn Backend, note: &Url) -> Result<Option<(Note, ObjectVersion)>, StoreError> {
     let (content, version) = match backend.read_object(note) {
         Ok(found) => found,
         Err(StoreError::NotFound { .. }) => return Ok(None),
@@ -266,44 +279,42 @@ fn read_note(backend: &dyn Backend, note: &Url) -> Result<Option<(Drivers, Objec
     Ok(Some((serde_json::from_slice(&content).map_err(damaged)?, version)))
 }
 
-fn write_note(
-    backend: &dyn Backend,
-    note: &Url,
-    drivers: Drivers,
-    condition: &WriteCondition,
-) -> Result<(), StoreError> {
-    let content = serde_json::to_vec(&drivers).expect("a word is plain data");
-    backend.write_object(note, &content, condition).map(drop)
+fn write_note(backend: &dyn Backend, at: &Url, note: Note, condition: &WriteCondition) -> Result<(), StoreError> {
+    let content = serde_json::to_vec(&note).expect("two words are plain data");
+    backend.write_object(at, &content, condition).map(drop)
 }
 
-/// Says who claimed the place just now; gives that back if it cannot be said.
-fn note_first(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<(), StoreError> {
-    let note = note(url, key)?;
-    let written = write_note(backend, &note, Drivers::One, &WriteCondition::Absent);
-    if written.is_err() && matches!(read_note(backend, &note), Ok(None)) {
+/// Says who claimed the place just now; gives that back if it cannot be said. What the claim is called.
+fn note_first(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<Ulid, StoreError> {
+    let (at, attempt) = (note(url, key)?, Ulid::generate());
+    let written = write_note(backend, &at, Note { drivers: Drivers::One, attempt }, &WriteCondition::Absent);
+    if written.is_err() && matches!(read_note(backend, &at), Ok(None)) {
         withdraw(backend, url);
     }
-    written
+    written.map(|()| attempt)
 }
 
-/// Whether the table at `url` is made by the key `key`, from now on by several.
-fn join(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<bool, StoreError> {
-    let note = note(url, key)?;
-    while let Some((drivers, version)) = read_note(backend, &note)? {
+/// What the claim of the table at `url` is called, if it is made by the key `key`: from now on by several.
+fn join(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<Option<Ulid>, StoreError> {
+    let at = note(url, key)?;
+    while let Some((Note { drivers, attempt }, version)) = read_note(backend, &at)? {
         match drivers {
-            Drivers::Nobody => return Ok(false),
-            Drivers::Several => return Ok(true),
+            Drivers::Nobody => return Ok(None),
+            Drivers::Several => return Ok(Some(attempt)),
             Drivers::One => {}
         }
-        match write_note(backend, &note, Drivers::Several, &WriteCondition::Unchanged(version)) {
-            Ok(()) => return Ok(true),
+        let joined = Note { drivers: Drivers::Several, attempt };
+        match write_note(backend, &at, joined, &WriteCondition::Unchanged(version)) {
+            Ok(()) => return Ok(Some(attempt)),
             // Somebody else has joined, or who was alone gives up.
             Err(StoreError::Conflict { .. }) => {}
-            Err(_) if matches!(read_note(backend, &note), Ok(None | Some((Drivers::Nobody, _)))) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) => match read_note(backend, &at) {
+                Ok(None | Some((Note { drivers: Drivers::Nobody, .. }, _))) => return Ok(None),
+                _ => return Err(error),
+            },
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn share_files(some: &[Fragment], others: &[Fragment]) -> bool {
@@ -341,9 +352,10 @@ fn need_begun(backend: &dyn Backend, url: &Url) -> Result<(), StoreError> {
 }
 
 impl TableInParts {
-    /// What it was begun by. Writers of another key keep their parts elsewhere.
+    /// By what its writers keep their parts: one for all who have joined. It is made anew when a place is claimed, also
+    /// by a key that it had before.
     pub fn key(&self) -> Ulid {
-        self.key
+        self.attempt
     }
 
     /// The numbers of the parts that are written.
@@ -351,7 +363,7 @@ impl TableInParts {
     /// # Errors
     /// A failing backend.
     pub fn kept_parts(&self) -> Result<BTreeSet<u64>, StoreError> {
-        let names = self.backend.list_objects(&records(&self.url, self.key)?)?;
+        let names = self.backend.list_objects(&records(&self.url, self.attempt)?)?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(RECORD_SUFFIX)?.parse().ok()).collect())
     }
 
@@ -409,9 +421,14 @@ impl TableInParts {
     /// # Errors
     /// A failing backend. What is left then takes space, and the place is taken.
     pub fn give_up(self) -> Result<bool, StoreError> {
-        let (backend, note) = (self.backend.as_ref(), note(&self.url, self.key)?);
-        let Some((Drivers::One, version)) = read_note(backend, &note)? else { return Ok(false) };
-        match write_note(backend, &note, Drivers::Nobody, &WriteCondition::Unchanged(version)) {
+        let (backend, at, attempt) = (self.backend.as_ref(), note(&self.url, self.key)?, self.attempt);
+        // Of another claim if this one's parts were taken away meanwhile, as those of a driver that was thought dead.
+        let version = match read_note(backend, &at)? {
+            Some((note, version)) if note == (Note { drivers: Drivers::One, attempt }) => version,
+            _ => return Ok(false),
+        };
+        let given_up = Note { drivers: Drivers::Nobody, attempt };
+        match write_note(backend, &at, given_up, &WriteCondition::Unchanged(version)) {
             Ok(()) => {}
             Err(StoreError::Conflict { .. }) => return Ok(false), // Somebody has joined just now.
             Err(error) => return Err(error),
@@ -529,8 +546,8 @@ mod tests {
         let (whole, parted) = (root.join("whole.lance").expect("valid"), root.join("parted.lance").expect("valid"));
         let (store, schema) = (LanceStore::default(), schema());
         let one = store.create(&whole, schema.clone(), rows(&schema, 0..30_000)).expect("writable");
-        let key = Ulid::generate();
-        let table = store.begin_parts(&parted, key).expect("a free place");
+        let table = store.begin_parts(&parted, Ulid::generate()).expect("a free place");
+        let key = table.key();
         // Another process writes with a store of its own, and a part may be written twice.
         let other = LanceStore::default();
         let last = other.write_part(&parted, &schema, rows(&schema, 20_000..30_000)).expect("writable");
@@ -613,12 +630,12 @@ mod tests {
         // Each has a lineage of its own.
         let (of_first, of_second) = (schema(), schema());
         let one = store.create(&whole, of_first.clone(), rows(&of_first, 0..30_000)).expect("writable");
-        let keep = |schema: &SchemaRef, number: u64, ids: Range<i64>| {
+        let keep = |table: &TableInParts, schema: &SchemaRef, number: u64, ids: Range<i64>| {
             let part = store.write_part(&url, schema, rows(schema, ids)).expect("writable");
-            store.keep_part(&url, key, number, part).expect("the first")
+            store.keep_part(&url, table.key(), number, part).expect("the first")
         };
         let first = store.begin_parts(&url, key).expect("a free place");
-        let begun = keep(&of_first, 0, 0..20_000);
+        let begun = keep(&first, &of_first, 0, 0..20_000);
         drop(first); // As if its process had been killed.
         let taken = store.begin_parts(&url, Ulid::generate()).expect_err("it is of other rows");
         assert!(matches!(taken, StoreError::AlreadyExists { is_unfinished: true, .. }), "{taken}");
@@ -626,7 +643,7 @@ mod tests {
         let second = other.begin_parts(&url, key).expect("it goes on");
         assert_eq!(second.kept_parts().expect("readable"), BTreeSet::from([0]));
         let third = other.begin_parts(&url, key).expect("so does this one, at once");
-        let rest = keep(&of_second, 1, 20_000..30_000);
+        let rest = keep(&third, &of_second, 1, 20_000..30_000);
         let quits = other.begin_parts(&url, key).expect("and this one");
         assert!(!quits.give_up().expect("readable"), "others are at work");
         let parts = vec![begun, rest];
@@ -669,6 +686,7 @@ mod tests {
                 Err(error) => {
                     assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error}");
                     assert!(is_free, "round {round}");
+                    store.begin_parts(&url, Ulid::generate()).expect("the place is free");
                 }
             }
         }
@@ -678,8 +696,9 @@ mod tests {
     fn a_part_whose_rows_come_when_nobody_waits_any_more_makes_no_folder() {
         let folder = tempfile::tempdir().expect("a folder");
         let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
-        let (store, schema, key) = (LanceStore::default(), schema(), Ulid::generate());
-        let table = store.begin_parts(&url, key).expect("a free place");
+        let (store, schema) = (LanceStore::default(), schema());
+        let table = store.begin_parts(&url, Ulid::generate()).expect("a free place");
+        let key = table.key();
         let early = store.write_part(&url, &schema, rows(&schema, 0..10)).expect("writable");
         let (mut waiting, mut batches) = (Some(table), rows(&schema, 0..10));
         let late = std::iter::from_fn(move || {

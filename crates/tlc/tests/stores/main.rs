@@ -1,5 +1,5 @@
-//! Projects on object stores: the store's contract, races, faults of the network, and errors that a user can act on,
-//! and jobs.
+//! Projects on object stores: the store's contract, races, faults of the network, errors that a user can act on, tables
+//! in parts, and jobs.
 
 /// Makes tests of functions that take a server: a module of them per server.
 macro_rules! on_server {
@@ -21,6 +21,7 @@ mod contract;
 mod errors;
 mod faults;
 mod generations;
+mod parts;
 mod proxy;
 mod races;
 mod server;
