@@ -174,9 +174,10 @@ impl Apply {
         error
     }
 
-    /// Whether this job would have the key `key` if it were run again: model and source may be other ones by now.
+    /// Whether this job may have the key `key` when it is run again: model and source may be other ones by now. What
+    /// cannot be found just now may be on a disk that was unmounted, and comes back.
     fn is_still(&self, key: Ulid) -> bool {
-        self.prepared().map_or_else(|error| error.is_of_a_backend(), |now| now.key == key)
+        self.prepared().map_or(true, |now| now.key == key)
     }
 }
 

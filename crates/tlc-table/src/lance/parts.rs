@@ -389,8 +389,10 @@ impl TableInParts {
             Err(_) if backend.has_table(url).unwrap_or(false) => return Err(StoreError::exists(url)),
             Err(error) => return Err(error),
         };
+        // Not before: if a power loss takes the manifest back, the same job goes on with the parts.
+        let made = finish(session, backend, url, &dataset)?;
         remove_what_parts_left(session, backend, url);
-        finish(session, backend, url, &dataset)
+        Ok(made)
     }
 
     fn commit_first(
