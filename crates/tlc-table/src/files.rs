@@ -296,8 +296,17 @@ fn write_object(url: &Url, content: &[u8], condition: &WriteCondition) -> Result
     let folder = path
         .parent()
         .ok_or_else(|| StoreError::Unsupported { url: url.clone(), reason: "an object needs a folder".to_owned() })?;
-    fs::create_dir_all(folder).map_err(failed)?;
-    let lock = File::open(folder).map_err(failed)?;
+    let is_new = matches!(condition, WriteCondition::Absent);
+    if is_new {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let lock = match File::open(folder) {
+        // Removed since the object was read. A folder made anew would be in the way of whoever wants its place.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_new => {
+            return Err(StoreError::NotFound { url: url.clone() });
+        }
+        opened => opened.map_err(failed)?,
+    };
     lock.lock().map_err(failed)?;
     match condition {
         WriteCondition::Absent if path.exists() => return Err(StoreError::exists(url)),

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
@@ -51,6 +52,9 @@ const RECORD_SUFFIX: &str = ".json";
 /// Beside the records, in a folder that has the key for its name: who makes the table. Records are in one that has the
 /// attempt for its name.
 const NOTE: &str = "drivers";
+/// How long after a claim its note may come, and how often it is looked for.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Who makes a table in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,7 +301,8 @@ fn note_first(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<Ulid, Store
 /// What the claim of the table at `url` is called, if it is made by the key `key`: from now on by several.
 fn join(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<Option<Ulid>, StoreError> {
     let at = note(url, key)?;
-    while let Some((Note { drivers, attempt }, version)) = read_note(backend, &at)? {
+    let mut found = awaited_note(backend, url, key)?;
+    while let Some((Note { drivers, attempt }, version)) = found {
         match drivers {
             Drivers::Nobody => return Ok(None),
             Drivers::Several => return Ok(Some(attempt)),
@@ -313,8 +318,26 @@ fn join(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<Option<Ulid>, Sto
                 _ => return Err(error),
             },
         }
+        found = read_note(backend, &at)?;
     }
     Ok(None)
+}
+
+/// What is said of the place by who claimed it by the key `key`, perhaps a moment ago. `None` if nobody did, or the place is
+/// free by now.
+fn awaited_note(backend: &dyn Backend, url: &Url, key: Ulid) -> Result<Option<(Note, ObjectVersion)>, StoreError> {
+    let (at, begin, own) = (note(url, key)?, Instant::now(), key.to_string());
+    loop {
+        let found = read_note(backend, &at)?;
+        if found.is_some() || begin.elapsed() >= NOTED_WITHIN || !backend.is_claimed(url)? {
+            return Ok(found);
+        }
+        // Then another key has its note there, or this one has by now, and records.
+        if backend.list_folders(&url.join(RECORDS)?)?.iter().any(|name| *name != own) {
+            return read_note(backend, &at);
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 fn share_files(some: &[Fragment], others: &[Fragment]) -> bool {
@@ -523,6 +546,7 @@ mod tests {
     use tlc_core::{Lineage, Operation as Made, TableStore};
 
     use super::*;
+    use crate::files::LocalFiles;
 
     fn schema() -> SchemaRef {
         let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
@@ -659,6 +683,22 @@ mod tests {
         store.verify(&url, &Progress::default()).expect("the digest is right");
         assert_eq!(ids(store.scan(&url, Scan::default()).expect("readable")), (0..30_000).collect::<Vec<_>>());
         assert!(!url.to_path().expect("local").join(RECORDS).exists());
+    }
+
+    #[test]
+    fn who_comes_between_a_claim_and_its_note_waits_for_that() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
+        let (store, key) = (LanceStore::default(), Ulid::generate());
+        LocalFiles.claim(&url).expect("a free place");
+        std::thread::scope(|scope| {
+            let comes = scope.spawn(|| store.begin_parts(&url, key));
+            std::thread::sleep(4 * LOOK);
+            let attempt = note_first(&LocalFiles, &url, key).expect("writable");
+            let joined = comes.join().expect("no panic").expect("it waits");
+            assert_eq!(joined.key(), attempt);
+        });
+        store.begin_parts(&url, Ulid::generate()).expect_err("it is of other rows");
     }
 
     #[test]
