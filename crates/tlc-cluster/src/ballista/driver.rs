@@ -106,7 +106,8 @@ impl Driver<'_> {
                         Ended::Stuck(reason) => (id, reason),
                     }
                 }
-                (Err(error), None) => return Err(error),
+                // It would be refused again: a scheduler of another version was started meanwhile, for example.
+                (Err(error), None) | (Err(error @ ClusterError::Refused { .. }), Some(_)) => return Err(error),
                 (Err(error), Some(id)) => (id, with_causes(&error)),
             };
             idle = if self.done > before { 0 } else { idle + 1 };

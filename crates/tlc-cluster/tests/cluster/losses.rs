@@ -10,7 +10,7 @@ use tlc_cluster::{Apply, ClusterError, Where};
 use tlc_core::{Column, Lineage, NumberRole, Operation, Progress, TableStore, Url, with_causes};
 use tlc_table::LanceStore;
 
-use crate::processes::{Process, Running, address, assert_same, free_ports, in_time, turn, wait_for};
+use crate::processes::{Process, Running, address, assert_same, free_ports, in_time, turn, wait_for, within};
 use crate::{Place, WIDTH};
 
 /// The place is free again, and stays so: nobody who was left behind writes there.
@@ -62,7 +62,7 @@ fn a_job_that_does_not_go_on_ends_with_what_is_known_of_it_and_can_be_run_again(
     let _scheduler = Process::scheduler(port, 60);
     let executor = Process::executor(port);
     // Less than it takes to notice that an executor is lost.
-    let job = Apply { patience: Duration::from_secs(1), ..place.job("stuck") };
+    let job = Apply { patience: Duration::from_secs(3), ..place.job("stuck") };
     let running = Running::mid_job(&job, port);
     executor.freeze();
     let error = running.end().expect_err("nobody runs tasks");
@@ -160,7 +160,9 @@ fn a_task_that_ends_whoever_runs_it_ends_the_job() {
     let _scheduler = Process::scheduler(port, 60);
     let _executors = [(); 3].map(|()| Process::executor_that_is_ended(port));
     let job = Apply { table, rows_per_task: N_MANY as u64, ..place.job("too-much") };
-    let error = in_time(|progress| job.run(&Where::Cluster(address(port)), progress)).expect_err("nobody can do it");
+    // Three executors are lost one after the other, each of which has to be noticed.
+    let run = |progress: &Progress| job.run(&Where::Cluster(address(port)), progress);
+    let error = within(Duration::from_secs(180), run).expect_err("nobody can do it");
     assert!(matches!(error, ClusterError::Job { done: 0, tasks: 1, .. }), "{error:?}");
     let text = with_causes(&error);
     assert!(text.contains("part 0 was being written by each of the executors 127.0.0.1:"), "{text}");

@@ -116,11 +116,16 @@ pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Stops work that takes too long, so that a cluster that hangs is a failed test.
 pub(crate) fn in_time<R>(work: impl FnOnce(&Progress) -> R) -> R {
+    within(PATIENCE, work)
+}
+
+/// As [`in_time`], with a limit of its own.
+pub(crate) fn within<R>(limit: Duration, work: impl FnOnce(&Progress) -> R) -> R {
     let progress = Progress::default();
     let (done, waiting) = mpsc::channel::<()>();
     let watched = progress.clone();
     thread::spawn(move || {
-        if waiting.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if waiting.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             watched.cancel();
         }
     });
