@@ -234,14 +234,7 @@ impl LanceStore {
     /// # Errors
     /// A record that cannot be read; a failing backend.
     pub fn kept_part(&self, url: &Url, key: Ulid, number: u64) -> Result<Option<TablePart>, StoreError> {
-        let record = record(url, key, number)?;
-        let content = match self.backend(url)?.read_object(&record) {
-            Ok((content, _)) => content,
-            Err(StoreError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let damaged = |error: serde_json::Error| StoreError::Damaged { url: record.clone(), reason: error.to_string() };
-        serde_json::from_slice(&content).map(Some).map_err(damaged)
+        read_part(self.backend(url)?.as_ref(), &record(url, key, number)?)
     }
 
     /// The rows with these numbers, of all columns or those of `columns`; numbers beyond the last row are left out.
@@ -270,6 +263,17 @@ fn record(url: &Url, attempt: Ulid, number: u64) -> Result<Url, StoreError> {
 
 fn note(url: &Url, key: Ulid) -> Result<Url, StoreError> {
     Ok(url.join(RECORDS)?.join(&key.to_string())?.join(NOTE)?)
+}
+
+/// What the record at `record` says; `None` if there is none.
+fn read_part(backend: &dyn Backend, record: &Url) -> Result<Option<TablePart>, StoreError> {
+    let content = match backend.read_object(record) {
+        Ok((content, _)) => content,
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let damaged = |error: serde_json::Error| StoreError::Damaged { url: record.clone(), reason: error.to_string() };
+    serde_json::from_slice(&content).map(Some).map_err(damaged)
 }
 
 /// What the note at `note` says, and its version; `None` if there is none.
@@ -396,7 +400,8 @@ impl TableInParts {
     /// can bring its share of it. What cannot be read back is thus noticed before anybody sees it.
     ///
     /// # Errors
-    /// Parts that are damaged or missing; a failing backend; cancellation: then all parts stay.
+    /// Parts that are damaged or missing, which are not [`kept`](Self::kept_parts) any more: they can be written again.
+    /// A failing backend; cancellation. All other parts stay.
     /// [`StoreError::AlreadyExists`] if another one of the same key was faster. [`StoreError::NotFlushed`] if this one's
     /// table is there.
     pub fn commit(
@@ -430,15 +435,52 @@ impl TableInParts {
         let rows = parts.iter().map(TablePart::rows).sum();
         let no_rows = Box::new(std::iter::empty());
         let mut transaction = write_files(session, &uri, url, schema, no_rows, None)?;
-        if let Operation::Overwrite { fragments, .. } = &mut transaction.operation {
-            // Writers know nothing of each other: numbers are given by the commit.
-            let of_parts = parts.into_iter().flat_map(|part| part.fragments);
-            *fragments = of_parts.map(|fragment| Fragment { id: 0, ..fragment }).collect();
-        }
-        let digest = digest_of(session, &uri, url, schema, &transaction, rows, progress)?;
+        set_parts(&mut transaction, parts);
+        let digest = match digest_of(session, &uri, url, schema, &transaction, rows, progress) {
+            Ok(digest) => digest,
+            Err(StoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
+            Err(error) => {
+                return Err(match self.forget_bad_parts(&uri, schema, &transaction, progress) {
+                    Ok(()) => error,
+                    Err(cancelled @ StoreError::Cancelled(_)) => cancelled,
+                    Err(unknown) => {
+                        tracing::warn!(%url, error = %unknown, "cannot look which parts can be read");
+                        error
+                    }
+                });
+            }
+        };
         set_digest(&mut transaction, digest);
         backend.flush_rows(url)?;
         commit(session, &uri, url, transaction)
+    }
+
+    /// Takes the records away of parts that cannot be read, so that they are written again. A store must answer for
+    /// that: in an outage no part can be read.
+    fn forget_bad_parts(
+        &self,
+        uri: &str,
+        schema: &SchemaRef,
+        transaction: &Transaction,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
+        let (backend, url) = (self.backend.as_ref(), &self.url);
+        let data = url.join(DATA_FOLDER)?;
+        for number in self.kept_parts()? {
+            progress.check()?;
+            let record = record(url, self.attempt, number)?;
+            let Some(part) = read_part(backend, &record)? else { continue };
+            let (mut alone, rows) = (transaction.clone(), part.rows());
+            set_parts(&mut alone, vec![part.clone()]);
+            let read = digest_of(&self.session, uri, url, schema, &alone, rows, &Progress::default());
+            let Err(error) = read else { continue };
+            for file in part.fragments.iter().flat_map(|fragment| &fragment.files) {
+                backend.size_bytes(&data.join(&file.path)?)?;
+            }
+            backend.delete_object(&record)?;
+            tracing::warn!(%url, part = number, %error, "a part was lost or damaged; the same job writes it again");
+        }
+        Ok(())
     }
 
     /// Takes all parts away and gives the place back, unless others have joined, or the table was committed. Whether it did.
@@ -464,6 +506,15 @@ impl TableInParts {
         }
         backend.withdraw(&self.url)?;
         Ok(true)
+    }
+}
+
+/// Makes the rows of these parts those of a transaction.
+fn set_parts(transaction: &mut Transaction, parts: Vec<TablePart>) {
+    if let Operation::Overwrite { fragments, .. } = &mut transaction.operation {
+        // Writers know nothing of each other: numbers are given by the commit.
+        let of_parts = parts.into_iter().flat_map(|part| part.fragments);
+        *fragments = of_parts.map(|fragment| Fragment { id: 0, ..fragment }).collect();
     }
 }
 
@@ -645,6 +696,35 @@ mod tests {
         assert!(table.give_up().expect("removable"), "it is alone");
         assert!(!url.to_path().expect("local").exists(), "nothing is left");
         store.begin_parts(&url, Ulid::generate()).expect("free again");
+    }
+
+    #[test]
+    fn a_part_that_was_lost_or_damaged_is_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::from_path(folder.path()).expect("an absolute path").join("t.lance").expect("valid");
+        let (store, schema) = (LanceStore::default(), schema());
+        let table = store.begin_parts(&url, Ulid::generate()).expect("a free place");
+        let keep = |number: i64| {
+            let ids = 10_000 * number..10_000 * (number + 1);
+            let part = store.write_part(&url, &schema, rows(&schema, ids)).expect("writable");
+            store.keep_part(&url, table.key(), number as u64, part).expect("the first")
+        };
+        let mut parts: Vec<TablePart> = (0..3).map(keep).collect();
+        let data = url.to_path().expect("local").join(DATA_FOLDER);
+        let file = |part: &TablePart| data.join(&part.fragments[0].files[0].path);
+        std::fs::remove_file(file(&parts[0])).expect("there");
+        let cut = File::options().write(true).open(file(&parts[1])).expect("there");
+        cut.set_len(100).expect("writable");
+        let error = table.commit(&schema, parts.clone(), &Progress::default()).expect_err("two cannot be read");
+        assert!(!matches!(error, StoreError::AlreadyExists { .. }), "{error}");
+        assert_eq!(table.kept_parts().expect("readable"), BTreeSet::from([2]), "the whole one stays");
+        for (number, part) in (0..2).zip(&mut parts) {
+            *part = keep(number);
+        }
+        table.commit(&schema, parts, &Progress::default()).expect("committable");
+        let store = LanceStore::default();
+        store.verify(&url, &Progress::default()).expect("whole");
+        assert_eq!(ids(store.scan(&url, Scan::default()).expect("readable")), (0..30_000).collect::<Vec<_>>());
     }
 
     #[test]
