@@ -52,8 +52,15 @@ impl<'a> Space<'a> {
 
     /// Squared distance of two rows.
     pub(super) fn between(&self, i: usize, j: usize) -> f32 {
-        let (i, j) = (self.row(i), self.row(j));
-        Arch::new().dispatch(Pair(i, j))
+        self.pair(self.row(i), self.row(j))
+    }
+
+    /// With the bits that [`distances`](Self::distances) gives.
+    fn pair(&self, query: &[f32], row: &[f32]) -> f32 {
+        match self.columns {
+            Some(_) => query.iter().zip(row).fold(0.0, |sum, (x, y)| sum + (x - y) * (x - y)),
+            None => Arch::new().dispatch(Pair(query, row)),
+        }
     }
 
     /// Squared distances from each query to each row, into `out`, `(queries, n)`.
@@ -216,7 +223,7 @@ impl<'a> Asked<'a> {
     /// Squared distance of a query to a row of the space.
     pub(super) fn between(&self, query: usize, row: usize) -> f32 {
         let query = self.queries.row(query);
-        Arch::new().dispatch(Pair(query.to_slice().expect("standard layout"), self.space.row(row)))
+        self.space.pair(query.to_slice().expect("standard layout"), self.space.row(row))
     }
 }
 
