@@ -160,7 +160,7 @@ impl CellsIndex {
             let mut found = recall(&neighbours);
             for _ in 0..SWEEPS {
                 if found < self.options.target_recall {
-                    sweep(&mut neighbours, &self.ordered, self.ordered.len(), progress)?;
+                    sweep(&mut neighbours, &self.ordered, progress)?;
                     found = recall(&neighbours);
                 }
             }

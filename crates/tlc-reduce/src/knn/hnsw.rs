@@ -145,7 +145,7 @@ impl KnnIndex for HnswIndex {
         let mut reached = None;
         for ef in EF_SEARCH {
             let mut neighbours = self.walk(k, ef, progress)?;
-            sweep(&mut neighbours, &self.rows, self.rows.len(), progress)?;
+            sweep(&mut neighbours, &self.rows, progress)?;
             let recall = truth.recall(&neighbours, |row| row as usize);
             reached = Some((neighbours, recall));
             if recall >= self.options.target_recall {

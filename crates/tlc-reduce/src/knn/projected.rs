@@ -145,7 +145,7 @@ impl KnnIndex for ProjectedIndex {
 
         for _ in 0..SWEEPS {
             if recall < self.options.target_recall {
-                sweep(&mut ordered, &self.ordered, self.ordered.len(), progress)?;
+                sweep(&mut ordered, &self.ordered, progress)?;
                 recall = truth.recall(&ordered, |place| place as usize);
             }
         }

@@ -16,22 +16,17 @@ use crate::simd::vectorised;
 const WIDTH: usize = 10;
 const CHUNK: usize = 512;
 
-/// Replaces neighbours of the first `n_mended` rows by nearer ones. Returns how many were replaced.
+/// Replaces neighbours by nearer ones. Returns how many were replaced.
 ///
 /// Of wide rows most of the time goes into distances. Principal components, whose distances are lower bounds, exclude
 /// too few candidates to pay: what they leave out is a good part of the distance of near rows (tried on 60,000 × 784
 /// with 128 of them).
-pub(super) fn sweep(
-    neighbours: &mut Neighbours,
-    rows: &Rows,
-    n_mended: usize,
-    progress: &Progress,
-) -> Result<usize, Cancelled> {
+pub(super) fn sweep(neighbours: &mut Neighbours, rows: &Rows, progress: &Progress) -> Result<usize, Cancelled> {
     let k = neighbours.k();
     let near = NearRows::new(neighbours);
-    let task = progress.task("mend neighbours", n_mended as u64);
-    let ids = &mut neighbours.indices.as_slice_mut().expect("standard layout")[..n_mended * k];
-    let distances = &mut neighbours.squared.as_slice_mut().expect("standard layout")[..n_mended * k];
+    let task = progress.task("mend neighbours", rows.len() as u64);
+    let ids = neighbours.indices.as_slice_mut().expect("standard layout");
+    let distances = neighbours.squared.as_slice_mut().expect("standard layout");
     let replaced: Result<Vec<usize>, Cancelled> = ids
         .par_chunks_mut(CHUNK * k)
         .zip(distances.par_chunks_mut(CHUNK * k))

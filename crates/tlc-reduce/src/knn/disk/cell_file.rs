@@ -1,6 +1,5 @@
 //! Rows in a file, cell by cell.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -8,7 +7,7 @@ use tlc_core::{Progress, ReduceError};
 
 use super::groups::Groups;
 use super::record_file::RecordFile;
-use super::{DiskGraph, DiskOptions, QUERY_ROWS, RowSource, nearest_first};
+use super::{DiskOptions, RowSource};
 use crate::knn::cells::{n_cells, near_cells};
 use crate::knn::kmeans::{Cells, TOO_LARGE};
 use crate::knn::rows::Rows;
@@ -77,53 +76,8 @@ impl CellFile {
         self.offsets.partition_point(|&start| start <= place) - 1
     }
 
-    /// A graph whose lists and numbers are those of rows, of one in which they are those of places.
-    pub(super) fn in_row_order(
-        &self,
-        graph: &DiskGraph,
-        options: &DiskOptions,
-        progress: &Progress,
-    ) -> Result<DiskGraph, ReduceError> {
-        let n = self.order.len();
-        let mut ordered = DiskGraph::new(options, graph.k(), n)?;
-        let task = progress.task("order neighbours", n as u64);
-        for start in (0..n).step_by(QUERY_ROWS) {
-            let block = start..(start + QUERY_ROWS).min(n);
-            let found = graph.read(block.clone())?;
-            for (at, place) in block.clone().enumerate() {
-                let ids = found.indices.row(at).into_iter().map(|&place| self.order[place as usize]);
-                let mut list: Vec<(f32, u32)> = found.squared.row(at).into_iter().copied().zip(ids).collect();
-                nearest_first(&mut list, graph.k());
-                ordered.write_list(self.order[place] as usize, &list)?;
-            }
-            task.advance(block.len() as u64)?;
-        }
-        Ok(ordered)
-    }
-
     /// The rows at some places.
     pub(super) fn read(&self, places: Range<usize>) -> Result<Array2<f32>, ReduceError> {
         self.rows.read_rows(places)
-    }
-}
-
-/// Cells whose rows are in memory at one time.
-#[derive(Default)]
-pub(super) struct Together {
-    pub(super) cells: BTreeSet<usize>,
-    /// Of all of them.
-    pub(super) n_rows: usize,
-}
-
-impl Together {
-    /// How many rows there were with these cells, too.
-    pub(super) fn with(&self, cells: &[usize], file: &CellFile) -> usize {
-        let new = cells.iter().filter(|cell| !self.cells.contains(cell));
-        self.n_rows + new.map(|&cell| file.range(cell).len()).sum::<usize>()
-    }
-
-    pub(super) fn add(&mut self, cells: &[usize], file: &CellFile) {
-        self.n_rows = self.with(cells, file);
-        self.cells.extend(cells);
     }
 }

@@ -10,12 +10,13 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use tlc_core::{Progress, ReduceError};
 
-use super::cell_file::{CellFile, Together};
+use super::cell_file::CellFile;
+use super::record_file::RecordFile;
 use super::{DiskGraph, DiskOptions, nearest_first};
 use crate::distance::squared_euclidean;
 use crate::knn::candidates::{BLOCK_ROWS, Comparison};
+use crate::knn::nearest_of;
 use crate::knn::rows::Rows;
-use crate::knn::{Neighbours, nearest_of};
 
 /// Blocks that are joined at a time: enough for many threads.
 const BLOCKS_AT_ONCE: usize = 256;
@@ -31,7 +32,7 @@ impl CellFile {
         options: &DiskOptions,
         progress: &Progress,
     ) -> Result<DiskGraph, ReduceError> {
-        let mut graph = DiskGraph::new(options, k, self.order.len())?;
+        let mut lists = RecordFile::new(options, 2 * k, self.order.len())?;
         let task = progress.task("nearest neighbours", self.order.len() as u64);
         // The other half is for what is found, and for products.
         let most_rows = (options.memory_bytes / 2 / (4 * self.rows.record)).max(2 * BLOCK_ROWS);
@@ -44,18 +45,18 @@ impl CellFile {
                 let places = start..(start + BLOCK_ROWS).min(all.end);
                 if !batch.has_room(&places, &near, most_rows, self) {
                     let done = std::mem::take(&mut batch).join(k, most_rows, &mut held)?;
-                    task.advance(write(done, &mut graph)?)?;
+                    task.advance(self.write_lists(done, k, &mut lists)?)?;
                 }
                 batch.add(places, near.clone(), self);
             }
         }
         let done = batch.join(k, most_rows, &mut held)?;
-        task.advance(write(done, &mut graph)?)?;
-        Ok(graph)
+        task.advance(self.write_lists(done, k, &mut lists)?)?;
+        Ok(DiskGraph { lists, k })
     }
 
     /// The cells that `cell` is joined with: the nearest `joined`, or more if those hold fewer rows than `least_rows`.
-    pub(super) fn joined_with(&self, cell: usize, joined: usize, least_rows: usize) -> Vec<usize> {
+    fn joined_with(&self, cell: usize, joined: usize, least_rows: usize) -> Vec<usize> {
         let near = self.near.row(cell);
         let (mut cells, mut n_rows) = (Vec::new(), 0);
         let rest = || (0..self.n_cells()).filter(|&other| near.iter().all(|&near| near as usize != other));
@@ -70,7 +71,7 @@ impl CellFile {
     }
 
     /// All cells, each near the one before where there is such a one left.
-    pub(super) fn walk(&self) -> Vec<usize> {
+    fn walk(&self) -> Vec<usize> {
         let mut left: BTreeSet<usize> = (0..self.n_cells()).collect();
         let mut walk = Vec::with_capacity(left.len());
         let mut cell = 0;
@@ -82,38 +83,50 @@ impl CellFile {
         }
         walk
     }
-}
 
-/// Writes the lists of some places. Gives their number.
-fn write(done: Vec<(Range<usize>, Lists)>, graph: &mut DiskGraph) -> Result<u64, ReduceError> {
-    let mut n_rows = 0;
-    for (places, lists) in done {
-        n_rows += places.len() as u64;
-        let found = Neighbours::from_lists(lists, graph.k());
-        graph.write(places.start, found.indices.view(), found.squared.view())?;
+    /// Writes the lists of some places to those of their rows. Gives the number of rows.
+    fn write_lists(
+        &self,
+        done: Vec<(Range<usize>, Lists)>,
+        k: usize,
+        file: &mut RecordFile,
+    ) -> Result<u64, ReduceError> {
+        let mut n_rows = 0;
+        for (place, mut list) in done.into_iter().flat_map(|(places, lists)| places.zip(lists)) {
+            list.iter_mut().for_each(|(_, id)| *id = self.order[*id as usize]);
+            nearest_first(&mut list, k);
+            let words = list.iter().map(|(_, id)| *id).chain(list.iter().map(|(squared, _)| squared.to_bits()));
+            file.write(self.order[place] as usize, &words.collect::<Vec<u32>>())?;
+            n_rows += 1;
+        }
+        Ok(n_rows)
     }
-    Ok(n_rows)
 }
 
 /// Blocks of rows, and the cells that they are joined with.
 #[derive(Default)]
 struct Batch {
     blocks: Vec<(Range<usize>, Vec<usize>)>,
-    /// Of the blocks.
+    cells: BTreeSet<usize>,
+    /// Of the blocks and of the cells.
     n_rows: usize,
-    together: Together,
 }
 
 impl Batch {
     /// Whether a block that is joined with the cells `near` can be added.
     fn has_room(&self, places: &Range<usize>, near: &[usize], most_rows: usize, file: &CellFile) -> bool {
-        let n_rows = self.n_rows + places.len() + self.together.with(near, file);
+        let more = near.iter().filter(|cell| !self.cells.contains(cell)).map(|&cell| file.range(cell).len());
+        let n_rows = self.n_rows + places.len() + more.sum::<usize>();
         self.blocks.is_empty() || (self.blocks.len() < BLOCKS_AT_ONCE && n_rows <= most_rows)
     }
 
     fn add(&mut self, places: Range<usize>, near: Vec<usize>, file: &CellFile) {
         self.n_rows += places.len();
-        self.together.add(&near, file);
+        for &cell in &near {
+            if self.cells.insert(cell) {
+                self.n_rows += file.range(cell).len();
+            }
+        }
         self.blocks.push((places, near));
     }
 
@@ -128,7 +141,7 @@ impl Batch {
             self.blocks.iter().map(|(places, _)| held.file.read(places.clone())).collect();
         let queries = queries?;
         let mut lists: Vec<Lists> = self.blocks.iter().map(|(places, _)| vec![Vec::new(); places.len()]).collect();
-        let mut rest: Vec<usize> = self.together.cells.into_iter().collect();
+        let mut rest: Vec<usize> = self.cells.into_iter().collect();
         while !rest.is_empty() {
             let mut n_rows = 0;
             let fitting = rest.iter().take_while(|&&cell| {

@@ -5,49 +5,44 @@
 //! 2. Each group is made into small cells in memory, as many as for rows in memory, and written back in their order
 //!    (`cell_file.rs`). So the size of cells, and with it the work, does not depend on the memory.
 //! 3. Of 256 rows the true neighbours are found by a look at all rows. In how near a cell each of these is says how many
-//!    cells must be joined for a recall, before any is (`truth.rs`).
-//! 4. Cell after cell is joined with its nearest cells by matrix products that exclude nearly all rows, and decided by
-//!    direct distances (`candidates.rs`), which is exact within them (`join.rs`).
-//! 5. Sweeps over neighbours of neighbours (`sweep.rs`), which mostly lie in the cells that are near, too (`mend.rs`), until
-//!    the recall that is asked for is reached; then more cells.
-//! 6. The lists are brought from the order of the cells to that of the rows.
+//!    cells must be joined for the recall that is asked for, before any is (`truth.rs`).
+//! 4. Cell after cell is joined with its nearest cells by the kernel that compares all with all (`exact.rs`), which
+//!    is exact within them. Cells follow each other such that a cell's near ones have mostly been read for the one before
+//!    (`join.rs`).
+//! 5. The lists go to a second file, in the order of the rows.
 //!
-//! Cells follow each other such that the near ones of one are mostly those of the one before.
+//! There are no sweeps over neighbours of neighbours as in memory (`cells.rs`): these look at rows all over the file.
+//! More cells are joined instead.
 //!
-//! Memory is that of the options and 8 bytes per row, at most 34 GB for 2³² rows; the files are without a name, so that
+//! Memory is that of the options and 8 bytes per row, at most 34 GB for 2³² rows; both files are without a name, so that
 //! nothing is left of them when the process ends, however it does.
 
 mod cell_file;
-mod graph;
 mod groups;
 mod index;
 mod join;
-mod mend;
 mod record_file;
 mod table_rows;
 #[cfg(test)]
 mod tests;
 mod truth;
 
+use std::ops::Range;
 use std::path::PathBuf;
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use tlc_core::{Progress, ReduceError};
 
 use self::cell_file::CellFile;
-pub use self::graph::DiskGraph;
 pub use self::index::DiskIndex;
+use self::record_file::RecordFile;
 pub use self::table_rows::TableRows;
 use self::truth::Truth;
-use super::{GraphReport, KnnMethod, check_k};
+use super::{GraphReport, KnnMethod, Neighbours, check_k};
 use crate::blas::SingleThreadedBlas;
 
 /// Rows that are looked at, or lists that are read, at a time; more if memory allows.
 const QUERY_ROWS: usize = 4096;
-/// The recall for which cells are joined first; neighbours of neighbours give the rest at less cost.
-const BEFORE_MENDING: f64 = 0.75;
-/// Looks at neighbours of neighbours before more cells are joined.
-const SWEEPS: usize = 4;
 
 /// Rows that can be read again and again.
 pub trait RowSource: Sync {
@@ -82,7 +77,7 @@ impl RowSource for ArrayView2<'_, f32> {
 /// How [`graph_on_disk`] works.
 #[derive(Debug, Clone)]
 pub struct DiskOptions {
-    /// Where the files are, which take as much as the rows, and 16 bytes per neighbour. Default: the system's folder
+    /// Where the two files are, which take as much as the rows, and 8 bytes per neighbour. Default: the system's folder
     /// for temporary files (`TMPDIR`); one that is itself kept in memory saves none.
     pub folder: PathBuf,
     /// The memory for rows, in bytes; bookkeeping of 8 bytes per row comes on top. Default 512 MiB.
@@ -96,6 +91,49 @@ pub struct DiskOptions {
 impl Default for DiskOptions {
     fn default() -> Self {
         Self { folder: std::env::temp_dir(), memory_bytes: 512 << 20, target_recall: 0.95, seed: 42 }
+    }
+}
+
+/// A neighbour graph in a file.
+#[derive(Debug)]
+pub struct DiskGraph {
+    lists: RecordFile,
+    k: usize,
+}
+
+impl DiskGraph {
+    /// The number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.lists.n_records
+    }
+
+    /// The number of neighbours per row.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// The neighbours of some rows, nearest first.
+    ///
+    /// # Errors
+    /// Rows that there are not; a file that cannot be read.
+    pub fn read(&self, rows: Range<usize>) -> Result<Neighbours, ReduceError> {
+        if rows.start > rows.end || rows.end > self.n_rows() {
+            let n = self.n_rows();
+            return Err(ReduceError::parameter("rows", format!("{rows:?}"), format!("use a range within 0..{n}")));
+        }
+        let (k, n) = (self.k, rows.len());
+        let (mut indices, mut squared) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
+        // Block by block: who reads all has memory for the result, and not for it twice.
+        for start in rows.clone().step_by(QUERY_ROWS) {
+            let block = start..(start + QUERY_ROWS).min(rows.end);
+            let words: Vec<u32> = self.lists.read(block.clone())?;
+            for (row, list) in block.zip(words.chunks_exact(2 * k)) {
+                let at = row - rows.start;
+                indices.row_mut(at).iter_mut().zip(&list[..k]).for_each(|(to, word)| *to = *word);
+                squared.row_mut(at).iter_mut().zip(&list[k..]).for_each(|(to, word)| *to = f32::from_bits(*word));
+            }
+        }
+        Ok(Neighbours { indices, squared })
     }
 }
 
@@ -136,38 +174,21 @@ pub fn graph_on_disk(
         return Err(ReduceError::parameter("target_recall", options.target_recall, accepted));
     }
     let _single = SingleThreadedBlas::begin();
-    let target = options.target_recall;
     let cells = CellFile::write(rows, options, progress)?;
     let truth = Truth::of_sample(&cells, k, options, progress)?;
-    let mut best = None;
-    for before_mending in [BEFORE_MENDING.min(target), target] {
-        let (joined, expected) = truth.cells_to_join(&cells, before_mending);
-        if best.as_ref().is_some_and(|(_, recall)| expected <= *recall) {
-            break;
-        }
-        // Not two of them at a time.
-        drop(best.take());
-        tracing::info!(cells = cells.n_cells(), joined, expected, "cells of near rows are joined");
-        let mut graph = cells.join(k, joined, options, progress)?;
-        let mut recall = truth.recall(&graph)?;
-        for _ in 0..SWEEPS {
-            if recall < target {
-                cells.mend(&mut graph, joined, options, progress)?;
-                recall = truth.recall(&graph)?;
-                tracing::info!(recall, "neighbours of neighbours were looked at");
-            }
-        }
-        best = Some((graph, recall));
-        if recall >= target {
-            break;
-        }
+    let (joined, expected) = truth.cells_to_join(&cells, options.target_recall);
+    let target = options.target_recall;
+    tracing::info!(cells = cells.n_cells(), joined, expected, "cells of near rows are joined");
+    // Before the long part of the work: whoever wants no less can end it here.
+    if expected < target {
+        tracing::warn!(expected, target, "fewer of the true neighbours will be found than asked for");
     }
-    let (graph, recall) = best.expect("at least one number of cells was tried");
-    if recall < target {
+    let graph = cells.join(k, joined, options, progress)?;
+    let recall = truth.recall(&graph)?;
+    if recall < target && expected >= target {
         tracing::warn!(recall, target, "fewer of the true neighbours were found than asked for");
     }
-    let graph = cells.in_row_order(&graph, options, progress)?;
-    Ok((graph, GraphReport { method: KnnMethod::Disk, recall, sampled_rows: truth.n_rows() }))
+    Ok((graph, GraphReport { method: KnnMethod::Disk, recall, sampled_rows: truth.rows.len() }))
 }
 
 fn nearest_first(list: &mut Vec<(f32, u32)>, k: usize) {

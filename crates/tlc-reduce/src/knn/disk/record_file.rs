@@ -53,15 +53,11 @@ impl RecordFile {
     /// Whole records, one after the other.
     pub(super) fn read<T: Pod>(&self, records: Range<usize>) -> Result<Vec<T>, ReduceError> {
         let mut values = vec![T::zeroed(); self.record * records.len()];
-        self.read_into(records.start, &mut values)?;
-        Ok(values)
-    }
-
-    /// Whole records from number `first` on.
-    pub(super) fn read_into<T: Pod>(&self, first: usize, values: &mut [T]) -> Result<(), ReduceError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = file.seek(self.offset(first)).and_then(|_| file.read_exact(bytemuck::cast_slice_mut(values)));
-        read.map_err(|error| self.failed("read the temporary file for neighbours", error))
+        let read =
+            file.seek(self.offset(records.start)).and_then(|_| file.read_exact(bytemuck::cast_slice_mut(&mut values)));
+        read.map_err(|error| self.failed("read the temporary file for neighbours", error))?;
+        Ok(values)
     }
 
     /// Records of a row each, `(records, record)`.

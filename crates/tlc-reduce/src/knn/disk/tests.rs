@@ -1,10 +1,9 @@
 //! Neighbours by cells in files, beside those by all distances.
 
-use ndarray::Array2;
 use tlc_core::rng::Stream;
 
 use super::*;
-use crate::knn::{Index, Neighbours};
+use crate::knn::Index;
 
 fn clusters(n: usize, d: usize) -> Array2<f32> {
     let noise = Stream::new(5, "disk-test");
@@ -171,38 +170,4 @@ fn cells_that_do_not_fit_at_once_are_joined_one_after_the_other() {
     let lists = small.squared.outer_iter().zip(exact.squared.column(9));
     let hits: usize = lists.map(|(list, farthest)| list.iter().filter(|&found| found <= farthest).count()).sum();
     assert!(hits >= 54_000, "{hits} of 60,000 neighbours");
-}
-
-/// Rows that lie on few directions of many, as embeddings do.
-#[test]
-fn few_cells_are_joined_and_the_lists_mended() {
-    let noise = Stream::new(7, "disk-test");
-    let along = Array2::from_shape_fn((8000, 6), |(i, j)| noise.normal(i as u64, j as u64) as f32);
-    let directions = Array2::from_shape_fn((6, 24), |(i, j)| noise.substream(1).normal(i as u64, j as u64) as f32);
-    let rows = along.dot(&directions);
-    for memory_bytes in [0, 400_000, 1 << 28] {
-        let options = DiskOptions { memory_bytes, ..DiskOptions::default() };
-        let cells = CellFile::write(&rows.view(), &options, &Progress::default()).expect("writes");
-        let mut graph = cells.join(10, 4, &options, &Progress::default()).expect("finds");
-        let truth = Truth::of_sample(&cells, 10, &options, &Progress::default()).expect("finds");
-        let before = truth.recall(&graph).expect("readable");
-        cells.mend(&mut graph, 4, &options, &Progress::default()).expect("mends");
-        let after = truth.recall(&graph).expect("readable");
-        // A cell alone has all neighbours that it can.
-        let is_better = if memory_bytes == 0 { after == before } else { after > before };
-        assert!(before < 0.95 && is_better, "from {before} to {after} with a memory of {memory_bytes}");
-        for place in [0, 17, 4000, 7999] {
-            let row = cells.read(place..place + 1).expect("readable");
-            let found = graph.read(place..place + 1).expect("readable");
-            let mut seen = std::collections::BTreeSet::from([place as u32]);
-            for (&other, &squared) in found.indices.row(0).iter().zip(found.squared.row(0)) {
-                assert!(seen.insert(other), "{other} is among the neighbours of {place} twice, or it is that itself");
-                let other = cells.read(other as usize..other as usize + 1).expect("readable");
-                let direct: f32 =
-                    crate::distance::squared_euclidean(row.as_slice().expect("new"), other.as_slice().expect("new"));
-                assert_eq!(squared, direct);
-            }
-            assert!(found.squared.row(0).iter().is_sorted());
-        }
-    }
 }

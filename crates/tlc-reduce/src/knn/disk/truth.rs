@@ -11,8 +11,8 @@ use crate::knn::rows::Rows;
 
 /// The true neighbours of some rows.
 pub(super) struct Truth {
-    /// Their places, ascending.
-    places: Vec<u32>,
+    /// Row numbers.
+    pub(super) rows: Vec<u32>,
     /// For each the places of its `k` nearest others and their squared distances, nearest first; and its own cell.
     nearest: Vec<(usize, Vec<(f32, u32)>)>,
 }
@@ -26,6 +26,7 @@ impl Truth {
     ) -> Result<Self, ReduceError> {
         let n = cells.order.len();
         let places = sample(n, SAMPLED_ROWS, options.seed);
+        let rows = places.iter().map(|&place| cells.order[place as usize]).collect();
         let queries: Result<Vec<Array2<f32>>, ReduceError> =
             places.iter().map(|&place| cells.read(place as usize..place as usize + 1)).collect();
         let queries = queries?;
@@ -48,8 +49,8 @@ impl Truth {
             }
             task.advance(block.len() as u64)?;
         }
-        let own: Vec<usize> = places.iter().map(|&place| cells.cell_of(place as usize)).collect();
-        Ok(Self { places, nearest: own.into_iter().zip(nearest).collect() })
+        let own = places.iter().map(|&place| cells.cell_of(place as usize));
+        Ok(Self { rows, nearest: own.zip(nearest).collect() })
     }
 
     /// With how many cells each must be joined, itself included, and the recall that this gives.
@@ -77,19 +78,14 @@ impl Truth {
         (1, 0.0)
     }
 
-    /// The share of true neighbours that `graph`, in the order of places, holds; one that is as near as the k-th true one
-    /// counts.
+    /// The share of true neighbours that `graph` holds; one that is as near as the k-th true one counts.
     pub(super) fn recall(&self, graph: &DiskGraph) -> Result<f64, ReduceError> {
         let mut hits = 0;
-        for (&place, (_, list)) in self.places.iter().zip(&self.nearest) {
+        for (&row, (_, list)) in self.rows.iter().zip(&self.nearest) {
             let farthest = list.last().map_or(0.0, |&(squared, _)| squared);
-            let found = graph.read(place as usize..place as usize + 1)?;
+            let found = graph.read(row as usize..row as usize + 1)?;
             hits += found.squared.iter().filter(|&&squared| squared <= farthest).count();
         }
-        Ok(hits as f64 / (self.places.len() * graph.k()) as f64)
-    }
-
-    pub(super) fn n_rows(&self) -> usize {
-        self.places.len()
+        Ok(hits as f64 / (self.rows.len() * graph.k) as f64)
     }
 }
