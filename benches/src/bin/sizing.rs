@@ -34,7 +34,8 @@ const JOB_SECONDS: f64 = 10.0;
 /// US dollars per core and hour, and per gigabyte and month in an object store.
 const CORE_HOUR: f64 = 0.05;
 const GIGABYTE_MONTH: f64 = 0.023;
-/// Floating-point operations per second and core of the search for neighbours.
+/// Floating-point operations per second and core of the search for neighbours: of the last column but one of the table of
+/// measured neighbours.
 const FLOPS_PER_CORE: f64 = 30e9;
 /// Cells that each cell is joined with.
 const JOINED: f64 = 24.0;
