@@ -91,21 +91,18 @@ fn place() {
 
 /// The neighbours of all rows on one machine, by cells in a file.
 fn neighbours() {
-    println!(
-        "| rows × 512 | cells | rows per cell | memory that allows so many | bookkeeping | files | arithmetic | time on 8 cores |"
-    );
-    println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("| rows × 512 | cells | rows per cell | bookkeeping | files | arithmetic | time on 8 cores |");
+    println!("|---:|---:|---:|---:|---:|---:|---:|");
     for rows in ROWS {
         let cells = 4.0 * rows.sqrt();
-        // A quarter of the memory holds 48 sampled rows per cell.
-        let memory = cells * 48.0 * 4.0 * WIDTH * 4.0;
+        // Centres of cells, and for each its nearest 192.
+        let of_cells = cells * (4.0 * WIDTH + 4.0 * 192.0);
         let operations = rows * JOINED * (rows / cells) * 2.0 * WIDTH;
         println!(
-            "| {} | {cells:.0} | {:.0} | {} | {} | {} | {operations:.1e} | {} |",
+            "| {} | {cells:.0} | {:.0} | {} | {} | {operations:.1e} | {} |",
             count(rows),
             rows / cells,
-            bytes(memory),
-            bytes(8.0 * rows),
+            bytes(8.0 * rows + of_cells),
             bytes(rows * (4.0 * WIDTH + 8.0 * 10.0)),
             time(operations / (FLOPS_PER_CORE * CORES)),
         );

@@ -117,7 +117,7 @@ fn a_table_is_there_whole_or_not_at_all(server: Server) {
     let [n_faults, n_created, n_failed] = [const { AtomicU64::new(0) }; 3];
     rounds(n_rounds, |round| {
         // From a few faults, which are survived, to many, which are not.
-        let share = 0.05 + 0.6 * (round as f64 / n_rounds as f64).powi(2);
+        let share = 0.05 + 0.75 * (round as f64 / n_rounds as f64).powi(2);
         let proxy = Proxy::faulty(server.address(), round, share);
         let (faulty, direct) = (server.store_at(proxy.address), server.store());
         let url = root.join(&format!("t-{round}.lance")).expect("a path");
