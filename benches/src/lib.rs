@@ -45,7 +45,7 @@ pub fn flat_cluster_rows(rows: Range<usize>, d: usize, spread_in: usize) -> Arra
             row.scaled_add(noise.normal(i as u64, k as u64), &directions.row(cluster * spread_in + k));
         }
         for (j, value) in values.iter_mut().enumerate() {
-            *value = (row[j] + 0.02 * small.normal(i as u64, j as u64)) as f32;
+            *value = (row[j] + 0.07 * (small.uniform(i as u64, j as u64) - 0.5)) as f32;
         }
     });
     values
