@@ -40,6 +40,15 @@ fn output(mut command: Command) -> (Output, String, String) {
     (output, stdout, stderr)
 }
 
+/// Code, output and errors of a command that is typed in `folder`.
+fn run_in(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = tlc();
+    command.args(args).current_dir(folder);
+    let (result, stdout, stderr) = output(command);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    (result.status.code(), stdout, stderr)
+}
+
 fn project(out: &Path) -> Project {
     Project::new(Arc::new(LanceStore::default()), Url::from_path(out).expect("an absolute path"))
 }

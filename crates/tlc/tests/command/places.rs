@@ -9,7 +9,7 @@ use tlc::run::{ReduceOptions, RunError, reduce_embeddings};
 use tlc::table::{NewTable, Table};
 
 use super::faults::{check_tables, run_with_embeddings, urls};
-use super::{output, project, tlc};
+use super::{output, project, run_in, tlc};
 
 /// A folder that nobody can write, not even root.
 struct ReadOnly {
@@ -37,14 +37,6 @@ impl Drop for ReadOnly {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.folder).status();
     }
-}
-
-fn run_in(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = tlc();
-    command.args(args).current_dir(folder);
-    let (result, stdout, stderr) = output(command);
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    (result.status.code(), stdout, stderr)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tlc::core::Url;
 use tlc::run::reductions_of;
 
-use super::{output, project, tlc};
+use super::{project, run_in};
 
 /// A copy of the table with four versions, which have 24, 40, 32 and 40 rows; the third is without each fifth row.
 fn appended(folder: &Path) -> PathBuf {
@@ -22,14 +22,6 @@ fn appended(folder: &Path) -> PathBuf {
         }
     }
     table
-}
-
-fn run_in(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = tlc();
-    command.args(args).current_dir(folder);
-    let (result, stdout, stderr) = output(command);
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    (result.status.code(), stdout, stderr)
 }
 
 #[test]
